@@ -1,0 +1,1 @@
+//! Decorators: receivers around receivers, topics around topics.

@@ -1,0 +1,29 @@
+//! Messages, receivers, servers and topics: the nouns that everything else in wasmpost is built on.
+//!
+//! A [`Message`] is [`Attributes`] and a [`Body`]. A [`Receiver`] processes one message and says with `Ok` that it was
+//! processed. A [`Server`] hands messages to a receiver until it is shut down. A [`Topic`] hands out
+//! [`MessageWriter`]s; what is written to one becomes a message when it is closed. Decorators ([`decorator`]) wrap
+//! receivers and topics.
+//!
+//! This crate knows no broker, no WebAssembly and does no I/O.
+
+mod attributes;
+mod body;
+mod context;
+pub mod decorator;
+mod error;
+mod message;
+mod outbox;
+mod receiver;
+mod server;
+mod topic;
+
+pub use attributes::{Attributes, canonical_name};
+pub use body::{Body, BodyError};
+pub use context::{Component, Context, Usage};
+pub use error::{Disposition, Reason, ReceiveError};
+pub use message::Message;
+pub use outbox::{Outbox, OutboxTopic, Publication};
+pub use receiver::{Receiver, ReceiverFunc, SafeReceiver};
+pub use server::{GraceExpired, ServeError, Server, ServerClosed};
+pub use topic::{BufferedWriter, MessageWriter, Topic, TopicFunc, WriteError};

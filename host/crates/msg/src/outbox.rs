@@ -1,0 +1,100 @@
+//! The outbox: messages that a receiver published, held until it succeeds.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::{Attributes, BufferedWriter, Context, MessageWriter, Topic};
+
+/// The attribute that carries a message's ordering key when nothing else does.
+const ORDERING_KEY: &str = "Ordering-Key";
+
+/// A message on its way to a topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Publication {
+    /// The topic to write to.
+    pub topic: String,
+    /// The metadata.
+    pub attributes: Attributes,
+    /// The content.
+    pub body: Bytes,
+    /// Not to be delivered before this time has passed.
+    pub delay: Duration,
+    /// The id; the broker makes one where there is none. Two publications with one id within the broker's window are
+    /// one message.
+    pub id: Option<String>,
+    /// Messages with the same key are delivered one at a time, in publish order.
+    pub key: Option<String>,
+    /// Not to be delivered after this time has passed.
+    pub ttl: Option<Duration>,
+    /// How many receivers the message came through. Guests cannot set it.
+    pub hops: u32,
+}
+
+/// Messages that one delivery published. Safe to use from several tasks.
+#[derive(Debug, Default)]
+pub struct Outbox(Mutex<Vec<Publication>>);
+
+/// A topic that writes to the outbox of a delivery.
+#[derive(Debug, Clone)]
+pub struct OutboxTopic {
+    context: Context,
+    name: String,
+}
+
+impl Publication {
+    /// A publication of `body` with `attributes` to `topic`. The attribute `Ordering-Key`, where there is one, becomes
+    /// the ordering key.
+    pub fn new(topic: impl Into<String>, attributes: Attributes, body: impl Into<Bytes>) -> Self {
+        let key = attributes.get(ORDERING_KEY).filter(|key| !key.is_empty()).map(str::to_owned);
+        Self { topic: topic.into(), attributes, body: body.into(), key, ..Self::default() }
+    }
+
+    /// The bytes of body and attributes.
+    pub fn bytes(&self) -> usize {
+        self.body.len() + self.attributes.bytes()
+    }
+}
+
+impl Outbox {
+    /// Adds a message behind those that are there.
+    pub fn push(&self, publication: Publication) {
+        self.0.lock().push(publication);
+    }
+
+    /// Takes all messages out, in the order in which they were published.
+    pub fn take(&self) -> Vec<Publication> {
+        std::mem::take(&mut self.0.lock())
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    /// Whether there are no messages.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl OutboxTopic {
+    pub(crate) fn new(context: Context, name: String) -> Self {
+        Self { context, name }
+    }
+}
+
+impl Topic for OutboxTopic {
+    fn new_writer(&self) -> Box<dyn MessageWriter> {
+        let topic = self.clone();
+        Box::new(BufferedWriter::new(usize::MAX, move |attributes, body, delay| {
+            let topic = topic.clone();
+            async move {
+                let publication = Publication { delay, ..Publication::new(topic.name, attributes, body) };
+                topic.context.outbox().push(publication);
+                Ok(())
+            }
+        }))
+    }
+}

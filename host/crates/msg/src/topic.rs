@@ -1,0 +1,118 @@
+//! Topics and the writers they hand out.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+
+use crate::Attributes;
+
+/// Where messages are written. It may be used from many tasks at once.
+pub trait Topic: Send + Sync {
+    /// A writer for one message.
+    fn new_writer(&self) -> Box<dyn MessageWriter>;
+}
+
+/// An adapter to use an ordinary function as a [`Topic`].
+#[derive(Debug, Clone, Copy)]
+pub struct TopicFunc<F>(pub F);
+
+/// Collects one message. Dropped unclosed, nothing was published.
+#[async_trait]
+pub trait MessageWriter: Send {
+    /// The attributes that go with the message when it is closed.
+    fn attributes(&mut self) -> &mut Attributes;
+
+    /// The message is not to be delivered before `delay` has passed; zero means no delay.
+    fn set_delay(&mut self, delay: Duration);
+
+    /// Adds `chunk` to the body.
+    async fn write(&mut self, chunk: Bytes) -> Result<(), WriteError>;
+
+    /// Ends the message and forwards it, with an empty body where nothing was written. Afterwards `write` and `close`
+    /// return [`WriteError::Closed`].
+    async fn close(&mut self) -> Result<(), WriteError>;
+}
+
+/// Why a message could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The writer was closed before.
+    #[error("message writer is closed")]
+    Closed,
+    /// The body is larger than the topic takes.
+    #[error("body is larger than {max} bytes")]
+    TooLarge {
+        /// The bound, in bytes.
+        max: usize,
+    },
+    /// The message could not be forwarded.
+    #[error("message was not published: {0}")]
+    Publish(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A writer that keeps the body in memory up to a bound and hands the whole message to a function when it is closed.
+pub struct BufferedWriter<P> {
+    attributes: Attributes,
+    delay: Duration,
+    body: BytesMut,
+    body_bytes_max: usize,
+    publish: Option<P>,
+}
+
+impl<F: Fn() -> Box<dyn MessageWriter> + Send + Sync> Topic for TopicFunc<F> {
+    fn new_writer(&self) -> Box<dyn MessageWriter> {
+        (self.0)()
+    }
+}
+
+impl<T: Topic + ?Sized> Topic for std::sync::Arc<T> {
+    fn new_writer(&self) -> Box<dyn MessageWriter> {
+        (**self).new_writer()
+    }
+}
+
+type PublishFn = Box<dyn FnOnce(Attributes, Bytes, Duration) -> BoxFuture<'static, Result<(), WriteError>> + Send>;
+
+impl BufferedWriter<PublishFn> {
+    /// A writer for a body of at most `body_bytes_max` bytes, whose message is handed to `publish`.
+    pub fn new<F, T>(body_bytes_max: usize, publish: F) -> Self
+    where
+        F: FnOnce(Attributes, Bytes, Duration) -> T + Send + 'static,
+        T: Future<Output = Result<(), WriteError>> + Send + 'static,
+    {
+        let publish: PublishFn = Box::new(move |attributes, body, delay| Box::pin(publish(attributes, body, delay)));
+        let (attributes, delay, body) = (Attributes::new(), Duration::ZERO, BytesMut::new());
+        Self { attributes, delay, body, body_bytes_max, publish: Some(publish) }
+    }
+}
+
+#[async_trait]
+impl MessageWriter for BufferedWriter<PublishFn> {
+    fn attributes(&mut self) -> &mut Attributes {
+        &mut self.attributes
+    }
+
+    fn set_delay(&mut self, delay: Duration) {
+        self.delay = delay;
+    }
+
+    async fn write(&mut self, chunk: Bytes) -> Result<(), WriteError> {
+        if self.publish.is_none() {
+            return Err(WriteError::Closed);
+        }
+        if self.body.len().saturating_add(chunk.len()) > self.body_bytes_max {
+            return Err(WriteError::TooLarge { max: self.body_bytes_max });
+        }
+        self.body.extend_from_slice(&chunk);
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), WriteError> {
+        let publish = self.publish.take().ok_or(WriteError::Closed)?;
+        let body = std::mem::take(&mut self.body).freeze();
+        publish(std::mem::take(&mut self.attributes), body, self.delay).await
+    }
+}

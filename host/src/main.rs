@@ -1,0 +1,2 @@
+//! The wasmpost command.
+fn main() {}

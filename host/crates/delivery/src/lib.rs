@@ -1,1 +1,32 @@
-//! wasmpost-delivery.
+//! From a queue to a verdict: brokers, leases, retry policy, dead letters and the server that joins them.
+//!
+//! A [`Broker`] takes [`Publication`](wasmpost_msg::Publication)s and hands out [`Queue`]s. Pulling from a queue leases
+//! deliveries. The QueueServer hands each to a receiver, asks the [`RetryPolicy`] for a verdict, and settles the
+//! [`Lease`]: ack, nack or reject. What a broker cannot do by itself is completed here, guided by its
+//! [`Capabilities`].
+//!
+//! This crate knows no WebAssembly. It contains the broker in memory (memory) and, with the feature `conformance`,
+//! the suite that every broker passes.
+
+mod admission;
+mod broker;
+mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod dead_letter;
+mod error;
+mod lease;
+//MEM pub mod memory;
+mod outbox;
+mod retry;
+//SRV mod server;
+
+pub use admission::{Admission, topic_name_fault};
+pub use broker::{Broker, Capabilities, Queue, QueueSpec, QueueStats, Receipt};
+pub use clock::{Clock, Timestamp};
+pub use dead_letter::{Attempt, DeadLetter, DeadLetterFilter, DeadLetters, Evidence, HISTORY_MAX};
+pub use error::{BrokerError, BrokerErrorKind};
+pub use lease::{Delivery, Lease, Nack, Renewer};
+pub use outbox::{HOPS_MAX, forwarded};
+pub use retry::{RetryPolicy, Verdict};
+//SRV pub use server::{QueueServer, QueueServerOptions};

@@ -1,0 +1,120 @@
+//! Brokers and queues.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use wasmpost_msg::Publication;
+
+use crate::{BrokerError, DeadLetters, Delivery, Timestamp};
+
+/// Stores messages and hands them out.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// What the broker does by itself.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The queue of this name, made where there is none. From now on it gets the messages of its topics, and no other
+    /// topic's that it had before. Messages that wait under a topic which no queue took from are moved to it.
+    async fn queue(&self, spec: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError>;
+
+    /// Stores messages: all of them, or none and an error. When it returns they survive what the broker says they
+    /// survive.
+    async fn publish(&self, publications: Vec<Publication>) -> Result<Vec<Receipt>, BrokerError>;
+
+    /// What lies in each queue, by name.
+    async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError>;
+
+    /// The dead letters, where the broker lets one look at them.
+    fn dead_letters(&self) -> Option<&dyn DeadLetters>;
+
+    /// Stores what is still to be stored and takes no more calls. Leases that are held are given back.
+    async fn close(&self) -> Result<(), BrokerError>;
+}
+
+/// Where deliveries are pulled from.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// The name.
+    fn name(&self) -> &str;
+
+    /// How long a lease lasts unless it is renewed.
+    fn lease(&self) -> Duration;
+
+    /// Leases at least one delivery and at most `max`, waiting until there is one. Dropping the future loses nothing.
+    async fn pull(&self, max: usize) -> Result<Vec<Delivery>, BrokerError>;
+
+    /// Waits until nothing in the queue is ready, delayed or leased.
+    async fn drained(&self) -> Result<(), BrokerError>;
+}
+
+/// What a broker does by itself. What it does not is completed by the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Confirmed messages survive the end of the process.
+    pub durable: bool,
+    /// Messages with one ordering key are delivered one at a time, in publish order.
+    pub ordering_keys: bool,
+    /// A message can be published to be delivered later.
+    pub delays: bool,
+    /// Publications with one id within the window are one message.
+    pub deduplication: bool,
+    /// Publishing the outbox and acknowledging is one transaction.
+    pub transactional_outbox: bool,
+    /// Messages can expire.
+    pub ttl: bool,
+}
+
+/// Which queue is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSpec {
+    /// The name.
+    pub name: String,
+    /// The topics that it takes from. Empty stands for the topic of the queue's own name.
+    pub topics: Vec<String>,
+    /// How long a lease lasts unless it is renewed.
+    pub lease: Duration,
+}
+
+/// That a message was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The id of the message.
+    pub id: String,
+    /// Whether a message with this id was stored before, so that nothing was added.
+    pub duplicate: bool,
+}
+
+/// What lies in a queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStats {
+    /// The name of the queue.
+    pub queue: String,
+    /// Messages that could be delivered now, or when the message before them with the same key has ended.
+    pub ready: u64,
+    /// Messages that are not due yet.
+    pub delayed: u64,
+    /// Messages in flight.
+    pub leased: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// When the oldest message that is not dead was published.
+    pub oldest: Option<Timestamp>,
+    /// Messages acknowledged so far.
+    pub acked: u64,
+    /// Messages whose time to live ended before they were delivered.
+    pub expired: u64,
+}
+
+impl QueueSpec {
+    /// The queue `name`, which takes from the topic of its own name, with leases of 30 seconds.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), topics: Vec::new(), lease: Duration::from_secs(30) }
+    }
+
+    /// The topics that the queue takes from.
+    pub fn topics_or_own(&self) -> Vec<String> {
+        if self.topics.is_empty() { vec![self.name.clone()] } else { self.topics.clone() }
+    }
+}

@@ -1,0 +1,146 @@
+//! Dead letters, and the evidence that they carry.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use wasmpost_msg::{Attributes, Reason};
+
+use crate::{BrokerError, Timestamp};
+
+/// How many attempts a broker keeps of one message: the last ones.
+pub const HISTORY_MAX: usize = 32;
+
+/// A message that will not be delivered again unless somebody asks for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The id of the message.
+    pub id: String,
+    /// The queue that it died in.
+    pub queue: String,
+    /// The topic that it was written to.
+    pub topic: String,
+    /// The metadata as it came.
+    pub attributes: Attributes,
+    /// The content as it came.
+    #[serde(skip)]
+    pub body: Bytes,
+    /// The ordering key.
+    pub key: Option<String>,
+    /// How many receivers the message came through.
+    pub hops: u32,
+    /// How often it was delivered.
+    pub deliveries: u32,
+    /// When it was published.
+    pub published_at: Timestamp,
+    /// When it died.
+    pub dead_at: Timestamp,
+    /// Why it died.
+    pub evidence: Evidence,
+    /// What each of the last [`HISTORY_MAX`] attempts came to, oldest first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// Why a message died.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The kind of failure.
+    #[serde(serialize_with = "reason_word", deserialize_with = "reason_of_word")]
+    pub reason: Reason,
+    /// The text of the last error. It may come from a guest: escape it where it is shown.
+    pub error: String,
+    /// The backtrace of the guest, one frame a line.
+    pub backtrace: Option<String>,
+    /// The receiver that failed.
+    pub receiver: Option<String>,
+    /// The digest of the component that failed.
+    pub component: Option<String>,
+    /// The version that the component says of itself.
+    pub component_version: Option<String>,
+    /// CPU time of the last attempt.
+    pub cpu: Duration,
+    /// The most memory that the guest held in the last attempt, in bytes.
+    pub memory_peak_bytes: u64,
+    /// The last attempt; none where the receiver was not called.
+    pub attempt: Option<Attempt>,
+}
+
+/// What one attempt came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The number of the delivery, from 1.
+    pub number: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub duration: Duration,
+    /// What was decided: `nack` or `reject`.
+    pub verdict: String,
+    /// For a nack, the time until the message could be delivered again.
+    pub delay: Option<Duration>,
+    /// The kind of failure.
+    #[serde(serialize_with = "reason_word", deserialize_with = "reason_of_word")]
+    pub reason: Reason,
+    /// The first 256 bytes of the error.
+    pub error: String,
+}
+
+/// Which dead letters are meant. A filter with nothing set means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetterFilter {
+    /// Those of these messages.
+    pub ids: Vec<String>,
+    /// Those of this queue.
+    pub queue: Option<String>,
+    /// Those that died for this reason.
+    pub reason: Option<Reason>,
+}
+
+/// Looks at dead letters and decides what becomes of them.
+#[async_trait]
+pub trait DeadLetters: Send + Sync {
+    /// At most `max` dead letters, oldest first, after skipping `skip`.
+    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError>;
+
+    /// Puts dead letters back into the queues that they died in, with no failures counted; says how many.
+    async fn redrive(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError>;
+
+    /// Deletes dead letters; says how many.
+    async fn purge(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError>;
+}
+
+impl DeadLetterFilter {
+    /// Whether a dead letter is meant.
+    pub fn matches(&self, letter: &DeadLetter) -> bool {
+        (self.ids.is_empty() || self.ids.contains(&letter.id))
+            && self.queue.as_ref().is_none_or(|queue| *queue == letter.queue)
+            && self.reason.is_none_or(|reason| reason == letter.evidence.reason)
+    }
+}
+
+impl Evidence {
+    /// Evidence that the host itself has: no receiver was at work.
+    pub fn by_host(reason: Reason, error: impl Into<String>) -> Self {
+        Self {
+            reason,
+            error: error.into(),
+            backtrace: None,
+            receiver: None,
+            component: None,
+            component_version: None,
+            cpu: Duration::ZERO,
+            memory_peak_bytes: 0,
+            attempt: None,
+        }
+    }
+}
+
+fn reason_word<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(reason.as_str())
+}
+
+fn reason_of_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reason, D::Error> {
+    // A newer wasmpost may have written a reason that this one does not know: the letter must still be readable.
+    Ok(String::deserialize(deserializer)?.parse().unwrap_or(Reason::Failed))
+}

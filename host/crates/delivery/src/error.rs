@@ -1,0 +1,78 @@
+//! The one error of all brokers.
+
+use std::fmt;
+
+/// What a broker could not do, and why.
+#[derive(Debug)]
+pub struct BrokerError {
+    kind: BrokerErrorKind,
+    context: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What the caller does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BrokerErrorKind {
+    /// A passing fault: try again later.
+    Unavailable,
+    /// The store is full: nothing more can be published until room is made.
+    Full,
+    /// What was asked for is wrong: change it.
+    Invalid,
+    /// There is no such thing.
+    NotFound,
+    /// The lease was lost; the settlement had no effect.
+    Stale,
+    /// Another process has it.
+    InUse,
+    /// The stored data cannot be read.
+    Corrupt,
+    /// The broker was closed, or cannot go on.
+    Closed,
+    /// This broker cannot do that.
+    Unsupported,
+}
+
+impl BrokerError {
+    /// An error of `kind`; `context` names the thing and what to do.
+    pub fn new(kind: BrokerErrorKind, context: impl Into<String>) -> Self {
+        Self { kind, context: context.into(), source: None }
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What the caller does next.
+    pub fn kind(&self) -> BrokerErrorKind {
+        self.kind
+    }
+
+    /// What was being done, without the cause.
+    pub fn context(&self) -> &str {
+        &self.context
+    }
+
+    /// Whether trying again later can help.
+    pub fn passes(&self) -> bool {
+        matches!(self.kind, BrokerErrorKind::Unavailable | BrokerErrorKind::Full)
+    }
+
+    /// The settlement of a lease that was lost.
+    pub fn stale(queue: &str, id: &str) -> Self {
+        Self::new(BrokerErrorKind::Stale, format!("queue {queue:?}: lease of message {id:?} was lost"))
+    }
+}
+
+impl fmt::Display for BrokerError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.context)?;
+        self.source.as_ref().map_or(Ok(()), |source| write!(formatter, ": {source}"))
+    }
+}
+
+impl std::error::Error for BrokerError {}

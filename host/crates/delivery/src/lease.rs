@@ -1,0 +1,88 @@
+//! Deliveries and their leases.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use wasmpost_msg::{Attributes, Publication};
+
+use crate::{Attempt, BrokerError, Evidence, Timestamp};
+
+/// One attempt at a message, with its lease.
+pub struct Delivery {
+    /// The id: the same on every delivery of the message.
+    pub id: String,
+    /// The topic that the message was written to.
+    pub topic: String,
+    /// The metadata.
+    pub attributes: Attributes,
+    /// The content.
+    pub body: Bytes,
+    /// How often the message was delivered, this time included. It only grows.
+    pub deliveries: u32,
+    /// How often the receiver failed since the message was published or redriven.
+    pub failures: u32,
+    /// How many receivers the message came through.
+    pub hops: u32,
+    /// The ordering key.
+    pub key: Option<String>,
+    /// When the message was published.
+    pub published_at: Timestamp,
+    /// The right to settle it.
+    pub lease: Box<dyn Lease>,
+}
+
+/// The exclusive right to settle a delivery, until it lapses. Settling consumes it, so a delivery is settled once. A
+/// lease that is dropped unsettled is given back as by an uncounted nack without delay.
+///
+/// Settling a lease that lapsed has no effect and answers with an error of kind `Stale`. When settling fails otherwise,
+/// the message stays where it is and is delivered again when the lease has lapsed.
+#[async_trait]
+pub trait Lease: Send {
+    /// What keeps the lease from lapsing.
+    fn renewer(&self) -> Arc<dyn Renewer>;
+
+    /// The message has been processed; `outbox` is to be published. On brokers with a transactional outbox both or
+    /// neither happen, and it returns when both are stored. Without an outbox it may return before the ack is stored: a
+    /// crash then delivers the message again.
+    async fn ack(self: Box<Self>, outbox: Vec<Publication>) -> Result<(), BrokerError>;
+
+    /// Puts the message back.
+    async fn nack(self: Box<Self>, nack: Nack) -> Result<(), BrokerError>;
+
+    /// Moves the message to the dead letters.
+    async fn reject(self: Box<Self>, evidence: Evidence) -> Result<(), BrokerError>;
+}
+
+/// Keeps a lease from lapsing. It can be called while the lease is being settled.
+#[async_trait]
+pub trait Renewer: Send + Sync {
+    /// The lease lasts its full time again from now on. A lease that was lost answers with an error of kind `Stale`.
+    async fn renew(&self) -> Result<(), BrokerError>;
+}
+
+/// How a message is put back.
+#[derive(Debug, Clone)]
+pub struct Nack {
+    /// Not to be delivered before this time has passed.
+    pub delay: Duration,
+    /// What the attempt came to; none where the receiver was not at fault, and then no failure is counted.
+    pub attempt: Option<Attempt>,
+}
+
+impl Nack {
+    /// Puts the message back at once without counting a failure.
+    pub fn give_back() -> Self {
+        Self { delay: Duration::ZERO, attempt: None }
+    }
+}
+
+impl std::fmt::Debug for Delivery {
+    /// Tells everything but the content: bodies do not belong into logs.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = formatter.debug_struct("Delivery");
+        shown.field("id", &self.id).field("topic", &self.topic).field("body_bytes", &self.body.len());
+        shown.field("deliveries", &self.deliveries).field("failures", &self.failures).finish_non_exhaustive()
+    }
+}

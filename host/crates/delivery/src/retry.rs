@@ -1,0 +1,159 @@
+//! The retry policy: the one place that decides what becomes of a delivery.
+
+use std::time::Duration;
+
+use wasmpost_msg::{Disposition, Reason, ReceiveError};
+
+/// When a message is delivered again, and when no more. Pure: the same inputs give the same verdict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryPolicy {
+    /// How many failures a message may have; with the last it becomes a dead letter.
+    pub attempts_max: u32,
+    /// The delay after the first failure. Each further failure doubles it.
+    pub backoff_first: Duration,
+    /// The longest delay.
+    pub backoff_max: Duration,
+    /// How much longer than its backoff a delay may be, as a share of it. It is never shorter.
+    pub jitter: f64,
+    /// The shortest delay that a receiver can ask for.
+    pub retry_after_min: Duration,
+    /// The longest delay that a receiver can ask for.
+    pub retry_after_max: Duration,
+}
+
+/// What becomes of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The message has been processed.
+    Ack,
+    /// Deliver it again after a delay.
+    Nack {
+        /// The delay.
+        delay: Duration,
+        /// Whether the failure counts.
+        counted: bool,
+    },
+    /// Dead-letter it.
+    DeadLetter {
+        /// Why.
+        reason: Reason,
+    },
+}
+
+impl Default for RetryPolicy {
+    /// One second doubling to five minutes, up to 20 % more, eight attempts.
+    fn default() -> Self {
+        Self {
+            attempts_max: 8,
+            backoff_first: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(300),
+            jitter: 0.2,
+            retry_after_min: Duration::from_millis(100),
+            retry_after_max: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// What becomes of a message that failed `failures` times before, now that a receiver returned `result`. `random`,
+    /// from 0 to 1, spreads the delays.
+    pub fn verdict(&self, failures: u32, result: &Result<(), ReceiveError>, random: f64) -> Verdict {
+        let Err(error) = result else { return Verdict::Ack };
+        let failures = failures.saturating_add(1);
+        match error.disposition() {
+            Disposition::Reject => Verdict::DeadLetter { reason: error.reason() },
+            // The host is at fault: the delay keeps it from trying as fast as it can.
+            Disposition::GiveBack => {
+                let delay = if error.reason() == Reason::Shutdown { Duration::ZERO } else { self.backoff(1, random) };
+                Verdict::Nack { delay, counted: false }
+            }
+            _ if failures >= self.attempts_max => {
+                let reason = if error.reason() == Reason::Failed { Reason::Attempts } else { error.reason() };
+                Verdict::DeadLetter { reason }
+            }
+            Disposition::Retry => Verdict::Nack { delay: self.backoff(failures, random), counted: true },
+            Disposition::RetryAfter(delay) => {
+                let delay = delay.clamp(self.retry_after_min, self.retry_after_max.max(self.retry_after_min));
+                Verdict::Nack { delay, counted: true }
+            }
+        }
+    }
+
+    /// The delay after `failures` failures, from 1.
+    pub fn backoff(&self, failures: u32, random: f64) -> Duration {
+        let doublings = failures.saturating_sub(1).min(63);
+        let nanos = self.backoff_first.as_nanos().saturating_mul(1 << doublings);
+        let base = nanos.min(self.backoff_max.as_nanos());
+        let more = (base as f64 * self.jitter.max(0.0) * random.clamp(0.0, 1.0)) as u128;
+        Duration::from_nanos(u64::try_from(base + more).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(failures: u32, error: ReceiveError) -> Verdict {
+        RetryPolicy::default().verdict(failures, &Err(error), 0.0)
+    }
+
+    #[test]
+    fn ok_is_acked_whatever_failed_before() {
+        assert_eq!(RetryPolicy::default().verdict(7, &Ok(()), 0.5), Verdict::Ack);
+    }
+
+    #[test]
+    fn delays_double_from_one_second_to_five_minutes() {
+        let policy = RetryPolicy::default();
+        let seconds: Vec<_> = (1..=11).map(|failures| policy.backoff(failures, 0.0).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(policy.backoff(u32::MAX, 0.0), Duration::from_secs(300));
+    }
+
+    #[test]
+    fn jitter_lengthens_a_delay_and_never_shortens_it() {
+        let policy = RetryPolicy::default();
+        assert_eq!(policy.backoff(1, 0.0), Duration::from_secs(1));
+        assert_eq!(policy.backoff(1, 1.0), Duration::from_millis(1200));
+        assert_eq!(policy.backoff(1, -3.0), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn the_eighth_failure_is_the_last() {
+        assert_eq!(
+            failed(6, ReceiveError::retry("no")),
+            Verdict::Nack { delay: Duration::from_secs(64), counted: true }
+        );
+        assert_eq!(failed(7, ReceiveError::retry("no")), Verdict::DeadLetter { reason: Reason::Attempts });
+    }
+
+    #[test]
+    fn exhausted_attempts_keep_the_reason_of_a_trap_or_limit() {
+        let trap = ReceiveError::new(Disposition::Retry, Reason::Trap, "unreachable");
+        assert_eq!(failed(7, trap), Verdict::DeadLetter { reason: Reason::Trap });
+    }
+
+    #[test]
+    fn a_rejected_message_is_dead_at_once() {
+        assert_eq!(failed(0, ReceiveError::reject("malformed")), Verdict::DeadLetter { reason: Reason::Rejected });
+    }
+
+    #[test]
+    fn what_a_receiver_asks_for_is_obeyed_within_bounds() {
+        let delay = |seconds| match failed(0, ReceiveError::retry_after(Duration::from_secs(seconds), "later")) {
+            Verdict::Nack { delay, counted: true } => delay,
+            verdict => panic!("{verdict:?}"),
+        };
+        assert_eq!(delay(90), Duration::from_secs(90));
+        assert_eq!(delay(0), Duration::from_millis(100));
+        assert_eq!(delay(100 * 365 * 86400), Duration::from_secs(86400));
+    }
+
+    #[test]
+    fn a_fault_of_the_host_counts_no_failure_even_on_the_last_attempt() {
+        let busy = ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, "no instance is free");
+        assert_eq!(failed(7, busy), Verdict::Nack { delay: Duration::from_secs(1), counted: false });
+        let shutdown = ReceiveError::new(Disposition::GiveBack, Reason::Shutdown, "shutting down");
+        assert_eq!(failed(7, shutdown), Verdict::Nack { delay: Duration::ZERO, counted: false });
+    }
+}

@@ -71,7 +71,7 @@ pub struct Capabilities {
 pub struct QueueSpec {
     /// The name.
     pub name: String,
-    /// The topics that it takes from. Empty stands for the topic of the queue's own name.
+    /// The topics that it takes from beside the topic of its own name, which it always takes from.
     pub topics: Vec<String>,
     /// How long a lease lasts unless it is renewed.
     pub lease: Duration,
@@ -113,8 +113,14 @@ impl QueueSpec {
         Self { name: name.into(), topics: Vec::new(), lease: Duration::from_secs(30) }
     }
 
-    /// The topics that the queue takes from.
-    pub fn topics_or_own(&self) -> Vec<String> {
-        if self.topics.is_empty() { vec![self.name.clone()] } else { self.topics.clone() }
+    /// All topics that the queue takes from, that of its own name first, each once.
+    pub fn all_topics(&self) -> Vec<String> {
+        let mut topics = vec![self.name.clone()];
+        for topic in &self.topics {
+            if !topics.contains(topic) {
+                topics.push(topic.clone());
+            }
+        }
+        topics
     }
 }

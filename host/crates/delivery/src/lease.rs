@@ -39,7 +39,7 @@ pub struct Delivery {
 /// Settling a lease that lapsed has no effect and answers with an error of kind `Stale`. When settling fails otherwise,
 /// the message stays where it is and is delivered again when the lease has lapsed.
 #[async_trait]
-pub trait Lease: Send {
+pub trait Lease: Send + Sync {
     /// What keeps the lease from lapsing.
     fn renewer(&self) -> Arc<dyn Renewer>;
 

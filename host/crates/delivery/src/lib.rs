@@ -1,11 +1,11 @@
 //! From a queue to a verdict: brokers, leases, retry policy, dead letters and the server that joins them.
 //!
 //! A [`Broker`] takes [`Publication`](wasmpost_msg::Publication)s and hands out [`Queue`]s. Pulling from a queue leases
-//! deliveries. The QueueServer hands each to a receiver, asks the [`RetryPolicy`] for a verdict, and settles the
+//! deliveries. The [`QueueServer`] hands each to a receiver, asks the [`RetryPolicy`] for a verdict, and settles the
 //! [`Lease`]: ack, nack or reject. What a broker cannot do by itself is completed here, guided by its
 //! [`Capabilities`].
 //!
-//! This crate knows no WebAssembly. It contains the broker in memory (memory) and, with the feature `conformance`,
+//! This crate knows no WebAssembly. It contains the broker in memory ([`memory`]) and, with the feature `conformance`,
 //! the suite that every broker passes.
 
 mod admission;
@@ -16,10 +16,10 @@ pub mod conformance;
 mod dead_letter;
 mod error;
 mod lease;
-//MEM pub mod memory;
+pub mod memory;
 mod outbox;
 mod retry;
-//SRV mod server;
+mod server;
 
 pub use admission::{Admission, topic_name_fault};
 pub use broker::{Broker, Capabilities, Queue, QueueSpec, QueueStats, Receipt};
@@ -29,4 +29,4 @@ pub use error::{BrokerError, BrokerErrorKind};
 pub use lease::{Delivery, Lease, Nack, Renewer};
 pub use outbox::{HOPS_MAX, forwarded};
 pub use retry::{RetryPolicy, Verdict};
-//SRV pub use server::{QueueServer, QueueServerOptions};
+pub use server::{QueueServer, QueueServerOptions};

@@ -1,0 +1,129 @@
+//! Dead letters and what is counted.
+
+use std::time::Duration;
+
+use wasmpost_msg::{Attributes, Publication, Reason};
+
+use super::Fixture;
+use super::fixture::{attempt, evidence, publication};
+use crate::{DeadLetterFilter, Nack};
+
+async fn kill(fixture: &Fixture, queue: &str, body: &str, reason: Reason) {
+    // Each dies at a time of its own, so that their order is known.
+    fixture.advance_seconds(1);
+    let pulled = fixture.queue(queue).await;
+    fixture.publish(queue, body).await;
+    let delivery = fixture.next(&pulled).await;
+    let why = evidence(&delivery, reason, "broken");
+    delivery.lease.reject(why).await.unwrap();
+}
+
+pub(super) async fn a_rejected_message_becomes_a_dead_letter_with_its_evidence(fixture: Fixture) {
+    let queue = fixture.queue_with_topics("billing", &["orders"]).await;
+    let mut attributes = Attributes::new();
+    attributes.append("Tag", "one");
+    attributes.append("Tag", "two");
+    let sent =
+        Publication { key: Some("k".into()), hops: 2, ..Publication::new("orders", attributes, vec![0, 159, 255]) };
+    fixture.publish_all(vec![Publication { id: Some("the-id".into()), ..sent.clone() }]).await;
+    let published_at = fixture.clock.now();
+    let delivery = fixture.next(&queue).await;
+    let why = evidence(&delivery, Reason::Trap, "wasm trap: unreachable");
+    fixture.advance_seconds(5);
+    delivery.lease.reject(why.clone()).await.unwrap();
+    let letters = fixture.dead().list(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    let letter = &letters[0];
+    assert_eq!((letter.id.as_str(), letter.queue.as_str(), letter.topic.as_str()), ("the-id", "billing", "orders"));
+    assert_eq!((&letter.attributes, &letter.body), (&sent.attributes, &sent.body));
+    assert_eq!((letter.key.as_deref(), letter.hops, letter.deliveries), (Some("k"), 2, 1));
+    assert_eq!((letter.published_at, letter.dead_at), (published_at, fixture.clock.now()));
+    assert_eq!(letter.evidence, why);
+    assert_eq!(fixture.peek(&queue).await, [""; 0]);
+}
+
+pub(super) async fn a_dead_letter_tells_every_attempt(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    fixture.publish("orders", "a").await;
+    for round in 1..=2 {
+        let delivery = fixture.next(&queue).await;
+        let record = attempt(&delivery, &format!("failure {round}"));
+        delivery.lease.nack(Nack { delay: Duration::ZERO, attempt: Some(record) }).await.unwrap();
+    }
+    let delivery = fixture.next(&queue).await;
+    let why = evidence(&delivery, Reason::Attempts, "failure 3");
+    delivery.lease.reject(why).await.unwrap();
+    let letters = fixture.dead().list(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    let told: Vec<_> = letters[0]
+        .attempts
+        .iter()
+        .map(|attempt| (attempt.number, attempt.verdict.as_str(), attempt.error.as_str()))
+        .collect();
+    assert_eq!(told, [(1, "nack", "failure 1"), (2, "nack", "failure 2"), (3, "reject", "failure 3")]);
+    assert_eq!(letters[0].deliveries, 3);
+}
+
+pub(super) async fn filters_tell_dead_letters_apart(fixture: Fixture) {
+    kill(&fixture, "orders", "a", Reason::Rejected).await;
+    kill(&fixture, "orders", "b", Reason::Trap).await;
+    kill(&fixture, "invoices", "c", Reason::Trap).await;
+    let list = async |filter: DeadLetterFilter, skip, max| {
+        let letters = fixture.dead().list(&filter, skip, max).await.unwrap();
+        letters.into_iter().map(|letter| letter.id).collect::<Vec<_>>()
+    };
+    let all = DeadLetterFilter::default();
+    let orders = DeadLetterFilter { queue: Some("orders".into()), ..all.clone() };
+    assert_eq!(list(all.clone(), 0, 10).await, ["a", "b", "c"]);
+    assert_eq!(list(all.clone(), 1, 1).await, ["b"]);
+    assert_eq!(list(orders.clone(), 0, 10).await, ["a", "b"]);
+    assert_eq!(list(DeadLetterFilter { reason: Some(Reason::Trap), ..orders }, 0, 10).await, ["b"]);
+    let ids = vec!["c".to_owned(), "a".to_owned(), "nothing".to_owned()];
+    assert_eq!(list(DeadLetterFilter { ids, ..all }, 0, 10).await, ["a", "c"]);
+}
+
+pub(super) async fn a_redriven_message_is_delivered_again_with_no_failures(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    fixture.publish("orders", "a").await;
+    let delivery = fixture.next(&queue).await;
+    let record = attempt(&delivery, "no");
+    delivery.lease.nack(Nack { delay: Duration::ZERO, attempt: Some(record) }).await.unwrap();
+    let delivery = fixture.next(&queue).await;
+    let why = evidence(&delivery, Reason::Attempts, "no");
+    delivery.lease.reject(why).await.unwrap();
+    let other = DeadLetterFilter { queue: Some("invoices".into()), ..DeadLetterFilter::default() };
+    assert_eq!(fixture.dead().redrive(&other).await.unwrap(), 0);
+    assert_eq!(fixture.dead().redrive(&DeadLetterFilter::default()).await.unwrap(), 1);
+    assert_eq!(fixture.stats("orders").await.dead, 0);
+    let again = fixture.next(&queue).await;
+    assert_eq!((again.id.as_str(), again.deliveries, again.failures), ("a", 3, 0));
+    assert_eq!(again.body, "a");
+}
+
+pub(super) async fn a_purged_dead_letter_is_gone(fixture: Fixture) {
+    kill(&fixture, "orders", "a", Reason::Rejected).await;
+    kill(&fixture, "orders", "b", Reason::Trap).await;
+    let trapped = DeadLetterFilter { reason: Some(Reason::Trap), ..DeadLetterFilter::default() };
+    assert_eq!(fixture.dead().purge(&trapped).await.unwrap(), 1);
+    let left = fixture.dead().list(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    assert_eq!(left.iter().map(|letter| letter.id.as_str()).collect::<Vec<_>>(), ["a"]);
+}
+
+pub(super) async fn stats_count_what_lies_where(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    kill(&fixture, "orders", "dead", Reason::Rejected).await;
+    let published_at = fixture.clock.now();
+    fixture.publish("orders", "held").await;
+    fixture.advance_seconds(1);
+    fixture.publish("orders", "waiting").await;
+    let late = Publication { delay: Duration::from_secs(9), ..publication("orders", "late") };
+    fixture.publish_all(vec![late]).await;
+    fixture.publish("orders", "done").await;
+    let held = fixture.next(&queue).await;
+    let waiting = fixture.next(&queue).await;
+    fixture.next(&queue).await.lease.ack(Vec::new()).await.unwrap();
+    waiting.lease.nack(Nack::give_back()).await.unwrap();
+    let stats = fixture.stats("orders").await;
+    assert_eq!((stats.ready, stats.delayed, stats.leased, stats.dead, stats.acked), (1, 1, 1, 1, 1));
+    assert_eq!(stats.oldest, Some(published_at));
+    drop(held);
+}

@@ -1,0 +1,165 @@
+//! Publishing, topics and queues.
+
+use std::time::Duration;
+
+use wasmpost_msg::{Attributes, Publication};
+
+use super::Fixture;
+use super::fixture::{bodies, publication};
+use crate::{BrokerErrorKind, QueueSpec};
+
+pub(super) async fn a_message_is_delivered_as_it_was_published(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    let mut attributes = Attributes::new();
+    attributes.set("content-type", "application/octet-stream");
+    attributes.append("tag", "one");
+    attributes.append("tag", "zwei, drei");
+    let body: Vec<u8> = (0..=255).cycle().take(70_000).collect();
+    let sent = Publication {
+        id: Some("the-id".into()),
+        hops: 3,
+        key: Some("customer 7".into()),
+        ..Publication::new("orders", attributes.clone(), body.clone())
+    };
+    fixture.publish_all(vec![sent]).await;
+    let delivery = fixture.next(&queue).await;
+    assert_eq!((delivery.id.as_str(), delivery.topic.as_str()), ("the-id", "orders"));
+    assert_eq!((delivery.deliveries, delivery.failures, delivery.hops), (1, 0, 3));
+    assert_eq!(delivery.key.as_deref(), Some("customer 7"));
+    assert_eq!(delivery.attributes, attributes);
+    assert_eq!(delivery.attributes.values("Tag"), ["one", "zwei, drei"]);
+    assert!(delivery.body == body, "body is byte-identical");
+    assert_eq!(delivery.published_at, fixture.clock.now());
+}
+
+pub(super) async fn an_empty_body_is_a_message(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    let receipts = fixture.broker.publish(vec![Publication::new("orders", Attributes::new(), "")]).await.unwrap();
+    let delivery = fixture.next(&queue).await;
+    assert!(delivery.body.is_empty());
+    assert_eq!(delivery.id, receipts[0].id);
+    assert!(!delivery.id.is_empty(), "broker gives an id");
+}
+
+pub(super) async fn messages_without_a_key_are_delivered_in_publish_order(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    let sent: Vec<String> = (0..50).map(|number| format!("message {number}")).collect();
+    fixture.publish_all(sent.iter().map(|body| publication("orders", body)).collect()).await;
+    assert_eq!(fixture.peek(&queue).await, sent);
+}
+
+pub(super) async fn a_second_publication_of_an_id_within_the_window_adds_nothing(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    let first = fixture.broker.publish(vec![publication("orders", "a")]).await.unwrap();
+    let second = fixture.broker.publish(vec![publication("orders", "a"), publication("orders", "b")]).await.unwrap();
+    assert_eq!((first[0].duplicate, second[0].duplicate, second[1].duplicate), (false, true, false));
+    assert_eq!(second[0].id, "a");
+    let elsewhere = fixture.broker.publish(vec![publication("invoices", "a")]).await.unwrap();
+    assert!(!elsewhere[0].duplicate, "an id belongs to its topic");
+    assert_eq!(fixture.peek(&queue).await, ["a", "b"]);
+}
+
+pub(super) async fn an_id_is_forgotten_after_the_window(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    fixture.publish("orders", "a").await;
+    fixture.next(&queue).await.lease.ack(Vec::new()).await.unwrap();
+    let soon = fixture.broker.publish(vec![publication("orders", "a")]).await.unwrap();
+    assert!(soon[0].duplicate, "an id is remembered after its message has ended");
+    fixture.advance_seconds(24 * 60 * 60);
+    let later = fixture.broker.publish(vec![publication("orders", "a")]).await.unwrap();
+    assert!(!later[0].duplicate);
+    assert_eq!(fixture.peek(&queue).await, ["a"]);
+}
+
+pub(super) async fn several_queues_on_one_topic_each_get_every_message(fixture: Fixture) {
+    let billing = fixture.queue_with_topics("billing", &["orders"]).await;
+    let shipping = fixture.queue_with_topics("shipping", &["orders"]).await;
+    fixture.publish("orders", "a").await;
+    fixture.publish("shipping", "b").await;
+    fixture.next(&billing).await.lease.ack(Vec::new()).await.unwrap();
+    assert_eq!(fixture.peek(&billing).await, [""; 0]);
+    assert_eq!(fixture.peek(&shipping).await, ["a", "b"]);
+}
+
+pub(super) async fn a_topic_without_a_queue_keeps_its_messages_until_one_takes_them(fixture: Fixture) {
+    fixture.publish("orders", "a").await;
+    fixture.publish("orders", "b").await;
+    assert_eq!(fixture.stats("orders").await.ready, 2);
+    let queue = fixture.queue_with_topics("billing", &["orders"]).await;
+    assert_eq!(fixture.peek(&queue).await, ["a", "b"]);
+    fixture.publish("letters", "c").await;
+    let queue = fixture.queue("letters").await;
+    assert_eq!(fixture.peek(&queue).await, ["c"]);
+}
+
+pub(super) async fn a_queue_that_is_declared_again_keeps_its_messages_and_changes_its_topics(fixture: Fixture) {
+    fixture.queue_with_topics("billing", &["orders"]).await;
+    fixture.publish("orders", "a").await;
+    let queue = fixture.queue_with_topics("billing", &["refunds"]).await;
+    fixture.publish("orders", "b").await;
+    fixture.publish("refunds", "c").await;
+    assert_eq!(fixture.peek(&queue).await, ["a", "c"]);
+}
+
+pub(super) async fn a_delayed_message_waits_for_its_time(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    let delay = Duration::from_secs(60);
+    fixture.publish_all(vec![Publication { delay, ..publication("orders", "late") }]).await;
+    fixture.publish("orders", "early").await;
+    assert_eq!(fixture.stats("orders").await.delayed, 1);
+    fixture.clock.advance(Duration::from_millis(59_999));
+    assert_eq!(fixture.peek(&queue).await, ["early"]);
+    fixture.clock.advance(Duration::from_millis(1));
+    let mut deliverable = fixture.peek(&queue).await;
+    deliverable.sort();
+    assert_eq!(deliverable, ["early", "late"]);
+}
+
+pub(super) async fn an_expired_message_is_not_delivered_but_counted(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    let ttl = Some(Duration::from_secs(60));
+    fixture
+        .publish_all(vec![
+            Publication { ttl, ..publication("orders", "short-lived") },
+            publication("orders", "long-lived"),
+        ])
+        .await;
+    fixture.advance_seconds(59);
+    assert_eq!(bodies(&fixture.deliverable(&queue).await).len(), 2);
+    fixture.advance_seconds(2);
+    assert_eq!(fixture.peek(&queue).await, ["long-lived"]);
+    assert_eq!(fixture.stats("orders").await.expired, 1);
+}
+
+pub(super) async fn what_cannot_be_published_is_refused_by_name_and_nothing_of_its_batch_stays(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    let mut reserved = Attributes::new();
+    reserved.set("wasmpost-hops", "0");
+    let mut broken = Attributes::new();
+    broken.set("Tag", "one\r\nTwo: 2");
+    let body = "x".to_owned();
+    let wrong = [
+        (publication("", "x"), "name"),
+        (publication("or ders", "x"), "or ders"),
+        (publication("../orders", "x"), "../orders"),
+        (Publication::new("orders", reserved, body.clone()), "Wasmpost-Hops"),
+        (Publication::new("orders", broken, body.clone()), "Tag"),
+        (Publication { id: Some(String::new()), ..publication("orders", "x") }, "id"),
+        (Publication { key: Some("a\nb".into()), ..publication("orders", "x") }, "key"),
+    ];
+    for (publication_refused, named) in wrong {
+        let batch = vec![publication("orders", "neighbour"), publication_refused];
+        let error = fixture.broker.publish(batch).await.unwrap_err();
+        assert_eq!(error.kind(), BrokerErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains(named), "{error} names {named}");
+    }
+    assert_eq!(fixture.peek(&queue).await, [""; 0]);
+}
+
+pub(super) async fn a_wrong_name_of_a_queue_is_refused(fixture: Fixture) {
+    let spec = QueueSpec { topics: vec!["a*".into()], ..QueueSpec::new("orders") };
+    for spec in [QueueSpec::new("a b"), QueueSpec::new(""), spec] {
+        let error = fixture.broker.queue(spec).await.err().expect("queue is refused");
+        assert_eq!(error.kind(), BrokerErrorKind::Invalid, "{error}");
+    }
+}

@@ -1,0 +1,122 @@
+//! The broker in memory: everything that the durable one promises, but that messages survive the process.
+
+mod dead_letters;
+mod held;
+mod lease;
+mod queue;
+mod state;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
+use wasmpost_msg::Publication;
+
+use crate::{
+    Admission, Broker, BrokerError, BrokerErrorKind, Capabilities, Clock, DeadLetters, Queue, QueueSpec, QueueStats,
+    Receipt, topic_name_fault,
+};
+use queue::MemoryQueue;
+use state::State;
+
+/// How a broker in memory is set up.
+#[derive(Debug, Clone)]
+pub struct MemoryOptions {
+    /// The clock that due times are told by.
+    pub clock: Clock,
+    /// What may be published.
+    pub admission: Admission,
+    /// The most bytes of bodies and attributes, dead letters included, that are kept at a time. What would go beyond is
+    /// refused.
+    pub bytes_max: usize,
+    /// How long the id of a message is remembered, to recognise a second publication of it.
+    pub deduplication_window: std::time::Duration,
+}
+
+/// A broker that keeps all in memory.
+#[derive(Clone)]
+pub struct MemoryBroker(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    options: MemoryOptions,
+}
+
+impl Default for MemoryOptions {
+    /// The system's clock, one GiB, ids remembered for ten minutes.
+    fn default() -> Self {
+        let deduplication_window = std::time::Duration::from_secs(600);
+        Self { clock: Clock::system(), admission: Admission::default(), bytes_max: 1 << 30, deduplication_window }
+    }
+}
+
+impl MemoryBroker {
+    /// An empty broker.
+    pub fn new(options: MemoryOptions) -> Self {
+        let state = Mutex::new(State::new(options.bytes_max, options.deduplication_window));
+        let broker = Self(Arc::new(Shared { state, options }));
+        let weak = Arc::downgrade(&broker.0);
+        broker.0.options.clock.on_advance(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.state.lock().wake_all();
+            }
+        });
+        broker
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, State>, BrokerError> {
+        let state = self.0.state.lock();
+        if state.closed() {
+            return Err(BrokerError::new(BrokerErrorKind::Closed, "broker in memory was closed"));
+        }
+        Ok(state)
+    }
+
+    fn now(&self) -> crate::Timestamp {
+        self.0.options.clock.now()
+    }
+}
+
+#[async_trait]
+impl Broker for MemoryBroker {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            durable: false,
+            ordering_keys: true,
+            delays: true,
+            deduplication: true,
+            transactional_outbox: true,
+            ttl: true,
+        }
+    }
+
+    async fn queue(&self, spec: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {
+        for name in spec.all_topics() {
+            if let Some(fault) = topic_name_fault(&name) {
+                return Err(BrokerError::new(BrokerErrorKind::Invalid, fault));
+            }
+        }
+        let signals = self.open()?.declare(&spec);
+        Ok(Arc::new(MemoryQueue::new(self.clone(), spec, signals)))
+    }
+
+    async fn publish(&self, publications: Vec<Publication>) -> Result<Vec<Receipt>, BrokerError> {
+        publications.iter().try_for_each(|publication| self.0.options.admission.check(publication))?;
+        let now = self.now();
+        self.open()?.publish(publications, now, true)
+    }
+
+    async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError> {
+        let now = self.now();
+        Ok(self.open()?.stats(now))
+    }
+
+    fn dead_letters(&self) -> Option<&dyn DeadLetters> {
+        Some(self)
+    }
+
+    async fn close(&self) -> Result<(), BrokerError> {
+        self.0.state.lock().close();
+        Ok(())
+    }
+}

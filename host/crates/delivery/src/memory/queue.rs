@@ -1,0 +1,79 @@
+//! Pulling from a queue in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::MemoryBroker;
+use super::held::Entry;
+use super::lease::MemoryLease;
+use super::state::{Signals, Ticket};
+use crate::{BrokerError, Delivery, Queue, QueueSpec};
+
+pub(super) struct MemoryQueue {
+    broker: MemoryBroker,
+    name: Arc<str>,
+    lease: Duration,
+    signals: Signals,
+}
+
+impl MemoryQueue {
+    pub(super) fn new(broker: MemoryBroker, spec: QueueSpec, signals: Signals) -> Self {
+        Self { broker, name: spec.name.into(), lease: spec.lease, signals }
+    }
+
+    fn delivery(&self, ticket: Ticket, entry: Entry) -> Delivery {
+        let lease = MemoryLease::new(self.broker.clone(), ticket, self.lease);
+        let publication = entry.publication;
+        Delivery {
+            id: entry.id.to_string(),
+            topic: publication.topic.clone(),
+            attributes: publication.attributes.clone(),
+            body: publication.body.clone(),
+            deliveries: entry.deliveries,
+            failures: entry.failures,
+            hops: publication.hops,
+            key: publication.key.clone(),
+            published_at: entry.published_at,
+            lease: Box::new(lease),
+        }
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryQueue {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    async fn pull(&self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        loop {
+            let ready = self.signals.ready.notified();
+            let now = self.broker.now();
+            let (taken, next) = self.broker.open()?.lease(&self.name, max.max(1), self.lease, now);
+            if !taken.is_empty() {
+                return Ok(taken.into_iter().map(|(ticket, entry)| self.delivery(ticket, entry)).collect());
+            }
+            match next {
+                None => ready.await,
+                // A manual clock wakes the waiters itself when it is advanced; the timer then only looks once more.
+                Some(next) => drop(tokio::time::timeout(next.since(now), ready).await),
+            }
+        }
+    }
+
+    async fn drained(&self) -> Result<(), BrokerError> {
+        loop {
+            let drained = self.signals.drained.notified();
+            if self.broker.open()?.drained(&self.name) {
+                return Ok(());
+            }
+            drained.await;
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! One attempt: from a delivery to the result of its receiver, within its time.
+
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+use wasmpost_msg::{Context, Disposition, Message, Reason, ReceiveError, Receiver, SafeReceiver};
+
+use super::keeper::Keeper;
+use super::settle::{Outcome, settle};
+use crate::{Admission, Delivery, HOPS_MAX, QueueServerOptions, forwarded};
+
+/// What all deliveries of a server share.
+pub(super) struct Worker {
+    pub(super) queue: String,
+    pub(super) receiver: SafeReceiver<std::sync::Arc<dyn Receiver>>,
+    pub(super) options: QueueServerOptions,
+    pub(super) interrupt: CancellationToken,
+    pub(super) keeper: std::sync::Arc<Keeper>,
+}
+
+impl Worker {
+    /// Takes a delivery to its end.
+    pub(super) async fn work(&self, delivery: Delivery) {
+        let cancelled = self.interrupt.child_token();
+        let kept = self.keeper.keep(&delivery, &cancelled);
+        let context = Context::new(delivery.id.clone(), delivery.deliveries, cancelled);
+        let (started_at, started) = (self.options.clock.now(), Instant::now());
+        let result = self.attempt(&delivery, &context).await;
+        let mut outbox = Vec::new();
+        let result = result.and_then(|()| {
+            outbox = forwarded(&self.queue, &delivery, context.outbox().take());
+            check(&outbox)
+        });
+        let outcome = Outcome { result, outbox, started_at, duration: started.elapsed(), usage: context.usage() };
+        settle(self, delivery, outcome).await;
+        drop(kept);
+    }
+
+    async fn attempt(&self, delivery: &Delivery, context: &Context) -> Result<(), ReceiveError> {
+        if delivery.hops > HOPS_MAX {
+            let text = format!("message came through {} receivers, {HOPS_MAX} at most are allowed", delivery.hops);
+            return Err(ReceiveError::new(Disposition::Reject, Reason::Loop, text));
+        }
+        let message = Message {
+            attributes: delivery.attributes.clone(),
+            body: delivery.body.clone().into(),
+            context: context.clone(),
+        };
+        tokio::select! {
+            biased;
+            result = self.receive(message) => result,
+            () = context.cancelled().cancelled() => Err(self.interrupted()),
+        }
+    }
+
+    async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
+        let slot = match &self.options.slots {
+            // Slots are never closed; if they were, the delivery would simply not wait for one.
+            Some(slots) => slots.acquire().await.ok(),
+            None => None,
+        };
+        let timeout = self.options.timeout;
+        let result = tokio::time::timeout(timeout, self.receiver.receive(message)).await;
+        drop(slot);
+        result.unwrap_or_else(|_| {
+            let text = format!("receiver took longer than {timeout:?}");
+            Err(ReceiveError::new(Disposition::Retry, Reason::Timeout, text))
+        })
+    }
+
+    fn interrupted(&self) -> ReceiveError {
+        let (reason, text) = match self.interrupt.is_cancelled() {
+            true => (Reason::Shutdown, "host shut down before the receiver was done"),
+            false => (Reason::LeaseExpired, "lease was lost before the receiver was done"),
+        };
+        ReceiveError::new(Disposition::GiveBack, reason, text)
+    }
+}
+
+/// A receiver that published what cannot be published has failed: an ack with half an outbox would lose messages.
+fn check(outbox: &[wasmpost_msg::Publication]) -> Result<(), ReceiveError> {
+    let admission = Admission::default();
+    let fault = outbox.iter().find_map(|publication| admission.check(publication).err());
+    fault.map_or(Ok(()), |fault| Err(ReceiveError::retry(format!("published message refused: {fault}"))))
+}

@@ -1,0 +1,212 @@
+//! The server: pulls deliveries, hands each to a receiver, and settles them.
+
+mod attempt;
+mod keeper;
+mod settle;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wasmpost_msg::{GraceExpired, Receiver, SafeReceiver, ServeError, Server, ServerClosed};
+
+use crate::{BrokerError, BrokerErrorKind, Clock, Delivery, Queue, RetryPolicy};
+use attempt::Worker;
+use keeper::Keeper;
+
+/// The most deliveries that are pulled at once.
+const PULL_MAX: usize = 32;
+/// How long settling may take once deliveries were interrupted.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long one pull may fail to do anything before the fault of the broker is tried over.
+const BROKER_RETRY: RetryPolicy = RetryPolicy {
+    attempts_max: u32::MAX,
+    backoff_first: Duration::from_millis(100),
+    backoff_max: Duration::from_secs(10),
+    jitter: 0.5,
+    retry_after_min: Duration::ZERO,
+    retry_after_max: Duration::ZERO,
+};
+
+/// How a server works.
+#[derive(Debug, Clone)]
+pub struct QueueServerOptions {
+    /// The name of the receiver, for logs and dead letters.
+    pub receiver: String,
+    /// The most deliveries in flight at a time.
+    pub concurrency: usize,
+    /// What becomes of failed deliveries.
+    pub retry: RetryPolicy,
+    /// How long the receiver may take, beside limits of its own.
+    pub timeout: Duration,
+    /// Slots shared with other servers, such as those of a tenant. A delivery holds one while the receiver works.
+    pub slots: Option<Arc<Semaphore>>,
+    /// The runtime that receivers work on; that of `serve` if none. Pulling and renewing leases stay on the latter,
+    /// where receivers cannot starve them.
+    pub guests: Option<Handle>,
+    /// The clock for the times in evidence.
+    pub clock: Clock,
+}
+
+/// Serves the messages of a queue.
+pub struct QueueServer {
+    queue: Arc<dyn Queue>,
+    options: QueueServerOptions,
+    began: AtomicBool,
+    stop: CancellationToken,
+    interrupt: CancellationToken,
+    tasks: TaskTracker,
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl Default for QueueServerOptions {
+    /// Sixteen deliveries in flight, the default retry policy, a minute for each.
+    fn default() -> Self {
+        Self {
+            receiver: "receiver".into(),
+            concurrency: 16,
+            retry: RetryPolicy::default(),
+            timeout: Duration::from_secs(60),
+            slots: None,
+            guests: None,
+            clock: Clock::system(),
+        }
+    }
+}
+
+impl QueueServer {
+    /// A server for `queue`.
+    pub fn new(queue: Arc<dyn Queue>, options: QueueServerOptions) -> Self {
+        Self {
+            queue,
+            options,
+            began: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+            interrupt: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            in_flight: Arc::default(),
+        }
+    }
+
+    /// How many deliveries are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    async fn pull_until_stopped(&self, worker: &Arc<Worker>) -> Result<(), BrokerError> {
+        let slots = Arc::new(Semaphore::new(self.options.concurrency.max(1)));
+        let mut faults = 0;
+        loop {
+            let pulled = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(()),
+                pulled = pull(&*self.queue, &slots) => pulled,
+            };
+            match pulled {
+                Ok((deliveries, permits)) => {
+                    faults = 0;
+                    self.start(worker, deliveries, permits);
+                }
+                Err(error) if error.kind() == BrokerErrorKind::Closed => return Err(error),
+                Err(error) => {
+                    faults += 1;
+                    let delay = BROKER_RETRY.backoff(faults, fastrand::f64());
+                    tracing::warn!(queue = self.queue.name(), %error, ?delay, "pulling failed; trying again");
+                    let stopped = tokio::time::timeout(delay, self.stop.cancelled()).await.is_ok();
+                    if stopped {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn start(&self, worker: &Arc<Worker>, deliveries: Vec<Delivery>, mut permits: OwnedSemaphorePermit) {
+        for delivery in deliveries {
+            let permit = permits.split(1);
+            let (worker, counted) = (Arc::clone(worker), Counted::new(&self.in_flight));
+            let work = async move {
+                worker.work(delivery).await;
+                drop((permit, counted));
+            };
+            match &self.options.guests {
+                Some(guests) => drop(self.tasks.spawn_on(work, guests)),
+                None => drop(self.tasks.spawn(work)),
+            }
+        }
+    }
+
+    async fn idle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+#[async_trait]
+impl Server for QueueServer {
+    async fn serve(&self, receiver: Arc<dyn Receiver>) -> Result<ServerClosed, ServeError> {
+        if self.began.swap(true, Ordering::AcqRel) || self.stop.is_cancelled() {
+            return Err(ServeError::NotIdle);
+        }
+        let keeper = Keeper::start(self.queue.lease() / 3);
+        let worker = Arc::new(Worker {
+            queue: self.queue.name().to_owned(),
+            receiver: SafeReceiver(receiver),
+            options: self.options.clone(),
+            interrupt: self.interrupt.clone(),
+            keeper,
+        });
+        // Shutting down waits for the pulling to end as well, so that no delivery starts behind its back.
+        let pulling = self.tasks.token();
+        let result = self.pull_until_stopped(&worker).await;
+        drop(pulling);
+        self.idle().await;
+        result.map(|()| ServerClosed).map_err(|error| ServeError::Broker(Box::new(error)))
+    }
+
+    async fn shutdown(&self, grace: Duration) -> Result<ServerClosed, GraceExpired> {
+        self.stop.cancel();
+        if tokio::time::timeout(grace, self.idle()).await.is_ok() {
+            return Ok(ServerClosed);
+        }
+        let in_flight = self.in_flight();
+        self.interrupt.cancel();
+        if tokio::time::timeout(SETTLE_TIMEOUT, self.idle()).await.is_err() {
+            tracing::error!(queue = self.queue.name(), "deliveries could not be given back; their leases will lapse");
+        }
+        if in_flight == 0 { Ok(ServerClosed) } else { Err(GraceExpired { in_flight }) }
+    }
+}
+
+/// Slots first, then deliveries for them: what is leased can start at once.
+async fn pull(queue: &dyn Queue, slots: &Arc<Semaphore>) -> Result<(Vec<Delivery>, OwnedSemaphorePermit), BrokerError> {
+    let closed = || BrokerError::new(BrokerErrorKind::Closed, "server was closed");
+    let mut permits = Arc::clone(slots).acquire_owned().await.map_err(|_| closed())?;
+    let more = slots.available_permits().min(PULL_MAX - 1) as u32;
+    if let Ok(more) = Arc::clone(slots).try_acquire_many_owned(more) {
+        permits.merge(more);
+    }
+    let deliveries = queue.pull(permits.num_permits()).await?;
+    Ok((deliveries, permits))
+}
+
+/// Counts a delivery for as long as it is in flight.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,105 @@
+//! Settling: the verdict on an attempt, carried out and logged.
+
+use std::time::Duration;
+
+use wasmpost_msg::{Publication, ReceiveError, Usage};
+
+use super::attempt::Worker;
+use crate::{Attempt, BrokerError, Delivery, Evidence, Nack, Timestamp, Verdict};
+
+/// The longest error text in evidence, in bytes.
+const ERROR_BYTES_MAX: usize = 4096;
+/// The longest error text in the record of an attempt, in bytes.
+const ATTEMPT_ERROR_BYTES_MAX: usize = 256;
+/// The longest backtrace in evidence, in bytes.
+const BACKTRACE_BYTES_MAX: usize = 16 * 1024;
+
+/// What an attempt came to.
+pub(super) struct Outcome {
+    pub(super) result: Result<(), ReceiveError>,
+    pub(super) outbox: Vec<Publication>,
+    pub(super) started_at: Timestamp,
+    pub(super) duration: Duration,
+    pub(super) usage: Usage,
+}
+
+/// Decides what becomes of the delivery and does it.
+pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome) {
+    let verdict = worker.options.retry.verdict(delivery.failures, &outcome.result, fastrand::f64());
+    let (id, number) = (delivery.id.clone(), delivery.deliveries);
+    let settled = match (verdict, &outcome.result) {
+        (Verdict::Nack { delay, counted }, Err(error)) => {
+            log_nack(worker, &delivery, error, delay, counted);
+            let attempt = counted.then(|| outcome.attempt(number, error, "nack", Some(delay)));
+            delivery.lease.nack(Nack { delay, attempt }).await
+        }
+        (Verdict::DeadLetter { reason }, Err(error)) => {
+            let (queue, receiver) = (&worker.queue, &worker.options.receiver);
+            tracing::warn!(%queue, %receiver, %id, attempt = number, %reason, error = ?error.text(), "dead-lettered");
+            let attempt = outcome.attempt(number, error, "reject", None);
+            delivery.lease.reject(evidence(worker, &outcome.usage, reason, error, attempt)).await
+        }
+        // Ok has no other verdict than ack.
+        (_, _) => {
+            let (queue, published, duration) = (&worker.queue, outcome.outbox.len(), outcome.duration);
+            tracing::debug!(%queue, %id, attempt = number, published, ?duration, "acked");
+            delivery.lease.ack(outcome.outbox).await
+        }
+    };
+    if let Err(error) = settled {
+        log_unsettled(worker, &id, &error);
+    }
+}
+
+impl Outcome {
+    fn attempt(&self, number: u32, error: &ReceiveError, verdict: &str, delay: Option<Duration>) -> Attempt {
+        Attempt {
+            number,
+            started_at: self.started_at,
+            duration: self.duration,
+            verdict: verdict.to_owned(),
+            delay,
+            reason: error.reason(),
+            error: truncated(error.text(), ATTEMPT_ERROR_BYTES_MAX),
+        }
+    }
+}
+
+fn evidence(
+    worker: &Worker,
+    usage: &Usage,
+    reason: wasmpost_msg::Reason,
+    error: &ReceiveError,
+    attempt: Attempt,
+) -> Evidence {
+    let component = usage.component.as_deref();
+    Evidence {
+        backtrace: error.backtrace().map(|backtrace| truncated(backtrace, BACKTRACE_BYTES_MAX)),
+        receiver: Some(worker.options.receiver.clone()),
+        component: component.map(|component| component.digest.clone()),
+        component_version: component.and_then(|component| component.version.clone()),
+        cpu: usage.cpu,
+        memory_peak_bytes: usage.memory_peak_bytes,
+        attempt: Some(attempt),
+        ..Evidence::by_host(reason, truncated(error.text(), ERROR_BYTES_MAX))
+    }
+}
+
+fn log_nack(worker: &Worker, delivery: &Delivery, error: &ReceiveError, delay: Duration, counted: bool) {
+    let (queue, receiver, id) = (&worker.queue, &worker.options.receiver, &delivery.id);
+    let (attempt, reason, error) = (delivery.deliveries, error.reason(), error.text());
+    if counted {
+        tracing::warn!(%queue, %receiver, %id, attempt, %reason, ?error, ?delay, "failed; will be redelivered");
+    } else {
+        tracing::info!(%queue, %receiver, %id, attempt, %reason, ?error, ?delay, "given back uncounted");
+    }
+}
+
+fn log_unsettled(worker: &Worker, id: &str, error: &BrokerError) {
+    tracing::error!(queue = %worker.queue, %id, %error, "not settled; will be redelivered");
+}
+
+/// The text, cut at a character when it is longer than `max` bytes.
+fn truncated(text: &str, max: usize) -> String {
+    text.get(..text.floor_char_boundary(max)).unwrap_or(text).to_owned()
+}

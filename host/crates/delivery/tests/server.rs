@@ -1,0 +1,367 @@
+//! What the server promises: each delivery settled by the verdict on it, and an orderly end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
+use wasmpost_delivery::{
+    Broker, Clock, DeadLetter, DeadLetterFilter, DeadLetters, QueueServer, QueueServerOptions, QueueSpec, QueueStats,
+};
+use wasmpost_msg::{
+    Attributes, GraceExpired, Message, Publication, Reason, ReceiveError, Receiver, ReceiverFunc, ServeError, Server,
+    ServerClosed, Topic,
+};
+
+const LONG: Duration = Duration::from_secs(25);
+
+struct Bench {
+    broker: MemoryBroker,
+    options: QueueServerOptions,
+}
+
+/// A server at work.
+struct Serving {
+    server: Arc<QueueServer>,
+    task: tokio::task::JoinHandle<Result<ServerClosed, ServeError>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let broker = MemoryBroker::new(MemoryOptions { clock: Clock::system(), ..MemoryOptions::default() });
+        Self { broker, options: QueueServerOptions::default() }
+    }
+
+    async fn publish(&self, bodies: &[&str]) {
+        let publications = bodies.iter().map(|&body| Publication::new("orders", Attributes::new(), body.to_owned()));
+        self.broker.publish(publications.collect()).await.unwrap();
+    }
+
+    async fn serve(&self, receiver: impl Receiver + 'static) -> Serving {
+        let queue = self.broker.queue(QueueSpec::new("orders")).await.unwrap();
+        let server = Arc::new(QueueServer::new(queue, self.options.clone()));
+        let serving = Arc::clone(&server);
+        let task = tokio::spawn(async move { serving.serve(Arc::new(receiver)).await });
+        Serving { server, task }
+    }
+
+    async fn drained(&self) {
+        let queue = self.broker.queue(QueueSpec::new("orders")).await.unwrap();
+        queue.drained().await.unwrap();
+    }
+
+    async fn dead(&self) -> Vec<DeadLetter> {
+        self.broker.list(&DeadLetterFilter::default(), 0, 100).await.unwrap()
+    }
+
+    async fn stats(&self, queue: &str) -> QueueStats {
+        let all = self.broker.stats().await.unwrap();
+        all.into_iter().find(|stats| stats.queue == queue).unwrap_or_default()
+    }
+}
+
+impl Serving {
+    async fn stop(self) {
+        assert_eq!(self.server.shutdown(LONG).await, Ok(ServerClosed));
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+fn body(message: &Message) -> String {
+    String::from_utf8(message.body.as_bytes().unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_acked_when_its_receiver_returns_ok() {
+    let bench = Bench::new();
+    bench.publish(&["a", "b"]).await;
+    let serving = bench.serve(ReceiverFunc(async |_| Ok(()))).await;
+    bench.drained().await;
+    serving.stop().await;
+    let stats = bench.stats("orders").await;
+    assert_eq!((stats.acked, stats.dead), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_message_is_redelivered_with_backoff_and_at_last_dead_lettered() {
+    let bench = Bench::new();
+    bench.publish(&["a"]).await;
+    let (seen, mut times) = mpsc::unbounded_channel();
+    let serving = bench
+        .serve(ReceiverFunc(move |message: Message| {
+            seen.send((message.context.attempt(), message.context.id().to_owned(), Instant::now())).unwrap();
+            async move { Err(ReceiveError::retry(format!("{} failed", body(&message)))) }
+        }))
+        .await;
+    bench.drained().await;
+    serving.stop().await;
+    let mut previous: Option<(u32, String, Instant)> = None;
+    for expected in 1..=8_u32 {
+        let (attempt, id, at) = times.recv().await.unwrap();
+        assert_eq!(attempt, expected);
+        if let Some((_, first_id, before)) = previous {
+            assert_eq!(first_id, id);
+            let (waited, backoff) = (at - before, Duration::from_secs(1 << (expected - 2)));
+            assert!(waited >= backoff && waited < backoff * 2, "{waited:?} for {backoff:?}");
+        }
+        previous = Some((attempt, id, at));
+    }
+    assert!(times.recv().await.is_none(), "there is no ninth attempt");
+    let letters = bench.dead().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].evidence.reason, letters[0].evidence.error.as_str()), (Reason::Attempts, "a failed"));
+    assert_eq!(letters[0].attempts.len(), 8);
+    assert_eq!(letters[0].attempts[6].delay.map(|delay| delay.as_secs() >= 64), Some(true));
+    assert_eq!((letters[0].attempts[7].verdict.as_str(), letters[0].attempts[7].delay), ("reject", None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_message_is_dead_after_one_attempt() {
+    let bench = Bench::new();
+    bench.publish(&["a"]).await;
+    let serving = bench.serve(ReceiverFunc(async |_| Err(ReceiveError::reject("malformed")))).await;
+    bench.drained().await;
+    serving.stop().await;
+    let letters = bench.dead().await;
+    assert_eq!((letters[0].evidence.reason, letters[0].deliveries), (Reason::Rejected, 1));
+    assert_eq!(letters[0].evidence.receiver.as_deref(), Some("receiver"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_asks_for_a_later_time_gets_it() {
+    let bench = Bench::new();
+    bench.publish(&["a"]).await;
+    let began = Instant::now();
+    let serving = bench
+        .serve(ReceiverFunc(async |message: Message| match message.context.attempt() {
+            1 => Err(ReceiveError::retry_after(Duration::from_secs(3600), "closed until tomorrow")),
+            _ => Ok(()),
+        }))
+        .await;
+    bench.drained().await;
+    assert!(began.elapsed() >= Duration::from_secs(3600));
+    assert_eq!(bench.stats("orders").await.acked, 1);
+    serving.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_fails_its_own_message_and_no_other() {
+    let bench = Bench::new();
+    bench.publish(&["good", "bad", "good"]).await;
+    let serving = bench
+        .serve(ReceiverFunc(async |message: Message| {
+            assert_ne!(body(&message), "bad");
+            Ok(())
+        }))
+        .await;
+    bench.drained().await;
+    serving.stop().await;
+    assert_eq!(bench.stats("orders").await.acked, 2);
+    let letters = bench.dead().await;
+    assert_eq!((letters.len(), letters[0].evidence.reason, letters[0].deliveries), (1, Reason::Panic, 8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_takes_too_long_is_interrupted_and_fails() {
+    let mut bench = Bench::new();
+    bench.options.timeout = Duration::from_secs(5);
+    bench.publish(&["a"]).await;
+    let serving = bench
+        .serve(ReceiverFunc(async |message: Message| match message.context.attempt() {
+            1 => std::future::pending().await,
+            _ => Err(ReceiveError::reject("second attempt")),
+        }))
+        .await;
+    bench.drained().await;
+    serving.stop().await;
+    let letters = bench.dead().await;
+    assert_eq!((letters[0].attempts[0].reason, letters[0].attempts[0].duration.is_zero()), (Reason::Timeout, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_receiver_publishes_is_forwarded_when_it_succeeds_and_dropped_when_it_fails() {
+    let bench = Bench::new();
+    bench.publish(&["a"]).await;
+    let serving = bench
+        .serve(ReceiverFunc(async |message: Message| {
+            let mut writer = message.context.topic("invoices").new_writer();
+            writer.attributes().set("Attempt", message.context.attempt().to_string());
+            writer.write("invoice".into()).await.unwrap();
+            writer.close().await.unwrap();
+            if message.context.attempt() == 1 { Err(ReceiveError::retry("not yet")) } else { Ok(()) }
+        }))
+        .await;
+    bench.drained().await;
+    serving.stop().await;
+    let invoices = bench.broker.queue(QueueSpec::new("invoices")).await.unwrap();
+    let delivered = invoices.pull(10).await.unwrap();
+    assert_eq!(delivered.len(), 1);
+    assert_eq!((delivered[0].attributes.get("attempt"), delivered[0].hops), (Some("2"), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_goes_in_circles_is_dead_lettered_at_the_seventeenth_hop() {
+    let bench = Bench::new();
+    bench.publish(&["a"]).await;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let serving = bench
+        .serve(ReceiverFunc(move |message: Message| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async move {
+                message.context.topic("orders").new_writer().close().await.unwrap();
+                Ok(())
+            }
+        }))
+        .await;
+    bench.drained().await;
+    serving.stop().await;
+    let letters = bench.dead().await;
+    assert_eq!((letters.len(), letters[0].evidence.reason, letters[0].hops), (1, Reason::Loop, 17));
+    assert_eq!(calls.load(Ordering::SeqCst), 17);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unpublishable_outbox_fails_the_delivery() {
+    let bench = Bench::new();
+    bench.publish(&["a"]).await;
+    let serving = bench
+        .serve(ReceiverFunc(async |message: Message| {
+            message.context.outbox().push(Publication::new("no such\ntopic", Attributes::new(), ""));
+            Ok(())
+        }))
+        .await;
+    bench.drained().await;
+    serving.stop().await;
+    let letters = bench.dead().await;
+    assert!(letters[0].evidence.error.contains("no such"), "{}", letters[0].evidence.error);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_deliveries_are_in_flight_than_allowed() {
+    let mut bench = Bench::new();
+    bench.options.concurrency = 3;
+    bench.publish(&["x"; 20]).await;
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, highest) = (Arc::clone(&now), Arc::clone(&most));
+    let serving = bench
+        .serve(ReceiverFunc(move |_| {
+            highest.fetch_max(counted.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let counted = Arc::clone(&counted);
+            async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                counted.fetch_sub(1, Ordering::SeqCst);
+                Ok(())
+            }
+        }))
+        .await;
+    bench.drained().await;
+    serving.stop().await;
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_share_slots_do_not_exceed_them_together() {
+    let mut bench = Bench::new();
+    bench.options.slots = Some(Arc::new(Semaphore::new(2)));
+    bench.publish(&["x"; 20]).await;
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let receiver = || {
+        let (counted, highest) = (Arc::clone(&now), Arc::clone(&most));
+        ReceiverFunc(move |_| {
+            highest.fetch_max(counted.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let counted = Arc::clone(&counted);
+            async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                counted.fetch_sub(1, Ordering::SeqCst);
+                Ok(())
+            }
+        })
+    };
+    let (first, second) = (bench.serve(receiver()).await, bench.serve(receiver()).await);
+    bench.drained().await;
+    first.stop().await;
+    second.stop().await;
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_renewed_for_as_long_as_its_receiver_works() {
+    let mut bench = Bench::new();
+    bench.options.timeout = Duration::from_secs(1000);
+    bench.publish(&["a"]).await;
+    let serving = bench
+        .serve(ReceiverFunc(async |_| {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            Ok(())
+        }))
+        .await;
+    bench.drained().await;
+    serving.stop().await;
+    assert_eq!(bench.stats("orders").await.acked, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_lets_messages_in_flight_finish_and_takes_no_more() {
+    let mut bench = Bench::new();
+    bench.options.concurrency = 1;
+    bench.publish(&["a", "b"]).await;
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let serving = bench
+        .serve(ReceiverFunc(move |_| {
+            started.send(()).unwrap();
+            async {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                Ok(())
+            }
+        }))
+        .await;
+    starts.recv().await.unwrap();
+    assert_eq!(serving.server.shutdown(LONG).await, Ok(ServerClosed));
+    assert_eq!(serving.task.await.unwrap().unwrap(), ServerClosed);
+    let stats = bench.stats("orders").await;
+    assert_eq!((stats.acked, stats.ready, stats.leased), (1, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_whose_grace_runs_out_gives_the_rest_back_uncounted_and_says_how_many() {
+    let bench = Bench::new();
+    bench.publish(&["a", "b", "c"]).await;
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let serving = bench
+        .serve(ReceiverFunc(move |_| {
+            started.send(()).unwrap();
+            std::future::pending()
+        }))
+        .await;
+    for _ in 0..3 {
+        starts.recv().await.unwrap();
+    }
+    assert_eq!(serving.server.shutdown(Duration::from_secs(5)).await, Err(GraceExpired { in_flight: 3 }));
+    serving.task.await.unwrap().unwrap();
+    let queue = bench.broker.queue(QueueSpec::new("orders")).await.unwrap();
+    let again = queue.pull(10).await.unwrap();
+    let counts: Vec<_> = again.iter().map(|delivery| (delivery.deliveries, delivery.failures)).collect();
+    assert_eq!(counts, [(2, 0); 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_serves_once() {
+    let bench = Bench::new();
+    let serving = bench.serve(ReceiverFunc(async |_| Ok(()))).await;
+    tokio::task::yield_now().await;
+    let again = serving.server.serve(Arc::new(ReceiverFunc(async |_| Ok(())))).await;
+    assert!(matches!(again, Err(ServeError::NotIdle)));
+    serving.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_was_closed_ends_the_server_with_an_error() {
+    let bench = Bench::new();
+    let serving = bench.serve(ReceiverFunc(async |_| Ok(()))).await;
+    tokio::task::yield_now().await;
+    bench.broker.close().await.unwrap();
+    assert!(matches!(serving.task.await.unwrap(), Err(ServeError::Broker(_))));
+}

@@ -1,11 +1,9 @@
 //! What may be published at all: names and sizes, checked the same way in front of every broker.
 
-use wasmpost_msg::{Attributes, Publication};
+use wasmpost_msg::{Attributes, Publication, topic_name_fault};
 
 use crate::{BrokerError, BrokerErrorKind};
 
-/// The longest name of a topic or queue, in bytes.
-const NAME_BYTES_MAX: usize = 255;
 /// The longest id or ordering key, in bytes.
 const ID_BYTES_MAX: usize = 512;
 /// The longest delay or time to live: ten years.
@@ -64,17 +62,6 @@ impl Admission {
         }
         attributes_fault(attributes)
     }
-}
-
-/// What is wrong with the name of a topic or queue, if something is.
-pub fn topic_name_fault(name: &str) -> Option<String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:".contains(&byte);
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
-        let shown: String = name.chars().take(40).collect();
-        return Some(format!("name {shown:?} is not 1 to {NAME_BYTES_MAX} letters, digits or any of . _ - / :"));
-    }
-    let stays = name.split('/').all(|part| part != ".." && part != ".");
-    (!stays).then(|| format!("name {name:?} has a part that is . or .."))
 }
 
 fn fits_id(value: &str) -> bool {

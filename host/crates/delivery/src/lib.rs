@@ -21,7 +21,7 @@ mod outbox;
 mod retry;
 mod server;
 
-pub use admission::{Admission, topic_name_fault};
+pub use admission::Admission;
 pub use broker::{Broker, Capabilities, Queue, QueueSpec, QueueStats, Receipt};
 pub use clock::{Clock, Timestamp};
 pub use dead_letter::{Attempt, DeadLetter, DeadLetterFilter, DeadLetters, Evidence, HISTORY_MAX};
@@ -30,3 +30,4 @@ pub use lease::{Delivery, Lease, Nack, Renewer};
 pub use outbox::{HOPS_MAX, forwarded};
 pub use retry::{RetryPolicy, Verdict};
 pub use server::{QueueServer, QueueServerOptions};
+pub use wasmpost_msg::topic_name_fault;

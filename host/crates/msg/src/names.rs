@@ -1,4 +1,7 @@
-//! Which names and values attributes may have.
+//! Which names topics may have, and which names and values attributes.
+
+/// The longest name of a topic or queue, in bytes.
+const NAME_BYTES_MAX: usize = 255;
 
 /// Attributes whose names start so belong to the host: neither publishers nor guests can set them.
 pub const RESERVED_PREFIX: &str = "Wasmpost-";
@@ -21,4 +24,15 @@ pub fn attribute_fault(name: &str, value: &str) -> Option<String> {
     }
     let ends_header = value.contains(['\r', '\n', '\0']);
     ends_header.then(|| format!("value of attribute {name:?} has a carriage return, line feed or NUL"))
+}
+
+/// What is wrong with the name of a topic or queue, if something is.
+pub fn topic_name_fault(name: &str) -> Option<String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:".contains(&byte);
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
+        let shown: String = name.chars().take(40).collect();
+        return Some(format!("name {shown:?} is not 1 to {NAME_BYTES_MAX} letters, digits or any of . _ - / :"));
+    }
+    let stays = name.split('/').all(|part| part != ".." && part != ".");
+    (!stays).then(|| format!("name {name:?} has a part that is . or .."))
 }

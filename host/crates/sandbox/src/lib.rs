@@ -1,1 +1,30 @@
-//! wasmpost-sandbox.
+//! A WebAssembly component as a receiver of messages, behind limits.
+//!
+//! A [`Sandbox`] loads components ([`Sandbox::load`]). A [`WasmReceiver`] is a loaded component with limits, grants and
+//! configuration; it implements [`wasmpost_msg::Receiver`], so that servers and decorators fit around it. Each message
+//! gets a fresh instance, which ends with it.
+//!
+//! This crate knows no broker.
+
+mod bindings;
+mod engine;
+mod error;
+mod grants;
+mod imports;
+mod limiter;
+mod limits;
+mod load;
+mod log;
+mod meter;
+mod quantity;
+mod receiver;
+mod state;
+
+pub use engine::{EngineOptions, Profile, Sandbox};
+pub use error::{LoadError, SandboxError};
+pub use grants::{Grants, TopicPattern};
+pub use limits::{LimitRow, Limits};
+pub use load::{LoadLimits, LoadedComponent};
+pub use log::{Level, LogRecord, LogSink, LogSource, TracingSink};
+pub use quantity::{Size, Span};
+pub use receiver::{ReceiverOptions, WasmReceiver};

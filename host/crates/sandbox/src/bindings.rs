@@ -1,0 +1,13 @@
+//! What is generated from the contract in `wit/`.
+#![allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::indexing_slicing)] // Generated.
+
+wasmtime::component::bindgen!({
+    path: "../../../wit",
+    world: "wasmpost:messaging/plugin",
+    imports: { default: trappable },
+    exports: { default: async },
+    with: {
+        "wasmpost:messaging/types.message": crate::imports::message::Incoming,
+        "wasmpost:messaging/topic.message-writer": crate::imports::topic::Writer,
+    },
+});

@@ -1,0 +1,173 @@
+//! The engine that all components of a host run on, and its settings.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{
+    Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+};
+
+use crate::load::{Cache, LoadLimits};
+use crate::state::StoreState;
+use crate::{SandboxError, Size, imports};
+
+/// How often the epoch advances.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// How much of a slot's memory, table and stack is kept for the next instance instead of being given back.
+const MEMORY_RESIDENT_BYTES: usize = 4 << 20;
+const TABLE_RESIDENT_BYTES: usize = 64 << 10;
+const STACK_RESIDENT_BYTES: usize = 64 << 10;
+/// Stack for guests, and the whole stack with room for the functions of the host.
+const WASM_STACK_BYTES: usize = 512 << 10;
+const STACK_BYTES: usize = 2 << 20;
+/// Frames of a guest's backtrace.
+const FRAMES_MAX: usize = 20;
+/// What one component may consist of in the pool.
+const CORE_INSTANCES_MAX: u32 = 32;
+const MEMORIES_MAX: u32 = 4;
+const TABLES_MAX: u32 = 16;
+const INSTANCE_BYTES_MAX: usize = 4 << 20;
+
+/// How the engine is set up.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// How many instances can be live at a time. One more finds the host busy.
+    pub pool_instances: u32,
+    /// The most linear memory that any guest can be allowed.
+    pub memory_max: Size,
+    /// The most elements that tables of any guest can have.
+    pub table_elements_max: u32,
+    /// Where compiled components are kept between runs; nowhere if none.
+    pub cache_dir: Option<PathBuf>,
+    /// Whether guests of different owners may attack each other: stacks are zeroed between them.
+    pub hostile: bool,
+    /// How accesses of guests to memory are kept in bounds.
+    pub profile: Profile,
+    /// What is loaded at all.
+    pub load: LoadLimits,
+}
+
+/// How accesses of guests to memory are kept in bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profile {
+    /// By guard pages: fast code, some work of the kernel for each instance.
+    #[default]
+    Guard,
+    /// By explicit checks: slower code, instances without work of the kernel. Not for guests that attack each other.
+    Bounds,
+}
+
+/// Loads components and runs them.
+pub struct Sandbox {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<StoreState>,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) options: EngineOptions,
+}
+
+impl Default for EngineOptions {
+    /// Sixty-four instances of up to 256 MiB, no cache, guard pages.
+    fn default() -> Self {
+        Self {
+            pool_instances: 64,
+            memory_max: Size(256 << 20),
+            table_elements_max: 200_000,
+            cache_dir: None,
+            hostile: false,
+            profile: Profile::Guard,
+            load: LoadLimits::default(),
+        }
+    }
+}
+
+impl Sandbox {
+    /// An engine with its pool, and the functions of the host for guests.
+    pub fn new(options: EngineOptions) -> Result<Arc<Self>, SandboxError> {
+        if options.hostile && options.profile == Profile::Bounds {
+            return Err(SandboxError::BoundsForHostile);
+        }
+        let engine = Engine::new(&config(&options)).map_err(|error| SandboxError::engine(&error))?;
+        let mut linker = Linker::new(&engine);
+        imports::add_to_linker(&mut linker).map_err(|error| SandboxError::engine(&error))?;
+        let cache = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &engine)).transpose()?;
+        start_ticker(engine.weak())?;
+        Ok(Arc::new(Self { engine, linker, cache, options }))
+    }
+}
+
+fn config(options: &EngineOptions) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(STACK_BYTES)
+        .async_stack_zeroing(options.hostile)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES_MAX))
+        .memory_init_cow(options.profile == Profile::Guard)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options)));
+    // What few guests need and many faults of engines needed.
+    config
+        .concurrency_support(false)
+        .wasm_component_model_async(false)
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        .wasm_threads(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_stack_switching(false)
+        .wasm_custom_page_sizes(false);
+    if options.profile == Profile::Bounds {
+        config
+            .signals_based_traps(false)
+            .memory_reservation(options.memory_max.0)
+            .memory_guard_size(0)
+            .guard_before_linear_memory(false);
+    }
+    config
+}
+
+fn pool(options: &EngineOptions) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    let instances = options.pool_instances.max(1);
+    let scans = PoolingAllocationConfig::is_pagemap_scan_available();
+    // Without the scan, keeping memory means writing zeroes to all of it, which is slower than giving it back.
+    let resident = if scans { MEMORY_RESIDENT_BYTES } else { 0 };
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(4))
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(4))
+        .total_stacks(instances)
+        .total_gc_heaps(0)
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
+        .max_component_instance_size(INSTANCE_BYTES_MAX)
+        .max_core_instance_size(INSTANCE_BYTES_MAX)
+        .max_memory_size(options.memory_max.bytes())
+        .table_elements(options.table_elements_max as usize)
+        .max_tables_per_module(TABLES_MAX)
+        .decommit_batch_size(1)
+        .pagemap_scan(if scans { Enabled::Yes } else { Enabled::No })
+        .linear_memory_keep_resident(resident)
+        .table_keep_resident(TABLE_RESIDENT_BYTES)
+        .async_stack_keep_resident(if options.hostile { STACK_RESIDENT_BYTES } else { 0 });
+    pool
+}
+
+/// Advances the epoch from a thread of its own, which guests cannot keep from running. It ends with the engine.
+fn start_ticker(engine: EngineWeak) -> Result<(), SandboxError> {
+    let tick = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    };
+    let thread = std::thread::Builder::new().name("wasmpost-epoch".into()).spawn(tick);
+    thread.map(drop).map_err(SandboxError::Thread)
+}

@@ -1,0 +1,150 @@
+//! Errors. The only place that looks into what the engine reports.
+
+use std::io;
+use std::path::PathBuf;
+
+use wasmpost_msg::{Disposition, Reason, ReceiveError};
+use wasmtime::component::ResourceTableError;
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+
+use crate::state::StoreState;
+
+/// Why a sandbox could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// The settings do not fit together, or the machine cannot do what they ask for.
+    #[error("engine could not be set up: {0}")]
+    Engine(String),
+    /// Bounds checks without guard pages are not for guests that attack each other.
+    #[error("profile \"bounds\" is not for hostile guests: use profile \"guard\"")]
+    BoundsForHostile,
+    /// The thread that measures time could not be started.
+    #[error("thread for the epoch could not be started: {0}")]
+    Thread(#[source] io::Error),
+    /// The directory for compiled components cannot be used.
+    #[error("cache of compiled components at {path:?}: {fault}")]
+    Cache {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: String,
+    },
+}
+
+/// Why a component was not loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error("component {path:?} could not be read: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not WebAssembly.
+    #[error("not a WebAssembly file: {0}")]
+    NotWasm(String),
+    /// It is larger or more complex than what is loaded.
+    #[error("component is over a limit: {0}")]
+    Limit(String),
+    /// It is WebAssembly, but broken or of a kind that is not supported.
+    #[error("component is malformed: {0}")]
+    Malformed(String),
+    /// It is a core module that cannot be made into a component.
+    #[error("core module cannot be made into a component: {0}")]
+    Componentize(String),
+    /// It exports no interface that receives messages.
+    #[error("component exports no receiver; looked for {looked_for}; it exports {exports}")]
+    NoReceiver {
+        /// The interfaces that would do.
+        looked_for: String,
+        /// What it exports.
+        exports: String,
+    },
+    /// It imports what the host does not offer.
+    #[error("component cannot be linked: {0}")]
+    Import(String),
+    /// Another error, with the file.
+    #[error("component {path:?}: {source}")]
+    In {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<LoadError>,
+    },
+}
+
+impl SandboxError {
+    pub(crate) fn engine(error: &wasmtime::Error) -> Self {
+        Self::Engine(format!("{error:#}"))
+    }
+}
+
+impl LoadError {
+    pub(crate) fn malformed(error: &wasmtime::Error) -> Self {
+        Self::Malformed(format!("{error:#}"))
+    }
+
+    pub(crate) fn import(error: &wasmtime::Error) -> Self {
+        Self::Import(format!("{error:#}"))
+    }
+}
+
+/// What an error of a call was: who is at fault, and which limit was hit.
+pub(crate) fn classify(error: &wasmtime::Error, state: &StoreState) -> ReceiveError {
+    if let Some(busy) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+        return ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, format!("no instance is free: {busy}"));
+    }
+    let (reason, text) = reason(error, state);
+    let failure = ReceiveError::new(Disposition::Retry, reason, text);
+    match error.downcast_ref::<WasmBacktrace>().filter(|backtrace| !backtrace.frames().is_empty()) {
+        Some(backtrace) => failure.with_backtrace(frames(backtrace)),
+        None => failure,
+    }
+}
+
+fn reason(error: &wasmtime::Error, state: &StoreState) -> (Reason, String) {
+    let limits = &state.shared.limits;
+    let cause = error.root_cause().to_string();
+    if state.cpu_exhausted {
+        return (Reason::CpuLimit, format!("guest used more than {} of CPU time", limits.cpu));
+    }
+    // A guest whose allocation failed usually traps; what it trapped for is the memory that it was refused.
+    if state.limiter.memory_refused {
+        let text = format!("guest asked for more than {} of memory, then: {cause}", limits.memory);
+        return (Reason::MemoryLimit, text);
+    }
+    if state.limiter.table_refused {
+        let text = format!("guest asked for more than {} table elements, then: {cause}", limits.table_elements);
+        return (Reason::TableLimit, text);
+    }
+    let no_handle = matches!(error.downcast_ref(), Some(ResourceTableError::Full));
+    if no_handle || cause.contains("handle limit exceeded") {
+        return (Reason::HandleLimit, format!("guest held more than {} handles", limits.handles));
+    }
+    if cause.contains("fuel allocated for hostcalls has been exhausted") {
+        return (Reason::ResultTooLarge, "guest passed more to the host than it takes".to_owned());
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(trap) => (Reason::Trap, format!("wasm trap: {trap}")),
+        None => (Reason::Trap, cause),
+    }
+}
+
+/// One frame a line, without the heading.
+fn frames(backtrace: &WasmBacktrace) -> String {
+    let lines = backtrace.frames().iter().enumerate().map(|(number, frame)| {
+        let name = frame.func_name().map_or_else(
+            || format!("function {}", frame.func_index()),
+            |name| format!("{:#}", rustc_demangle::demangle(name)),
+        );
+        match frame.module_offset() {
+            Some(offset) => format!("{number}: {name} at {offset:#x}"),
+            None => format!("{number}: {name}"),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

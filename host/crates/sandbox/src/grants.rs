@@ -1,0 +1,97 @@
+//! What a component may do beyond receiving.
+
+use std::str::FromStr;
+
+/// What a component may do beyond receiving. Nothing by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// The topics that it may publish to.
+    pub publish: Vec<TopicPattern>,
+}
+
+/// The name of a topic, or the start of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicPattern {
+    text: String,
+    is_prefix: bool,
+}
+
+impl Grants {
+    /// Whether the component may publish to a topic. Names that no topic can have are never granted.
+    pub fn allow_publish(&self, topic: &str) -> bool {
+        is_topic_name(topic) && self.publish.iter().any(|pattern| pattern.matches(topic))
+    }
+}
+
+impl TopicPattern {
+    /// Whether the topic is meant.
+    pub fn matches(&self, topic: &str) -> bool {
+        if self.is_prefix { topic.starts_with(&self.text) } else { topic == self.text }
+    }
+}
+
+impl FromStr for TopicPattern {
+    type Err = String;
+
+    /// A topic's name, or a prefix of names that ends in `*`.
+    fn from_str(pattern: &str) -> Result<Self, String> {
+        let (text, is_prefix) = pattern.strip_suffix('*').map_or((pattern, false), |prefix| (prefix, true));
+        if !(is_topic_name(text) || is_prefix && text.is_empty()) {
+            return Err(format!("{pattern:?} is neither the name of a topic nor a prefix that ends in *"));
+        }
+        Ok(Self { text: text.to_owned(), is_prefix })
+    }
+}
+
+impl std::fmt::Display for TopicPattern {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}{}", self.text, if self.is_prefix { "*" } else { "" })
+    }
+}
+
+/// What no topic can be named is refused here, in front of every broker that could take it for a wildcard or a path.
+fn is_topic_name(name: &str) -> bool {
+    wasmpost_msg::topic_name_fault(name).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grants(patterns: &[&str]) -> Grants {
+        Grants { publish: patterns.iter().map(|pattern| pattern.parse().unwrap()).collect() }
+    }
+
+    #[test]
+    fn a_name_grants_itself_alone() {
+        let grants = grants(&["orders"]);
+        assert!(grants.allow_publish("orders"));
+        for other in ["orders2", "order", "Orders", "orders.new", ""] {
+            assert!(!grants.allow_publish(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_grants_what_starts_with_it() {
+        let grants = grants(&["github.*"]);
+        assert!(grants.allow_publish("github.push"));
+        assert!(!grants.allow_publish("github"));
+        assert!(!grants.allow_publish("gitlab.push"));
+    }
+
+    #[test]
+    fn no_grant_reaches_names_that_a_broker_could_misread() {
+        let grants = grants(&["*"]);
+        for name in ["", "*", ">", "a b", "../x", "a/../b", "a\n", "ﬁle", "a*"] {
+            assert!(!grants.allow_publish(name), "{name:?}");
+        }
+        assert!(grants.allow_publish("anything"));
+    }
+
+    #[test]
+    fn a_broken_pattern_is_refused_by_name() {
+        for pattern in ["", "a*b", "**", "a b"] {
+            assert!(pattern.parse::<TopicPattern>().unwrap_err().contains(pattern));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What one delivery to a guest may use. The only place where a limit is declared.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Size, Span};
+
+/// A limit, for documentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitRow {
+    /// The name, as in the configuration.
+    pub name: &'static str,
+    /// The default, as in the configuration.
+    pub default: String,
+    /// What it bounds.
+    pub doc: &'static str,
+}
+
+macro_rules! limits {
+    ($(#[doc = $doc:literal] $name:ident: $type:ty = $default:expr,)*) => {
+        /// What one delivery to a guest may use.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Limits { $(#[doc = $doc] pub $name: $type,)* }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        impl Limits {
+            /// Every limit there is.
+            pub fn table() -> Vec<LimitRow> {
+                let default = Self::default();
+                vec![$(LimitRow {
+                    name: stringify!($name),
+                    default: default.$name.to_string(),
+                    doc: $doc.trim_ascii(),
+                },)*]
+            }
+
+            /// The lower of each limit and its cap.
+            #[must_use]
+            pub fn capped_by(&self, cap: &Limits) -> Limits {
+                Limits { $($name: self.$name.min(cap.$name),)* }
+            }
+        }
+    };
+}
+
+limits! {
+    /// Time from the start of a call to its end.
+    wall: Span = Span(Duration::from_secs(30)),
+    /// CPU time of a call.
+    cpu: Span = Span(Duration::from_secs(2)),
+    /// All linear memories of the guest together.
+    memory: Size = Size(64 << 20),
+    /// Elements of all tables of the guest together.
+    table_elements: u32 = 20_000,
+    /// The body of a message that is delivered.
+    body: Size = Size(4 << 20),
+    /// Messages that a delivery publishes.
+    publish_messages: u32 = 100,
+    /// Bodies and attributes of all messages that a delivery publishes.
+    publish_bytes: Size = Size(4 << 20),
+    /// The body of one message that a delivery publishes.
+    publish_message_bytes: Size = Size(1 << 20),
+    /// The text of a returned error; what is longer is cut.
+    error_text: Size = Size(4 << 10),
+    /// What a delivery writes to the log; the rest is counted and dropped.
+    log_bytes: Size = Size(64 << 10),
+    /// Lines that a delivery writes to the log; the rest is counted and dropped.
+    log_lines: u32 = 256,
+    /// Handles to resources that the guest holds at a time.
+    handles: u32 = 1024,
+    /// Attributes of one message that a delivery publishes.
+    attributes: u32 = 64,
+    /// The name of one attribute.
+    attribute_name_bytes: Size = Size(256),
+    /// One value of an attribute.
+    attribute_value_bytes: Size = Size(4 << 10),
+    /// Names and values of all attributes of one message.
+    attributes_bytes: Size = Size(32 << 10),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cap_lowers_what_is_above_it_and_nothing_else() {
+        let wide = Limits { cpu: Span(Duration::from_secs(60)), publish_messages: 5, ..Limits::default() };
+        let capped = wide.capped_by(&Limits::default());
+        assert_eq!((capped.cpu, capped.publish_messages), (Span(Duration::from_secs(2)), 5));
+    }
+
+    #[test]
+    fn the_table_tells_name_default_and_meaning_of_every_limit() {
+        let table = Limits::table();
+        assert!(table.iter().all(|row| row.doc.ends_with('.') && !row.default.is_empty()));
+        let memory = table.iter().find(|row| row.name == "memory").unwrap();
+        assert_eq!(memory.default, "64MiB");
+    }
+}

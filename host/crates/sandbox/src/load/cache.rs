@@ -1,0 +1,142 @@
+//! Compiled components, kept between runs. What is read is machine code, so nothing is trusted that this host did not
+//! write: each file begins with a hash of the rest under a key that only this user can read.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::mapped;
+use crate::SandboxError;
+
+const KEY_BYTES: usize = 32;
+const HASH_BYTES: usize = 32;
+/// The most that is kept. Beyond it, what was written first goes first.
+const CACHE_BYTES_MAX: u64 = 1 << 30;
+const SUFFIX: &str = "component";
+
+/// A directory of compiled components.
+pub(crate) struct Cache {
+    directory: PathBuf,
+    key: [u8; KEY_BYTES],
+    engine: u64,
+}
+
+impl Cache {
+    /// The cache in `directory`, which is made if need be and must belong to this user alone.
+    pub(crate) fn open(directory: &Path, engine: &Engine) -> Result<Self, SandboxError> {
+        let fault = |fault: String| SandboxError::Cache { path: directory.to_owned(), fault };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| fault(error.to_string()))?;
+        let metadata = fs::metadata(directory).map_err(|error| fault(error.to_string()))?;
+        let key = key(directory).map_err(|error| fault(format!("key: {error}")))?;
+        let made = File::open(directory.join("key")).and_then(|file| file.metadata());
+        let owner = made.map_err(|error| fault(format!("key: {error}")))?.uid();
+        if metadata.uid() != owner || metadata.permissions().mode() & 0o077 != 0 {
+            return Err(fault("directory must belong to this user with mode 0700".to_owned()));
+        }
+        let mut hasher = std::hash::DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Ok(Self { directory: directory.to_owned(), key, engine: hasher.finish() })
+    }
+
+    /// What was compiled from these bytes before, if it is there and unchanged.
+    pub(super) fn find(&self, engine: &Engine, component: &[u8]) -> Option<Component> {
+        let stored = fs::read(self.path(component)).ok()?;
+        let (hash, compiled) = stored.split_at_checked(HASH_BYTES)?;
+        // The comparison of blake3 takes the same time wherever the difference lies.
+        if self.hash(component, compiled) != blake3::Hash::from_slice(hash).ok()? {
+            tracing::warn!(path = %self.path(component).display(), "cached component was changed; compiling anew");
+            return None;
+        }
+        mapped::deserialize(engine, compiled)
+    }
+
+    /// Keeps what was compiled from these bytes. A cache that cannot be written costs time and nothing else.
+    pub(super) fn keep(&self, component: &[u8], compiled: &Component) {
+        let kept = compiled.serialize().map_err(io::Error::other).and_then(|compiled| self.write(component, &compiled));
+        if let Err(error) = kept {
+            tracing::warn!(directory = %self.directory.display(), %error, "compiled component was not cached");
+        }
+    }
+
+    fn write(&self, component: &[u8], compiled: &[u8]) -> io::Result<()> {
+        let path = self.path(component);
+        let unfinished = path.with_extension(format!("{:016x}", fastrand::u64(..)));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        let written = file
+            .write_all(self.hash(component, compiled).as_bytes())
+            .and_then(|()| file.write_all(compiled))
+            .and_then(|()| fs::rename(&unfinished, &path));
+        if written.is_err() {
+            drop(fs::remove_file(&unfinished));
+        }
+        written.and_then(|()| self.make_room())
+    }
+
+    fn make_room(&self) -> io::Result<()> {
+        let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(&self.directory)?.flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == SUFFIX) {
+                let metadata = entry.metadata()?;
+                files.push((metadata.modified()?, metadata.len(), path));
+            }
+        }
+        files.sort();
+        let mut sum: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, bytes, path) in files {
+            if sum <= CACHE_BYTES_MAX {
+                break;
+            }
+            fs::remove_file(path)?;
+            sum -= bytes;
+        }
+        Ok(())
+    }
+
+    fn path(&self, component: &[u8]) -> PathBuf {
+        let name = blake3::hash(component).to_hex();
+        self.directory.join(format!("{name}-{:016x}.{SUFFIX}", self.engine))
+    }
+
+    /// The hash binds the compiled code to the component and to the settings of the engine.
+    fn hash(&self, component: &[u8], compiled: &[u8]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(blake3::hash(component).as_bytes());
+        hasher.update(&self.engine.to_le_bytes());
+        hasher.update(compiled);
+        hasher.finalize()
+    }
+}
+
+/// The key of the cache, made when there is none.
+fn key(directory: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    let path = directory.join("key");
+    let mut key = [0; KEY_BYTES];
+    // Written aside and linked, so that a second process sees either no key or a whole one.
+    let unfinished = directory.join(format!("key.{:016x}", fastrand::u64(..)));
+    if !path.exists() {
+        File::open("/dev/urandom")?.read_exact(&mut key)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        file.write_all(&key)?;
+        match fs::hard_link(&unfinished, &path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => fs::remove_file(&unfinished)?,
+        }
+    }
+    let mut file = File::open(&path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        return Err(io::Error::other("file must have mode 0600"));
+    }
+    file.read_exact(&mut key)?;
+    Ok(key)
+}

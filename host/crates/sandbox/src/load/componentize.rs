@@ -1,0 +1,31 @@
+//! Making a component from a core module, as compilers without component support leave it behind.
+
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
+use wit_component::ComponentEncoder;
+
+use super::scan::Scanned;
+use crate::LoadError;
+
+/// A component of the core module, which has to say in a section `component-type` which world it implements.
+pub(super) fn componentize(module: &[u8], scanned: &Scanned) -> Result<Vec<u8>, LoadError> {
+    if !scanned.has_world {
+        let text = "it has no section component-type, which tells its world; build it with wit-bindgen, or embed the \
+                    world with wasm-tools component embed";
+        return Err(LoadError::Componentize(text.into()));
+    }
+    encode(module, scanned).map_err(|error| LoadError::Componentize(format!("{error:#}")))
+}
+
+fn encode(module: &[u8], scanned: &Scanned) -> anyhow::Result<Vec<u8>> {
+    let mut encoder = ComponentEncoder::default().validate(true).module(module)?;
+    if scanned.imports_preview1 {
+        let adapter = match scanned.has_start {
+            true => WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
+            false => WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+        };
+        encoder = encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter)?;
+    }
+    encoder.encode()
+}

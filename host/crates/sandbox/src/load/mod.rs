@@ -1,0 +1,143 @@
+//! Loading components: checked, made from core modules where need be, compiled or taken from the cache, linked.
+
+mod cache;
+mod componentize;
+mod mapped;
+mod scan;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::{Component, types::ComponentItem};
+
+use crate::bindings::PluginPre;
+use crate::state::StoreState;
+use crate::{LoadError, Sandbox};
+pub(crate) use cache::Cache;
+pub use scan::LoadLimits;
+
+/// The exports by which a component receives messages, and what such a component is called.
+const WORLDS: &[(&str, &str)] = &[("wasmpost:messaging/receiver@0.1.0", "wasmpost:messaging/plugin@0.1.0")];
+
+/// What has to be granted before an import is of any use, by the start of its name.
+const NEEDS: &[(&str, &str)] =
+    &[("wasmpost:messaging/topic", "topics to publish to"), ("wasi:config/store", "configuration, if it expects any")];
+
+/// A component that can be run. Clones share it.
+#[derive(Clone)]
+pub struct LoadedComponent(Arc<Loaded>);
+
+struct Loaded {
+    digest: String,
+    size_bytes: u64,
+    world: &'static str,
+    imports: Vec<String>,
+    version: Option<String>,
+    from_cache: bool,
+    pre: PluginPre<StoreState>,
+}
+
+impl LoadedComponent {
+    /// The digest of the file: `sha256:` and 64 hexadecimal digits.
+    pub fn digest(&self) -> &str {
+        &self.0.digest
+    }
+
+    /// The size of the file, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.0.size_bytes
+    }
+
+    /// The world that it implements.
+    pub fn world(&self) -> &'static str {
+        self.0.world
+    }
+
+    /// The interfaces that it imports.
+    pub fn imports(&self) -> &[String] {
+        &self.0.imports
+    }
+
+    /// The version that it says of itself.
+    pub fn version(&self) -> Option<&str> {
+        self.0.version.as_deref()
+    }
+
+    /// Whether it was compiled before and taken from the cache.
+    pub fn is_from_cache(&self) -> bool {
+        self.0.from_cache
+    }
+
+    /// What the operator has to grant for its imports to be of use.
+    pub fn needs(&self) -> Vec<&'static str> {
+        let imported = |start: &str| self.0.imports.iter().any(|import| import.starts_with(start));
+        NEEDS.iter().filter(|(start, _)| imported(start)).map(|(_, need)| *need).collect()
+    }
+
+    pub(crate) fn pre(&self) -> &PluginPre<StoreState> {
+        &self.0.pre
+    }
+}
+
+impl Sandbox {
+    /// Loads a component from a file.
+    pub fn load_file(&self, path: &Path) -> Result<LoadedComponent, LoadError> {
+        let read = |source| LoadError::Read { path: path.to_owned(), source };
+        let within = |source| LoadError::In { path: path.to_owned(), source: Box::new(source) };
+        let size = std::fs::metadata(path).map_err(read)?.len();
+        self.options.load.check_size(size).map_err(within)?;
+        let bytes = std::fs::read(path).map_err(read)?;
+        self.load(&bytes).map_err(within)
+    }
+
+    /// Loads a component, or a core module that says which world it implements. Compiling takes tens of milliseconds
+    /// for small components and seconds for those that bring an interpreter.
+    pub fn load(&self, bytes: &[u8]) -> Result<LoadedComponent, LoadError> {
+        let scanned = self.options.load.scan(bytes)?;
+        let digest = Sha256::digest(bytes);
+        let made;
+        let component_bytes = if scanned.is_component {
+            bytes
+        } else {
+            made = componentize::componentize(bytes, &scanned)?;
+            self.options.load.scan(&made)?;
+            &made
+        };
+        let (component, from_cache) = self.compile(component_bytes)?;
+        let world = self.world(&component)?;
+        let types = component.component_type();
+        let imports = types.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
+        let pre = self.linker.instantiate_pre(&component).map_err(|error| LoadError::import(&error))?;
+        let pre = PluginPre::new(pre).map_err(|error| LoadError::malformed(&error))?;
+        let digest = digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"));
+        let (size_bytes, version) = (bytes.len() as u64, scanned.version);
+        Ok(LoadedComponent(Arc::new(Loaded { digest, size_bytes, world, imports, version, from_cache, pre })))
+    }
+
+    fn compile(&self, bytes: &[u8]) -> Result<(Component, bool), LoadError> {
+        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.find(&self.engine, bytes)) {
+            return Ok((component, true));
+        }
+        let component = Component::from_binary(&self.engine, bytes).map_err(|error| LoadError::malformed(&error))?;
+        if let Some(cache) = &self.cache {
+            cache.keep(bytes, &component);
+        }
+        Ok((component, false))
+    }
+
+    /// The world of a component, told by what it exports.
+    fn world(&self, component: &Component) -> Result<&'static str, LoadError> {
+        let types = component.component_type();
+        let exports: Vec<_> = types.exports(&self.engine).map(|(name, item)| (name.to_owned(), item.ty)).collect();
+        let is_instance = |wanted: &str| {
+            exports.iter().any(|(name, item)| name == wanted && matches!(item, ComponentItem::ComponentInstance(_)))
+        };
+        WORLDS.iter().find(|(export, _)| is_instance(export)).map(|(_, world)| *world).ok_or_else(|| {
+            let looked_for = WORLDS.iter().map(|(export, _)| *export).collect::<Vec<_>>().join(", ");
+            let names: Vec<_> = exports.iter().map(|(name, _)| name.as_str()).collect();
+            let exports = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            LoadError::NoReceiver { looked_for, exports }
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! Looking through a file before it is compiled: compiling is bounded by what is let through here.
+
+use wasmparser::{Chunk, Encoding, Parser, Payload};
+use wasmtime::Engine;
+
+use crate::{LoadError, Size};
+
+/// What is loaded at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadLimits {
+    /// The size of the file.
+    pub file: Size,
+    /// Functions of all modules together.
+    pub functions: u32,
+    /// The code of one function.
+    pub function: Size,
+    /// Types of all modules and components together.
+    pub types: u32,
+    /// Modules and components within one another.
+    pub nesting: u32,
+    /// Imports and exports of all modules and components together.
+    pub imports_and_exports: u32,
+}
+
+impl Default for LoadLimits {
+    /// 64 MiB, 50 000 functions of 1 MiB each, 10 000 types, nested 16 deep, 1 000 imports and exports.
+    fn default() -> Self {
+        Self {
+            file: Size(64 << 20),
+            functions: 50_000,
+            function: Size(1 << 20),
+            types: 10_000,
+            nesting: 16,
+            imports_and_exports: 1_000,
+        }
+    }
+}
+
+/// What was seen in a file.
+#[derive(Debug, Default)]
+pub(super) struct Scanned {
+    pub(super) is_component: bool,
+    /// The version that the file says of itself.
+    pub(super) version: Option<String>,
+    /// Whether a core module says which world it implements.
+    pub(super) has_world: bool,
+    pub(super) imports_preview1: bool,
+    /// Whether a core module is a program rather than a library.
+    pub(super) has_start: bool,
+    functions: u32,
+    types: u32,
+    imports_and_exports: u32,
+}
+
+impl LoadLimits {
+    pub(super) fn check_size(&self, bytes: u64) -> Result<(), LoadError> {
+        let max = self.file;
+        if bytes > max.0 {
+            return Err(LoadError::Limit(format!("file has {bytes} bytes, at most {max} are loaded")));
+        }
+        Ok(())
+    }
+
+    /// Parses the whole file without building anything from it.
+    pub(super) fn scan(&self, bytes: &[u8]) -> Result<Scanned, LoadError> {
+        self.check_size(bytes.len() as u64)?;
+        if Engine::detect_precompiled(bytes).is_some() {
+            return Err(LoadError::NotWasm("it is precompiled machine code; give the .wasm file itself".into()));
+        }
+        if !bytes.starts_with(b"\0asm") {
+            let kind = if bytes.is_empty() { "it is empty" } else { "it does not begin with \\0asm" };
+            return Err(LoadError::NotWasm(kind.into()));
+        }
+        let mut scanned = Scanned::default();
+        let malformed = |error: wasmparser::BinaryReaderError| LoadError::Malformed(error.to_string());
+        let mut parsers = vec![Parser::new(0)];
+        let mut rest = bytes;
+        while let Some(mut parser) = parsers.pop() {
+            let (consumed, payload) = match parser.parse(rest, true).map_err(malformed)? {
+                Chunk::Parsed { consumed, payload } => (consumed, payload),
+                // All of the file is there, so there is nothing to wait for.
+                Chunk::NeedMoreData(_) => return Err(LoadError::Malformed("unexpected end".into())),
+            };
+            let inner = match &payload {
+                Payload::ModuleSection { parser, .. } | Payload::ComponentSection { parser, .. } => {
+                    Some(parser.clone())
+                }
+                _ => None,
+            };
+            let ended = matches!(payload, Payload::End(_));
+            self.count(&mut scanned, &payload, parsers.len())?;
+            rest = rest.get(consumed..).unwrap_or_default();
+            if !ended {
+                parsers.push(parser);
+            }
+            parsers.extend(inner);
+            if parsers.len() > self.nesting as usize {
+                return Err(LoadError::Limit(format!("nested deeper than {}", self.nesting)));
+            }
+        }
+        Ok(scanned)
+    }
+
+    fn count(&self, scanned: &mut Scanned, payload: &Payload<'_>, depth: usize) -> Result<(), LoadError> {
+        match payload {
+            Payload::Version { encoding, .. } if depth == 0 => scanned.is_component = *encoding == Encoding::Component,
+            Payload::TypeSection(types) => scanned.types = scanned.types.saturating_add(types.count()),
+            Payload::ComponentTypeSection(types) => scanned.types = scanned.types.saturating_add(types.count()),
+            Payload::CodeSectionStart { count, .. } => scanned.functions = scanned.functions.saturating_add(*count),
+            Payload::CodeSectionEntry(body) if body.range().len() as u64 > self.function.0 => {
+                return Err(LoadError::Limit(format!("a function has more than {} of code", self.function)));
+            }
+            Payload::ImportSection(imports) => {
+                scanned.imports_and_exports = scanned.imports_and_exports.saturating_add(imports.count());
+                if depth == 0 {
+                    scanned.imports_preview1 |= imports_from(imports, "wasi_snapshot_preview1");
+                }
+            }
+            Payload::ExportSection(exports) => {
+                scanned.imports_and_exports = scanned.imports_and_exports.saturating_add(exports.count());
+                if depth == 0 {
+                    scanned.has_start = exports.clone().into_iter().flatten().any(|export| export.name == "_start");
+                }
+            }
+            Payload::ComponentImportSection(imports) => {
+                scanned.imports_and_exports = scanned.imports_and_exports.saturating_add(imports.count());
+            }
+            Payload::ComponentExportSection(exports) => {
+                scanned.imports_and_exports = scanned.imports_and_exports.saturating_add(exports.count());
+            }
+            Payload::CustomSection(section) if depth == 0 => match section.name() {
+                "version" => scanned.version = std::str::from_utf8(section.data()).ok().map(short),
+                name if name.starts_with("component-type") => scanned.has_world = true,
+                _ => {}
+            },
+            _ => {}
+        }
+        let over = |what: &str, max: u32| Err(LoadError::Limit(format!("more than {max} {what}")));
+        match () {
+            () if scanned.functions > self.functions => over("functions", self.functions),
+            () if scanned.types > self.types => over("types", self.types),
+            () if scanned.imports_and_exports > self.imports_and_exports => {
+                over("imports and exports", self.imports_and_exports)
+            }
+            () => Ok(()),
+        }
+    }
+}
+
+fn imports_from(imports: &wasmparser::ImportSectionReader<'_>, module: &str) -> bool {
+    imports.clone().into_imports().flatten().any(|import| import.module == module)
+}
+
+fn short(version: &str) -> String {
+    version.chars().filter(|letter| !letter.is_control()).take(64).collect()
+}

@@ -1,0 +1,141 @@
+//! What guests write: their log lines and their standard output and error.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use wasmpost_msg::Context;
+
+use crate::Limits;
+
+/// Takes what guests write.
+pub trait LogSink: Send + Sync {
+    /// Takes one line. It must not wait.
+    fn record(&self, record: &LogRecord<'_>);
+}
+
+/// One line that a guest wrote. The texts come from the guest: escape them where they are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRecord<'a> {
+    /// The receiver.
+    pub receiver: &'a str,
+    /// The id of the message that it was working on.
+    pub message_id: &'a str,
+    /// How much the line matters.
+    pub level: Level,
+    /// Where it was written.
+    pub source: LogSource,
+    /// The word that groups lines, empty if there is none.
+    pub context: &'a str,
+    /// The line.
+    pub text: &'a str,
+}
+
+/// How much a line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Every step.
+    Trace,
+    /// For the one who looks for a fault.
+    Debug,
+    /// For the one who operates it.
+    Info,
+    /// Something may be wrong.
+    Warn,
+    /// Something is wrong.
+    Error,
+    /// Nothing works any more.
+    Critical,
+}
+
+/// Where a line was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogSource {
+    /// Through `wasi:logging`.
+    Logging,
+    /// To standard output.
+    Stdout,
+    /// To standard error.
+    Stderr,
+    /// By the host, about what the guest wrote.
+    Host,
+}
+
+/// Hands lines to `tracing`, with control characters escaped.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TracingSink;
+
+/// The log of one delivery, within its bounds.
+pub(crate) struct GuestLog {
+    sink: Arc<dyn LogSink>,
+    receiver: Arc<str>,
+    context: Context,
+    left: Mutex<Left>,
+}
+
+#[derive(Debug)]
+struct Left {
+    bytes: usize,
+    lines: u32,
+    dropped: u64,
+}
+
+impl GuestLog {
+    pub(crate) fn new(sink: Arc<dyn LogSink>, receiver: Arc<str>, context: Context, limits: &Limits) -> Arc<Self> {
+        let left = Left { bytes: limits.log_bytes.bytes(), lines: limits.log_lines, dropped: 0 };
+        Arc::new(Self { sink, receiver, context, left: Mutex::new(left) })
+    }
+
+    /// Passes a line on if there is room for it, and counts it otherwise.
+    pub(crate) fn line(&self, level: Level, source: LogSource, context: &str, text: &str) {
+        {
+            let mut left = self.left.lock();
+            let bytes = context.len() + text.len();
+            if left.lines == 0 || left.bytes < bytes {
+                left.dropped += 1;
+                return;
+            }
+            left.lines -= 1;
+            left.bytes -= bytes;
+        }
+        self.record(level, source, context, text);
+    }
+
+    /// How many bytes of a line may still be held back until it ends.
+    pub(crate) fn bytes_left(&self) -> usize {
+        self.left.lock().bytes
+    }
+
+    fn record(&self, level: Level, source: LogSource, context: &str, text: &str) {
+        let (receiver, message_id) = (&*self.receiver, self.context.id());
+        self.sink.record(&LogRecord { receiver, message_id, level, source, context, text });
+    }
+}
+
+impl Drop for GuestLog {
+    /// Says how much was dropped, so that nobody takes the log for complete.
+    fn drop(&mut self) {
+        let dropped = self.left.get_mut().dropped;
+        if dropped > 0 {
+            self.record(Level::Warn, LogSource::Host, "", &format!("{dropped} log lines over the limit were dropped"));
+        }
+    }
+}
+
+impl LogSink for TracingSink {
+    fn record(&self, record: &LogRecord<'_>) {
+        let LogRecord { receiver, message_id: id, level, source, context, text } = *record;
+        let (context, text) = (context.escape_debug(), text.escape_debug());
+        macro_rules! emit {
+            ($level:ident) => {
+                tracing::$level!(target: "wasmpost::guest", %receiver, %id, ?source, %context, "{text}")
+            };
+        }
+        match level {
+            Level::Trace => emit!(trace),
+            Level::Debug => emit!(debug),
+            Level::Info => emit!(info),
+            Level::Warn => emit!(warn),
+            Level::Error | Level::Critical => emit!(error),
+        }
+    }
+}

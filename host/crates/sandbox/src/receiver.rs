@@ -1,0 +1,169 @@
+//! A component as a receiver: a fresh instance for each message, within its limits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use wasmpost_msg::{BodyError, Component, Context, Disposition, Message, Reason, ReceiveError, Receiver, Usage};
+use wasmtime::{Store, UpdateDeadline};
+
+use crate::bindings::wasmpost::messaging::types::Failure;
+use crate::error::classify;
+use crate::imports::message;
+use crate::meter::Meter;
+use crate::state::{Shared, StoreState};
+use crate::{Grants, Limits, LoadedComponent, LogSink, Sandbox, TracingSink};
+
+/// How many ticks of the epoch a guest runs before it lets others run.
+const YIELD_TICKS: u64 = 2;
+/// What a guest may pass to the host in one call beside twice its body, in bytes.
+const HOSTCALL_EXTRA: usize = 1 << 20;
+
+/// How a component is used.
+#[derive(Clone)]
+pub struct ReceiverOptions {
+    /// The name, for logs.
+    pub name: String,
+    /// What each delivery may use.
+    pub limits: Limits,
+    /// What the component may do.
+    pub grants: Grants,
+    /// What it reads through `wasi:config`.
+    pub config: BTreeMap<String, String>,
+    /// Where its log goes.
+    pub log: Arc<dyn LogSink>,
+}
+
+/// A component that receives messages.
+pub struct WasmReceiver {
+    sandbox: Arc<Sandbox>,
+    loaded: LoadedComponent,
+    component: Arc<Component>,
+    shared: Arc<Shared>,
+}
+
+impl Default for ReceiverOptions {
+    /// Default limits, no grants, no configuration, the log to `tracing`.
+    fn default() -> Self {
+        Self {
+            name: "receiver".into(),
+            limits: Limits::default(),
+            grants: Grants::default(),
+            config: BTreeMap::new(),
+            log: Arc::new(TracingSink),
+        }
+    }
+}
+
+impl WasmReceiver {
+    /// The receiver that `loaded` is under `options`. Memory beyond what the sandbox was set up for is not given,
+    /// whatever the limits say.
+    pub fn new(sandbox: Arc<Sandbox>, loaded: LoadedComponent, options: ReceiverOptions) -> Self {
+        let ReceiverOptions { name, limits, grants, config, log } = options;
+        let version = loaded.version().map(str::to_owned);
+        let component = Arc::new(Component { digest: loaded.digest().to_owned(), version });
+        Self { sandbox, loaded, component, shared: Arc::new(Shared::new(name, limits, grants, config, log)) }
+    }
+
+    async fn call(&self, store: &mut Store<StoreState>) -> Result<(), ReceiveError> {
+        let plugin = match self.loaded.pre().instantiate_async(&mut *store).await {
+            Ok(plugin) => plugin,
+            Err(error) => return Err(classify(&error, store.data())),
+        };
+        let result = plugin.wasmpost_messaging_receiver().call_receive(&mut *store, message::handle()).await;
+        match result {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => Err(self.failure(failure)),
+            Err(error) => Err(classify(&error, store.data())),
+        }
+    }
+
+    fn failure(&self, failure: Failure) -> ReceiveError {
+        let cut = |mut text: String| {
+            text.truncate(text.floor_char_boundary(self.shared.limits.error_text.bytes()));
+            text
+        };
+        match failure {
+            Failure::Retry(text) => ReceiveError::retry(cut(text)),
+            Failure::RetryAfter((nanos, text)) => {
+                ReceiveError::retry_after(std::time::Duration::from_nanos(nanos), cut(text))
+            }
+            Failure::Reject(text) => ReceiveError::reject(cut(text)),
+        }
+    }
+
+    fn store(&self, state: StoreState, meter: &Arc<Meter>) -> Store<StoreState> {
+        let limits = &self.shared.limits;
+        let mut store = Store::new(&self.sandbox.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(limits.body.bytes().saturating_mul(2).saturating_add(HOSTCALL_EXTRA));
+        store.set_max_component_handles(limits.handles as usize);
+        store.set_epoch_deadline(YIELD_TICKS);
+        let (meter, budget) = (Arc::clone(meter), limits.cpu.0);
+        store.epoch_deadline_callback(move |mut store| {
+            if meter.spent_within_poll() < budget {
+                return Ok(UpdateDeadline::Yield(YIELD_TICKS));
+            }
+            store.data_mut().cpu_exhausted = true;
+            Ok(UpdateDeadline::Interrupt)
+        });
+        store
+    }
+
+    async fn body(&self, message: &mut Message) -> Result<Bytes, ReceiveError> {
+        let max = self.shared.limits.body;
+        message.body.collect(max.bytes()).await.map_err(|error| match error {
+            BodyError::TooLarge { .. } => {
+                let text = format!("body is larger than {max}, the limit of receiver {:?}", self.shared.name);
+                ReceiveError::new(Disposition::Reject, Reason::BodyTooLarge, text)
+            }
+            error => ReceiveError::new(Disposition::GiveBack, Reason::HostFault, error.to_string()),
+        })
+    }
+
+    fn record(&self, context: &Context, meter: &Meter, store: Option<&Store<StoreState>>) {
+        let state = store.map(Store::data);
+        context.set_usage(Usage {
+            cpu: meter.spent(),
+            wall: meter.wall(),
+            memory_peak_bytes: state.map_or(0, |state| state.limiter.memory_peak_bytes as u64),
+            published_bytes: state.map_or(0, |state| state.published_bytes),
+            component: Some(Arc::clone(&self.component)),
+        });
+    }
+}
+
+#[async_trait]
+impl Receiver for WasmReceiver {
+    async fn receive(&self, mut message: Message) -> Result<(), ReceiveError> {
+        let (meter, context) = (Meter::new(), message.context.clone());
+        let body = match self.body(&mut message).await {
+            Ok(body) => body,
+            Err(error) => {
+                self.record(&context, &meter, None);
+                return Err(error);
+            }
+        };
+        let state = StoreState::new(&self.shared, context.clone(), message.attributes, body);
+        let mut store = self.store(state, &meter);
+        let wall = self.shared.limits.wall;
+        let result = {
+            let mut call = std::pin::pin!(self.call(&mut store));
+            let call = tokio::time::timeout(wall.0, meter.measure(call.as_mut()));
+            tokio::select! {
+                biased;
+                result = call => result.unwrap_or_else(|_| {
+                    let text = format!("call took longer than {wall}");
+                    Err(ReceiveError::new(Disposition::Retry, Reason::Timeout, text))
+                }),
+                () = context.cancelled().cancelled() => {
+                    let text = "delivery was interrupted by the host";
+                    Err(ReceiveError::new(Disposition::GiveBack, Reason::Shutdown, text))
+                }
+            }
+        };
+        self.record(&context, &meter, Some(&store));
+        result
+    }
+}

@@ -1,0 +1,85 @@
+//! What a store holds for one delivery.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmpost_msg::{Attributes, Context};
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_config::WasiConfigVariables;
+
+use crate::imports::wasi;
+use crate::limiter::Limiter;
+use crate::log::GuestLog;
+use crate::{Grants, Limits, LogSink};
+
+/// What all deliveries of a receiver share.
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    pub(crate) limits: Limits,
+    pub(crate) grants: Grants,
+    pub(crate) config: WasiConfigVariables,
+    pub(crate) log: Arc<dyn LogSink>,
+}
+
+/// What a store holds for one delivery.
+pub(crate) struct StoreState {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) context: Context,
+    pub(crate) attributes: Attributes,
+    /// What is left of the body.
+    pub(crate) body: Bytes,
+    pub(crate) limiter: Limiter,
+    pub(crate) table: ResourceTable,
+    pub(crate) log: Arc<GuestLog>,
+    /// Made when the guest first uses it: many never do.
+    wasi: Option<WasiCtx>,
+    pub(crate) cpu_exhausted: bool,
+    pub(crate) published_messages: u32,
+    pub(crate) published_bytes: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        name: String,
+        limits: Limits,
+        grants: Grants,
+        config: BTreeMap<String, String>,
+        log: Arc<dyn LogSink>,
+    ) -> Self {
+        let mut variables = WasiConfigVariables::new();
+        for (key, value) in config {
+            variables.insert(key, value);
+        }
+        Self { name: name.into(), limits, grants, config: variables, log }
+    }
+}
+
+impl StoreState {
+    pub(crate) fn new(shared: &Arc<Shared>, context: Context, attributes: Attributes, body: Bytes) -> Self {
+        let limits = &shared.limits;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles as usize);
+        Self {
+            limiter: Limiter::new(limits.memory.bytes(), limits.table_elements as usize),
+            log: GuestLog::new(Arc::clone(&shared.log), Arc::clone(&shared.name), context.clone(), limits),
+            shared: Arc::clone(shared),
+            context,
+            attributes,
+            body,
+            table,
+            wasi: None,
+            cpu_exhausted: false,
+            published_messages: 0,
+            published_bytes: 0,
+        }
+    }
+}
+
+impl WasiView for StoreState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let log = &self.log;
+        WasiCtxView { ctx: self.wasi.get_or_insert_with(|| wasi::context(log)), table: &mut self.table }
+    }
+}

@@ -1,1 +1,19 @@
-//! wasmpost-broker-sqlite.
+//! The embedded durable queue: messages in one SQLite file, which the `sqlite3` shell can read.
+//!
+//! One thread owns the connection and commits in groups: callers hand it operations and are answered after the commit
+//! that covers them has reached the disk. Leases live in memory; the file tells that a message is leased, by which run
+//! of the process, and how often it was delivered, before the delivery is handed out.
+//!
+//! The schema is in `src/schema.sql`.
+
+mod broker;
+mod channel;
+mod checkpoint;
+mod error;
+mod lease;
+mod open;
+mod queue;
+mod store;
+mod writer;
+
+pub use broker::{Durability, SqliteBroker, SqliteOptions};

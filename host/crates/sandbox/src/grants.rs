@@ -28,6 +28,11 @@ impl TopicPattern {
     pub fn matches(&self, topic: &str) -> bool {
         if self.is_prefix { topic.starts_with(&self.text) } else { topic == self.text }
     }
+
+    /// Whether every topic that `other` means is meant by this.
+    pub fn covers(&self, other: &Self) -> bool {
+        if self.is_prefix { other.text.starts_with(&self.text) } else { !other.is_prefix && other.text == self.text }
+    }
 }
 
 impl FromStr for TopicPattern {
@@ -86,6 +91,15 @@ mod tests {
             assert!(!grants.allow_publish(name), "{name:?}");
         }
         assert!(grants.allow_publish("anything"));
+    }
+
+    #[test]
+    fn a_pattern_covers_what_means_no_more() {
+        let covers = |wide: &str, narrow: &str| {
+            wide.parse::<TopicPattern>().unwrap().covers(&narrow.parse().unwrap())
+        };
+        assert!(covers("a.*", "a.b") && covers("a.*", "a.b.*") && covers("a", "a") && covers("*", "*"));
+        assert!(!covers("a.*", "a*") && !covers("a", "a*") && !covers("a", "b") && !covers("a.*", "*"));
     }
 
     #[test]

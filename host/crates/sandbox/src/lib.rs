@@ -23,7 +23,7 @@ mod state;
 pub use engine::{EngineOptions, Profile, Sandbox};
 pub use error::{LoadError, SandboxError};
 pub use grants::{Grants, TopicPattern};
-pub use limits::{LimitRow, Limits};
+pub use limits::{LimitCaps, LimitRow, Limits};
 pub use load::{LoadLimits, LoadedComponent};
 pub use log::{Level, LogRecord, LogSink, LogSource, TracingSink};
 pub use quantity::{Size, Span};

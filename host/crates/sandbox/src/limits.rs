@@ -25,6 +25,11 @@ macro_rules! limits {
         #[serde(default, deny_unknown_fields)]
         pub struct Limits { $(#[doc = $doc] pub $name: $type,)* }
 
+        /// Caps on limits; what is not named is not capped.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct LimitCaps { $(#[doc = $doc] pub $name: Option<$type>,)* }
+
         impl Default for Limits {
             fn default() -> Self {
                 Self { $($name: $default,)* }
@@ -44,8 +49,8 @@ macro_rules! limits {
 
             /// The lower of each limit and its cap.
             #[must_use]
-            pub fn capped_by(&self, cap: &Limits) -> Limits {
-                Limits { $($name: self.$name.min(cap.$name),)* }
+            pub fn capped_by(&self, caps: &LimitCaps) -> Limits {
+                Limits { $($name: caps.$name.map_or(self.$name, |cap| self.$name.min(cap)),)* }
             }
         }
     };
@@ -92,9 +97,9 @@ mod tests {
 
     #[test]
     fn a_cap_lowers_what_is_above_it_and_nothing_else() {
-        let wide = Limits { cpu: Span(Duration::from_secs(60)), publish_messages: 5, ..Limits::default() };
-        let capped = wide.capped_by(&Limits::default());
-        assert_eq!((capped.cpu, capped.publish_messages), (Span(Duration::from_secs(2)), 5));
+        let caps = LimitCaps { cpu: Some(Span(Duration::from_secs(1))), publish_messages: Some(500), ..LimitCaps::default() };
+        let capped = Limits::default().capped_by(&caps);
+        assert_eq!(capped, Limits { cpu: Span(Duration::from_secs(1)), ..Limits::default() });
     }
 
     #[test]

@@ -1,0 +1,183 @@
+//! The broker as its callers see it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+use wasmpost_delivery::{
+    Admission, Broker, BrokerError, BrokerErrorKind, Capabilities, Clock, DeadLetter, DeadLetterFilter, DeadLetters,
+    Queue, QueueSpec, QueueStats, Receipt, topic_name_fault,
+};
+use wasmpost_msg::Publication;
+
+use crate::channel::{Channel, Command};
+use crate::open;
+use crate::queue::SqliteQueue;
+use crate::store::Store;
+use crate::writer::Writer;
+
+/// What a confirmed message survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// A killed process and a power cut.
+    #[default]
+    Full,
+    /// A killed process. A power cut may take the last seconds.
+    Normal,
+}
+
+/// How a queue file is used.
+#[derive(Debug, Clone)]
+pub struct SqliteOptions {
+    /// What a confirmed message survives.
+    pub durability: Durability,
+    /// The clock that due times are told by; the system's if none.
+    pub clock: Option<Clock>,
+    /// What may be published.
+    pub admission: Admission,
+    /// How long the id of a message is remembered, to recognise a second publication of it.
+    pub deduplication_window: Duration,
+    /// How often the process may end while it has a message; the last time makes it a dead letter.
+    pub crashes_max: u32,
+}
+
+/// A queue file that is open.
+pub struct SqliteBroker {
+    channel: Arc<Channel>,
+    path: PathBuf,
+}
+
+impl Default for SqliteOptions {
+    /// Full durability, ids remembered for ten minutes, three crashes.
+    fn default() -> Self {
+        Self {
+            durability: Durability::Full,
+            clock: None,
+            admission: Admission::default(),
+            deduplication_window: Duration::from_secs(600),
+            crashes_max: 3,
+        }
+    }
+}
+
+impl SqliteBroker {
+    /// Opens a queue file, which is made where there is none. A file that another process has open is refused.
+    pub async fn open(path: &Path, options: SqliteOptions) -> Result<Arc<Self>, BrokerError> {
+        let path = path.to_owned();
+        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(&path, options));
+        opening
+            .await
+            .map_err(|error| BrokerError::new(BrokerErrorKind::Closed, "opening was cut off").caused_by(error))?
+    }
+
+    fn open_blocking(path: &Path, options: SqliteOptions) -> Result<Arc<Self>, BrokerError> {
+        let opened = open::open(path, options.durability)?;
+        let path = opened.path.clone();
+        let (sender, receiver) = mpsc::channel();
+        let clock = match options.clock.clone() {
+            Some(clock) => clock,
+            None => Clock::not_before(Store::last_time(&opened)?),
+        };
+        let waker = sender.clone();
+        clock.on_advance(move || drop(waker.send(Command::Look)));
+        let channel = Arc::new(Channel::new(sender, clock, options.admission));
+        let store = Store::open(opened, Arc::downgrade(&channel), &options, channel.now())?;
+        Writer::start(store, Arc::clone(&channel), receiver)?;
+        Ok(Arc::new(Self { channel, path }))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many transactions were committed so far.
+    pub fn commits(&self) -> u64 {
+        self.channel.commits()
+    }
+
+    /// Stops as a killed process would: nothing is given back, nothing more is stored.
+    #[doc(hidden)]
+    pub async fn abandon(&self) {
+        self.end(false).await;
+    }
+
+    async fn end(&self, give_back: bool) {
+        let (reply, ended) = oneshot::channel();
+        if self.channel.send(Command::Close { give_back, reply }).is_ok() {
+            // A writer that ended before has nothing left to answer.
+            drop(ended.await);
+        }
+    }
+}
+
+impl Drop for SqliteBroker {
+    /// Has the writer end in order; nobody waits for it.
+    fn drop(&mut self) {
+        drop(self.channel.send(Command::Close { give_back: true, reply: oneshot::channel().0 }));
+    }
+}
+
+#[async_trait]
+impl Broker for SqliteBroker {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            durable: true,
+            ordering_keys: true,
+            delays: true,
+            deduplication: true,
+            transactional_outbox: true,
+            ttl: true,
+        }
+    }
+
+    async fn queue(&self, spec: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {
+        for name in spec.all_topics() {
+            if let Some(fault) = topic_name_fault(&name) {
+                return Err(BrokerError::new(BrokerErrorKind::Invalid, fault));
+            }
+        }
+        let declared = spec.clone();
+        let number = self.channel.call(0, move |store| store.declare(&declared)).await?;
+        Ok(Arc::new(SqliteQueue::new(Arc::clone(&self.channel), number, spec)))
+    }
+
+    async fn publish(&self, publications: Vec<Publication>) -> Result<Vec<Receipt>, BrokerError> {
+        publications.iter().try_for_each(|publication| self.channel.admission().check(publication))?;
+        let bytes = publications.iter().map(Publication::bytes).sum();
+        self.channel.call(bytes, move |store| store.publish(&publications)).await
+    }
+
+    async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError> {
+        self.channel.call(0, Store::stats).await
+    }
+
+    fn dead_letters(&self) -> Option<&dyn DeadLetters> {
+        Some(self)
+    }
+
+    async fn close(&self) -> Result<(), BrokerError> {
+        self.end(true).await;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl DeadLetters for SqliteBroker {
+    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+        let filter = filter.clone();
+        self.channel.call(0, move |store| store.dead_letters(&filter, skip, max)).await
+    }
+
+    async fn redrive(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {
+        let filter = filter.clone();
+        self.channel.call(0, move |store| store.redrive(&filter)).await
+    }
+
+    async fn purge(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {
+        let filter = filter.clone();
+        self.channel.call(0, move |store| store.purge(&filter)).await
+    }
+}

@@ -1,0 +1,186 @@
+//! The way to the writer: a bounded channel of work that runs between two commits.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use wasmpost_delivery::{Admission, BrokerError, BrokerErrorKind, Clock, Delivery, Timestamp};
+
+use crate::error::{Failure, Outcome};
+use crate::store::Store;
+
+/// How many operations may wait for the writer at a time.
+const WAITING_MAX: usize = 4096;
+
+/// A place in the channel.
+pub(crate) type Room = OwnedSemaphorePermit;
+/// Where an answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, BrokerError>>;
+
+/// What the writer is told.
+pub(crate) enum Command {
+    Work(Request),
+    Pull(Pull),
+    Drained {
+        queue: i64,
+        reply: Reply<()>,
+    },
+    /// The clock was set forward.
+    Look,
+    Close {
+        give_back: bool,
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// Work for one group.
+pub(crate) struct Request {
+    pub(crate) bytes: usize,
+    pub(crate) work: Box<dyn Work>,
+    _room: Option<Room>,
+}
+
+/// A wish for deliveries.
+pub(crate) struct Pull {
+    pub(crate) queue: i64,
+    pub(crate) max: usize,
+    pub(crate) lasts: std::time::Duration,
+    pub(crate) reply: Reply<Vec<Delivery>>,
+}
+
+/// Runs inside a transaction, and is answered when that was committed. It runs again when the group that it was in
+/// failed.
+pub(crate) trait Work: Send {
+    fn run(&mut self, store: &mut Store) -> Outcome<()>;
+    fn answer(self: Box<Self>, result: Result<(), BrokerError>);
+}
+
+struct Call<T, F> {
+    work: F,
+    output: Option<T>,
+    reply: Option<Reply<T>>,
+}
+
+/// The callers' end, shared by the broker, its queues and its leases.
+pub(crate) struct Channel {
+    sender: Sender<Command>,
+    room: Arc<Semaphore>,
+    clock: Clock,
+    admission: Admission,
+    commits: AtomicU64,
+    end: OnceLock<Failure>,
+}
+
+impl<T, F> Work for Call<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Store) -> Outcome<T> + Send,
+{
+    fn run(&mut self, store: &mut Store) -> Outcome<()> {
+        self.output = Some((self.work)(store)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, result: Result<(), BrokerError>) {
+        match (self.reply, result) {
+            (Some(reply), Ok(())) => {
+                if let Some(output) = self.output {
+                    // A caller that went away misses nothing.
+                    drop(reply.send(Ok(output)));
+                }
+            }
+            (Some(reply), Err(error)) => drop(reply.send(Err(error))),
+            (None, Ok(())) => {}
+            (None, Err(error)) => tracing::error!(%error, "not settled; will be redelivered"),
+        }
+    }
+}
+
+impl Channel {
+    pub(crate) fn new(sender: Sender<Command>, clock: Clock, admission: Admission) -> Self {
+        let room = Arc::new(Semaphore::new(WAITING_MAX));
+        Self { sender, room, clock, admission, commits: AtomicU64::new(0), end: OnceLock::new() }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_commit(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes no more calls; those to come are answered with `failure`.
+    pub(crate) fn end(&self, failure: Failure) {
+        // The first cause stands.
+        drop(self.end.set(failure));
+        self.room.close();
+    }
+
+    /// An error once the writer takes no more calls.
+    pub(crate) fn check(&self) -> Result<(), BrokerError> {
+        self.end.get().map_or(Ok(()), |failure| Err(failure.clone().into()))
+    }
+
+    fn closed(&self) -> BrokerError {
+        let unknown = || BrokerError::new(BrokerErrorKind::Closed, "writer of the queue file ended");
+        self.end.get().map_or_else(unknown, |failure| failure.clone().into())
+    }
+
+    /// A place in the channel, waiting until there is one.
+    pub(crate) async fn room(&self) -> Result<Room, BrokerError> {
+        Arc::clone(&self.room).acquire_owned().await.map_err(|_| self.closed())
+    }
+
+    /// Has the writer do something, and waits until it was committed.
+    pub(crate) async fn call<T, F>(&self, bytes: usize, work: F) -> Result<T, BrokerError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Store) -> Outcome<T> + Send + 'static,
+    {
+        let room = self.room().await?;
+        self.call_in(room, bytes, work).await
+    }
+
+    /// The same with a place that was taken before: what is to be done has been sent when this first waits.
+    pub(crate) async fn call_in<T, F>(&self, room: Room, bytes: usize, work: F) -> Result<T, BrokerError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Store) -> Outcome<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let work = Box::new(Call { work, output: None, reply: Some(reply) });
+        self.send(Command::Work(Request { bytes, work, _room: Some(room) }))?;
+        answer.await.unwrap_or_else(|_| Err(self.closed()))
+    }
+
+    /// Has the writer do something without waiting for it.
+    pub(crate) fn tell<F>(&self, room: Option<Room>, work: F) -> Result<(), BrokerError>
+    where
+        F: FnMut(&mut Store) -> Outcome<()> + Send + 'static,
+    {
+        let work = Box::new(Call { work, output: None, reply: None });
+        self.send(Command::Work(Request { bytes: 0, work, _room: room }))
+    }
+
+    /// Has the writer answer when it can.
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, BrokerError> {
+        self.check()?;
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply))?;
+        answer.await.unwrap_or_else(|_| Err(self.closed()))
+    }
+
+    pub(crate) fn send(&self, command: Command) -> Result<(), BrokerError> {
+        self.sender.send(command).map_err(|_| self.closed())
+    }
+}

@@ -1,0 +1,165 @@
+//! Leases as their holders see them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use wasmpost_delivery::{BrokerError, Evidence, Lease, Nack, Renewer, Timestamp};
+use wasmpost_msg::Publication;
+
+use crate::channel::Channel;
+use crate::store::Store;
+
+/// The lease of one delivery, shared by its holder, its renewers and the writer. Whoever changes it first has decided:
+/// the holder that settles it, or the writer that lets it lapse.
+pub(crate) struct Hold {
+    pub(crate) token: u64,
+    pub(crate) queue: Arc<str>,
+    pub(crate) id: Arc<str>,
+    pub(crate) lasts: Duration,
+    phase: Mutex<Phase>,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    /// Until this time.
+    Live(Timestamp),
+    /// The holder gave it up, and the writer is about to store what became of it.
+    Settling(Timestamp),
+    Ended,
+}
+
+impl Hold {
+    pub(crate) fn new(token: u64, queue: Arc<str>, id: Arc<str>, lasts: Duration, now: Timestamp) -> Self {
+        Self { token, queue, id, lasts, phase: Mutex::new(Phase::Live(now.after(lasts))) }
+    }
+
+    fn stale(&self) -> BrokerError {
+        BrokerError::stale(&self.queue, &self.id)
+    }
+
+    fn settle(&self, now: Timestamp) -> Result<(), BrokerError> {
+        let mut phase = self.phase.lock();
+        match *phase {
+            Phase::Live(deadline) if now < deadline => *phase = Phase::Settling(deadline),
+            _ => return Err(self.stale()),
+        }
+        Ok(())
+    }
+
+    fn renew(&self, now: Timestamp) -> Result<(), BrokerError> {
+        let mut phase = self.phase.lock();
+        match *phase {
+            Phase::Live(deadline) if now < deadline => *phase = Phase::Live(now.after(self.lasts)),
+            Phase::Settling(_) => {}
+            _ => return Err(self.stale()),
+        }
+        Ok(())
+    }
+
+    /// Ends the lease if its time has passed. Otherwise says when to look again; never, if it is being settled.
+    pub(crate) fn lapse(&self, now: Timestamp) -> Result<(), Option<Timestamp>> {
+        let mut phase = self.phase.lock();
+        match *phase {
+            Phase::Live(deadline) if now < deadline => return Err(Some(deadline)),
+            Phase::Live(_) => *phase = Phase::Ended,
+            Phase::Settling(_) | Phase::Ended => return Err(None),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn end(&self) {
+        *self.phase.lock() = Phase::Ended;
+    }
+
+    /// The settlement was not stored: the lease goes on until its time has passed. Says when that is.
+    pub(crate) fn revive(&self, now: Timestamp) -> Timestamp {
+        let mut phase = self.phase.lock();
+        let deadline = match *phase {
+            Phase::Live(deadline) | Phase::Settling(deadline) => deadline,
+            Phase::Ended => now,
+        };
+        *phase = Phase::Live(deadline);
+        deadline
+    }
+}
+
+/// The lease of one delivery, in the hands of its holder.
+pub(crate) struct SqliteLease {
+    hold: Arc<Hold>,
+    channel: Arc<Channel>,
+    /// Whether dropping it leaves the message leased until the time has passed.
+    left: bool,
+}
+
+struct SqliteRenewer {
+    hold: Arc<Hold>,
+    channel: Arc<Channel>,
+}
+
+impl SqliteLease {
+    pub(crate) fn new(hold: Arc<Hold>, channel: Arc<Channel>) -> Self {
+        Self { hold, channel, left: false }
+    }
+
+    async fn settle<F>(&self, bytes: usize, mut work: F) -> Result<(), BrokerError>
+    where
+        F: FnMut(&mut Store, u64) -> crate::error::Outcome<()> + Send + 'static,
+    {
+        // Room first: until then a dropped future gives the lease back.
+        let room = self.channel.room().await?;
+        self.hold.settle(self.channel.now())?;
+        let token = self.hold.token;
+        self.channel.call_in(room, bytes, move |store| work(store, token)).await
+    }
+}
+
+#[async_trait]
+impl Lease for SqliteLease {
+    fn renewer(&self) -> Arc<dyn Renewer> {
+        Arc::new(SqliteRenewer { hold: Arc::clone(&self.hold), channel: Arc::clone(&self.channel) })
+    }
+
+    async fn ack(mut self: Box<Self>, outbox: Vec<Publication>) -> Result<(), BrokerError> {
+        if outbox.is_empty() {
+            let room = self.channel.room().await?;
+            self.hold.settle(self.channel.now())?;
+            let token = self.hold.token;
+            return self.channel.tell(Some(room), move |store| store.ack(token, &[]));
+        }
+        if let Err(error) = outbox.iter().try_for_each(|publication| self.channel.admission().check(publication)) {
+            self.left = true;
+            return Err(error);
+        }
+        let bytes = outbox.iter().map(Publication::bytes).sum();
+        self.settle(bytes, move |store, token| store.ack(token, &outbox)).await
+    }
+
+    async fn nack(self: Box<Self>, nack: Nack) -> Result<(), BrokerError> {
+        self.settle(0, move |store, token| store.nack(token, &nack)).await
+    }
+
+    async fn reject(self: Box<Self>, evidence: Evidence) -> Result<(), BrokerError> {
+        self.settle(0, move |store, token| store.reject(token, &evidence)).await
+    }
+}
+
+impl Drop for SqliteLease {
+    fn drop(&mut self) {
+        if self.left || self.hold.settle(self.channel.now()).is_err() {
+            return;
+        }
+        let token = self.hold.token;
+        // A closed broker has given the lease back itself.
+        drop(self.channel.tell(None, move |store| store.nack(token, &Nack::give_back())));
+    }
+}
+
+#[async_trait]
+impl Renewer for SqliteRenewer {
+    async fn renew(&self) -> Result<(), BrokerError> {
+        self.channel.check()?;
+        self.hold.renew(self.channel.now())
+    }
+}

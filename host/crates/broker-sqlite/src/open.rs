@@ -1,0 +1,140 @@
+//! Opening the file: the lock against a second process, the checks that it is ours, and the schema.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension};
+use wasmpost_delivery::{BrokerError, BrokerErrorKind};
+
+use crate::Durability;
+use crate::error::Failure;
+
+/// What `PRAGMA application_id` says of our files: "wpos".
+const APPLICATION_ID: i32 = 0x7770_6f73;
+/// How long a reader in another process may hold up a write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// From each version of the schema to the next; the first makes it.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+/// A write-ahead log beyond this size is cut again when it starts over, in bytes.
+const LOG_BYTES_KEPT: i64 = 64 << 20;
+
+/// A file that is ours alone.
+pub(crate) struct Opened {
+    pub(crate) path: PathBuf,
+    pub(crate) connection: Connection,
+    /// Held until it is dropped.
+    pub(crate) lock: File,
+}
+
+pub(crate) fn open(path: &Path, durability: Durability) -> Result<Opened, BrokerError> {
+    let path = resolved(path)?;
+    let lock = lock(&path)?;
+    create(&path).map_err(|error| unusable(&path, error))?;
+    let connection = Connection::open(&path).map_err(|error| Failure::of(&path, &error))?;
+    set_up(&path, &connection, durability)?;
+    Ok(Opened { path, connection, lock })
+}
+
+/// The path without symbolic links: two ways to one file have one lock.
+fn resolved(path: &Path) -> Result<PathBuf, BrokerError> {
+    if let Ok(path) = path.canonicalize() {
+        return Ok(path);
+    }
+    let name = path.file_name().ok_or_else(|| {
+        BrokerError::new(BrokerErrorKind::Invalid, format!("queue file {}: name a file", path.display()))
+    })?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = parent.canonicalize().map_err(|error| unusable(path, error))?;
+    Ok(parent.join(name))
+}
+
+fn lock(path: &Path) -> Result<File, BrokerError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = create(Path::new(&name)).map_err(|error| unusable(path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(BrokerError::new(
+            BrokerErrorKind::InUse,
+            format!("queue file {} is in use by another process; stop it, or use another file", path.display()),
+        )),
+        Err(TryLockError::Error(error)) => Err(unusable(path, error)),
+    }
+}
+
+/// Opens the file for reading and writing; a new one can be read by its owner alone.
+fn create(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn unusable(path: &Path, error: std::io::Error) -> BrokerError {
+    let context = format!("queue file {} cannot be opened; see that its directory exists and is ours", path.display());
+    BrokerError::new(BrokerErrorKind::Invalid, context).caused_by(error)
+}
+
+fn set_up(path: &Path, connection: &Connection, durability: Durability) -> Result<(), BrokerError> {
+    let fault = |error: rusqlite::Error| BrokerError::from(Failure::of(path, &error));
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    let version = version(path, connection)?;
+    (|| {
+        if version == 0 {
+            // Both only take effect before the first table is made.
+            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+            connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+        }
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        let synchronous = match durability {
+            Durability::Full => "FULL",
+            Durability::Normal => "NORMAL",
+        };
+        connection.pragma_update(None, "synchronous", synchronous)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_KEPT, |_| Ok(()))?;
+        connection.pragma_update(None, "cache_size", -32_768)?;
+        migrate(connection, version)
+    })()
+    .map_err(fault)
+}
+
+/// The version of the schema, 0 for an empty file; an error where the file is not ours or newer than this program.
+fn version(path: &Path, connection: &Connection) -> Result<usize, BrokerError> {
+    let fault = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => BrokerError::new(
+            BrokerErrorKind::Invalid,
+            format!("file {} is not a queue file of wasmpost; name another one", path.display()),
+        ),
+        _ => Failure::of(path, &error).into(),
+    };
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).map_err(fault);
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    let first: Option<i64> =
+        connection.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |row| row.get(0)).optional().map_err(fault)?;
+    if application != APPLICATION_ID && (application != 0 || version != 0 || first.is_some()) {
+        let context = format!("file {} is an SQLite file of another program; name another one", path.display());
+        return Err(BrokerError::new(BrokerErrorKind::Invalid, context));
+    }
+    let version = usize::try_from(version).unwrap_or(usize::MAX);
+    if version > MIGRATIONS.len() {
+        let (path, known) = (path.display(), MIGRATIONS.len());
+        let context = format!(
+            "queue file {path} has version {version}, this wasmpost knows {known} at most; use a newer wasmpost"
+        );
+        return Err(BrokerError::new(BrokerErrorKind::Invalid, context));
+    }
+    Ok(version)
+}
+
+/// Each step is one transaction, so that a crash leaves one version or the next.
+fn migrate(connection: &Connection, from: usize) -> rusqlite::Result<()> {
+    for (at, step) in MIGRATIONS.iter().enumerate().skip(from) {
+        let version = at + 1;
+        connection.execute_batch(&format!("BEGIN IMMEDIATE; {step} PRAGMA user_version = {version}; COMMIT;"))?;
+    }
+    Ok(())
+}

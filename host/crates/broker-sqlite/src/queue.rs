@@ -1,0 +1,44 @@
+//! Pulling from a queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use wasmpost_delivery::{BrokerError, Delivery, Queue, QueueSpec};
+
+use crate::channel::{Channel, Command, Pull};
+
+pub(crate) struct SqliteQueue {
+    channel: Arc<Channel>,
+    queue: i64,
+    name: String,
+    lease: Duration,
+}
+
+impl SqliteQueue {
+    pub(crate) fn new(channel: Arc<Channel>, queue: i64, spec: QueueSpec) -> Self {
+        Self { channel, queue, name: spec.name, lease: spec.lease }
+    }
+}
+
+#[async_trait]
+impl Queue for SqliteQueue {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    async fn pull(&self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        let (queue, max, lasts) = (self.queue, max.max(1), self.lease);
+        // Deliveries that nobody takes out of the reply are dropped with it, and dropped leases are given back.
+        self.channel.ask(|reply| Command::Pull(Pull { queue, max, lasts, reply })).await
+    }
+
+    async fn drained(&self) -> Result<(), BrokerError> {
+        let queue = self.queue;
+        self.channel.ask(|reply| Command::Drained { queue, reply }).await
+    }
+}

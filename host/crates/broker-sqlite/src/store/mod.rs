@@ -1,0 +1,236 @@
+//! What the file holds, and the leases beside it. Everything here runs on the writer's thread, between two commits.
+
+mod dead;
+mod lapse;
+mod publish;
+mod pull;
+mod recover;
+mod settle;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension};
+use wasmpost_delivery::{BrokerError, Timestamp};
+
+use crate::SqliteOptions;
+use crate::channel::Channel;
+use crate::error::Failure;
+use crate::lease::Hold;
+use crate::open::Opened;
+
+/// What the column `status` says.
+pub(crate) const READY: i64 = 0;
+pub(crate) const BEHIND: i64 = 1;
+pub(crate) const LEASED: i64 = 2;
+pub(crate) const ALONE: i64 = 3;
+
+/// The file, and the leases that this process holds.
+pub(crate) struct Store {
+    connection: Connection,
+    path: PathBuf,
+    channel: Weak<Channel>,
+    /// The time of the group that is being run.
+    now: Timestamp,
+    window: Duration,
+    crashes_max: u32,
+    epoch: i64,
+    next_token: u64,
+    leases: HashMap<u64, Leased>,
+    /// When to look at leases again. A lease that was renewed or settled meanwhile is found out then.
+    deadlines: BTreeSet<(Timestamp, u64)>,
+    /// Leases that lapsed and whose messages are still to be put back.
+    lapsed: Vec<u64>,
+    in_flight: HashMap<i64, InFlight>,
+    changes: Changes,
+    /// Held until the store is dropped, so that no second process opens the file.
+    _lock: File,
+}
+
+/// A message that this process has leased.
+struct Leased {
+    hold: Arc<Hold>,
+    queue: i64,
+    message: i64,
+    since: Timestamp,
+    alone: bool,
+}
+
+/// What a queue has in flight.
+#[derive(Default, Clone, Copy)]
+struct InFlight {
+    count: usize,
+    /// Whether it is a message that is leased alone.
+    alone: bool,
+}
+
+/// What becomes of the leases when the group is committed, and what is counted.
+#[derive(Default)]
+struct Changes {
+    begun: Vec<(u64, Leased)>,
+    settled: Vec<u64>,
+    acked: HashMap<i64, u64>,
+    expired: HashMap<i64, u64>,
+}
+
+impl Store {
+    /// The last time that the file knows, zero for a new one.
+    pub(crate) fn last_time(opened: &Opened) -> Result<Timestamp, BrokerError> {
+        let time = opened.connection.query_row("SELECT value FROM meta WHERE name = 'time'", [], |row| row.get::<_, i64>(0));
+        let time = time.optional().map_err(|error| Failure::of(&opened.path, &error))?;
+        Ok(Timestamp(time.map_or(0, |time| time as u64)))
+    }
+
+    /// Takes over the file: what the process before left leased is put back or dead-lettered.
+    pub(crate) fn open(
+        opened: Opened,
+        channel: Weak<Channel>,
+        options: &SqliteOptions,
+        now: Timestamp,
+    ) -> Result<Self, BrokerError> {
+        let Opened { path, connection, lock } = opened;
+        let mut store = Self {
+            connection,
+            path: path.clone(),
+            channel,
+            now,
+            window: options.deduplication_window,
+            crashes_max: options.crashes_max.max(1),
+            epoch: 0,
+            next_token: 0,
+            leases: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            lapsed: Vec::new(),
+            in_flight: HashMap::new(),
+            changes: Changes::default(),
+            _lock: lock,
+        };
+        let recovered = store.begin().and_then(|()| store.recover()).and_then(|()| store.commit());
+        recovered.map_err(|error| Failure::of(&path, &error))?;
+        Ok(store)
+    }
+
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    pub(crate) fn failure(&self, error: &rusqlite::Error) -> Failure {
+        Failure::of(&self.path, error)
+    }
+
+    /// Begins a group at a time.
+    pub(crate) fn begin_at(&mut self, now: Timestamp) -> rusqlite::Result<()> {
+        self.now = now;
+        self.begin()
+    }
+
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("BEGIN")
+    }
+
+    /// Ends the group: what it did is on disk when this returns, and then the leases follow.
+    pub(crate) fn commit(&mut self) -> rusqlite::Result<()> {
+        self.count()?;
+        self.connection.execute_batch("COMMIT")?;
+        let changes = std::mem::take(&mut self.changes);
+        for token in changes.settled {
+            if let Some(leased) = self.leases.remove(&token) {
+                leased.hold.end();
+            }
+        }
+        for (token, leased) in changes.begun {
+            self.leases.insert(token, leased);
+        }
+        self.lapsed.clear();
+        Ok(())
+    }
+
+    /// Undoes the group. Leases that were to be settled go on until their time.
+    pub(crate) fn roll_back(&mut self) {
+        if !self.connection.is_autocommit() {
+            // What cannot be rolled back is never committed either: the next BEGIN then fails and says why.
+            drop(self.connection.execute_batch("ROLLBACK"));
+        }
+        let changes = std::mem::take(&mut self.changes);
+        for (_, leased) in changes.begun {
+            leased.hold.end();
+        }
+        for token in changes.settled {
+            if let Some(leased) = self.leases.get(&token)
+                && !self.lapsed.contains(&token)
+            {
+                let deadline = leased.hold.revive(self.now);
+                self.deadlines.insert((deadline, token));
+            }
+        }
+        self.in_flight.clear();
+        for leased in self.leases.values() {
+            let in_flight = self.in_flight.entry(leased.queue).or_default();
+            in_flight.count += 1;
+            in_flight.alone |= leased.alone;
+        }
+    }
+
+    /// How many rows were changed since the file was opened.
+    pub(crate) fn rows_changed(&self) -> u64 {
+        self.connection.total_changes()
+    }
+
+    fn count(&mut self) -> rusqlite::Result<()> {
+        for (column, counts) in [("acked", &self.changes.acked), ("expired", &self.changes.expired)] {
+            let sql = format!("UPDATE queues SET {column} = {column} + ?2 WHERE id = ?1");
+            for (queue, count) in counts {
+                self.connection.prepare_cached(&sql)?.execute((queue, *count as i64))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn queue_name(&self, queue: i64) -> rusqlite::Result<String> {
+        self.connection.prepare_cached("SELECT name FROM queues WHERE id = ?1")?.query_row([queue], |row| row.get(0))
+    }
+
+    /// Whether anything lies in a queue that is not dead.
+    pub(crate) fn is_drained(&self, queue: i64) -> rusqlite::Result<bool> {
+        let exists: bool = self
+            .connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM state WHERE queue = ?1)")?
+            .query_row([queue], |row| row.get(0))?;
+        Ok(!exists)
+    }
+
+    /// Bounded work for an idle moment: gives pages back to the disk, and stores the time.
+    pub(crate) fn tidy(&mut self, now: Timestamp) -> rusqlite::Result<()> {
+        self.connection.execute_batch("PRAGMA incremental_vacuum(256)")?;
+        self.keep_time(now)
+    }
+
+    /// Stores the time, so that a wall clock that is set back between two runs delays nothing.
+    pub(crate) fn keep_time(&self, now: Timestamp) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO meta (name, value) VALUES ('time', ?1) ON CONFLICT DO UPDATE SET value = ?1";
+        self.connection.prepare_cached(sql)?.execute([now.0 as i64]).map(drop)
+    }
+
+    /// Gives all leases back and copies everything from the log into the file.
+    pub(crate) fn close(&mut self, now: Timestamp) -> rusqlite::Result<()> {
+        self.begin_at(now)?;
+        let sql = "UPDATE state SET status = iif(crashes > 0, ?2, ?3), due = ?1 WHERE status = ?4";
+        self.connection.prepare_cached(sql)?.execute((now.0 as i64, ALONE, READY, LEASED))?;
+        self.keep_time(now)?;
+        self.commit()?;
+        for (_, leased) in self.leases.drain() {
+            leased.hold.end();
+        }
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
+    /// Drops all leases without storing anything.
+    pub(crate) fn abandon(&mut self) {
+        for (_, leased) in self.leases.drain() {
+            leased.hold.end();
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Leasing what is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rusqlite::OptionalExtension;
+use wasmpost_delivery::{Delivery, Evidence, Timestamp};
+use wasmpost_msg::{Attributes, Reason};
+
+use super::publish::Row;
+use super::{ALONE, LEASED, Leased, READY, Store};
+use crate::error::Outcome;
+use crate::lease::{Hold, SqliteLease};
+
+/// The most bytes of bodies that one pull leases; at least one message, however large.
+const PULL_BYTES_MAX: usize = 16 << 20;
+
+/// What is due, as the table of states tells.
+struct Due {
+    message: i64,
+    deliveries: u32,
+    failures: u32,
+    expires_at: Option<i64>,
+}
+
+/// A message as it was stored.
+pub(super) struct Stored {
+    pub(super) id: String,
+    pub(super) topic: String,
+    pub(super) key: Option<String>,
+    pub(super) hops: u32,
+    pub(super) published_at: Timestamp,
+    pub(super) attributes: Attributes,
+    pub(super) body: Bytes,
+    /// Whether it is what was stored.
+    pub(super) intact: bool,
+}
+
+impl Store {
+    /// Leases at most `max` messages that are due. A message that a process ended with before is leased alone, so that
+    /// it takes no other with it when it does so again.
+    pub(crate) fn lease(&mut self, queue: i64, max: usize, lasts: Duration) -> Outcome<Vec<Delivery>> {
+        let in_flight = self.in_flight.get(&queue).copied().unwrap_or_default();
+        if in_flight.alone {
+            return Ok(Vec::new());
+        }
+        let alone = self.due(queue, ALONE, 1)?;
+        if !alone.is_empty() {
+            // What is in flight ends first; until then nothing new begins, or its turn would never come.
+            return if in_flight.count > 0 { Ok(Vec::new()) } else { self.lease_all(queue, alone, lasts, true) };
+        }
+        let due = self.due(queue, READY, max)?;
+        self.lease_all(queue, due, lasts, false)
+    }
+
+    fn due(&self, queue: i64, status: i64, max: usize) -> Outcome<Vec<Due>> {
+        // The status is written out so that the partial index for it is used.
+        let sql = format!(
+            "SELECT message, deliveries, failures, expires_at FROM state \
+             WHERE queue = ?1 AND status = {status} AND due <= ?2 ORDER BY due, message LIMIT ?3"
+        );
+        let mut find = self.connection.prepare_cached(&sql)?;
+        let rows = find.query_map((queue, self.now.0 as i64, max as i64), |row| {
+            Ok(Due { message: row.get(0)?, deliveries: row.get(1)?, failures: row.get(2)?, expires_at: row.get(3)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn lease_all(&mut self, queue: i64, due: Vec<Due>, lasts: Duration, alone: bool) -> Outcome<Vec<Delivery>> {
+        let mut deliveries = Vec::with_capacity(due.len());
+        let mut bytes = 0;
+        if due.is_empty() {
+            return Ok(deliveries);
+        }
+        let name: Arc<str> = self.queue_name(queue)?.into();
+        for due in due {
+            if due.expires_at.is_some_and(|expires_at| expires_at <= self.now.0 as i64) {
+                self.expire(queue, due.message)?;
+                continue;
+            }
+            let Some(stored) = self.stored(due.message)? else {
+                self.bury_damaged(queue, due.message)?;
+                continue;
+            };
+            if !stored.intact {
+                self.bury_damaged(queue, due.message)?;
+                continue;
+            }
+            bytes += stored.body.len();
+            if bytes > PULL_BYTES_MAX && !deliveries.is_empty() {
+                break;
+            }
+            deliveries.extend(self.lease_one(queue, &name, due, stored, lasts, alone)?);
+        }
+        Ok(deliveries)
+    }
+
+    fn lease_one(
+        &mut self,
+        queue: i64,
+        name: &Arc<str>,
+        due: Due,
+        stored: Stored,
+        lasts: Duration,
+        alone: bool,
+    ) -> Outcome<Option<Delivery>> {
+        let Some(channel) = self.channel.upgrade() else { return Ok(None) };
+        let sql = "UPDATE state SET status = ?3, due = ?4, deliveries = deliveries + 1, epoch = ?5 \
+                   WHERE queue = ?1 AND message = ?2";
+        let values = (queue, due.message, LEASED, self.now.0 as i64, self.epoch);
+        self.connection.prepare_cached(sql)?.execute(values)?;
+        self.next_token += 1;
+        let (token, now) = (self.next_token, self.now);
+        let hold = Arc::new(Hold::new(token, Arc::clone(name), stored.id.as_str().into(), lasts, now));
+        let in_flight = self.in_flight.entry(queue).or_default();
+        in_flight.count += 1;
+        in_flight.alone |= alone;
+        self.deadlines.insert((now.after(lasts), token));
+        let leased = Leased { hold: Arc::clone(&hold), queue, message: due.message, since: now, alone };
+        self.changes.begun.push((token, leased));
+        Ok(Some(Delivery {
+            id: stored.id,
+            topic: stored.topic,
+            attributes: stored.attributes,
+            body: stored.body,
+            deliveries: due.deliveries.saturating_add(1),
+            failures: due.failures,
+            hops: stored.hops,
+            key: stored.key,
+            published_at: stored.published_at,
+            lease: Box::new(SqliteLease::new(hold, channel)),
+        }))
+    }
+
+    pub(super) fn stored(&self, message: i64) -> Outcome<Option<Stored>> {
+        let sql =
+            "SELECT id, topic, key, hops, published_at, checksum, attributes, body FROM messages WHERE number = ?1";
+        let mut find = self.connection.prepare_cached(sql)?;
+        let stored = find.query_row([message], |row| {
+            let (id, topic, key): (String, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (hops, published_at) = (row.get(3)?, Timestamp(row.get::<_, i64>(4)? as u64));
+            let (checksum, text): (Vec<u8>, String) = (row.get(5)?, row.get(6)?);
+            let body = Bytes::from(row.get::<_, Vec<u8>>(7)?);
+            let parts =
+                Row { id: &id, topic: &topic, key: key.as_deref(), hops, published_at, attributes: &text, body: &body };
+            let attributes = serde_json::from_str(&text);
+            let intact = parts.checksum()[..] == checksum[..] && attributes.is_ok();
+            let attributes = attributes.unwrap_or_default();
+            Ok(Stored { id, topic, key, hops, published_at, attributes, body, intact })
+        });
+        match stored.optional() {
+            // A column that holds something else than it should is damage as well.
+            Err(rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..)) => Ok(None),
+            other => Ok(other?),
+        }
+    }
+
+    fn bury_damaged(&mut self, queue: i64, message: i64) -> Outcome<()> {
+        let error = format!("message number {message} of the queue file was damaged");
+        tracing::error!(path = %self.path.display(), message, "stored message is damaged; moving it to the dead letters");
+        self.bury(queue, message, &Evidence::by_host(Reason::HostFault, error))
+    }
+}

@@ -1,0 +1,127 @@
+//! What becomes of a leased message: acked, put back, or dead-lettered.
+
+use rusqlite::OptionalExtension;
+use wasmpost_delivery::{Attempt, BrokerError, BrokerErrorKind, Evidence, HISTORY_MAX, Nack, Timestamp};
+use wasmpost_msg::Publication;
+
+use super::{ALONE, BEHIND, READY, Store};
+use crate::error::{Fault, Outcome};
+
+impl Store {
+    pub(crate) fn ack(&mut self, token: u64, outbox: &[Publication]) -> Outcome<()> {
+        let (queue, message) = self.settled(token)?;
+        for publication in outbox {
+            // The ids are made from the source, which is acked in this transaction or not at all: no duplicates.
+            self.publish_one(publication, false)?;
+        }
+        self.end(queue, message, true)?;
+        *self.changes.acked.entry(queue).or_default() += 1;
+        Ok(())
+    }
+
+    pub(crate) fn nack(&mut self, token: u64, nack: &Nack) -> Outcome<()> {
+        let (queue, message) = self.settled(token)?;
+        self.put_back(queue, message, self.now.after(nack.delay), nack.attempt.clone())
+    }
+
+    pub(crate) fn reject(&mut self, token: u64, evidence: &Evidence) -> Outcome<()> {
+        let (queue, message) = self.settled(token)?;
+        self.bury(queue, message, evidence)
+    }
+
+    /// The message of a lease that ends with this group.
+    pub(super) fn settled(&mut self, token: u64) -> Outcome<(i64, i64)> {
+        // The lease itself was asked before; it is only gone when the broker was closed meanwhile.
+        let gone = || BrokerError::new(BrokerErrorKind::Stale, "lease is not held any more");
+        let leased = self.leases.get(&token).ok_or_else(|| Fault::Refused(gone()))?;
+        let (queue, message) = (leased.queue, leased.message);
+        self.changes.settled.push(token);
+        if let Some(in_flight) = self.in_flight.get_mut(&queue) {
+            in_flight.count = in_flight.count.saturating_sub(1);
+            in_flight.alone &= in_flight.count > 0;
+        }
+        Ok((queue, message))
+    }
+
+    pub(super) fn put_back(
+        &mut self,
+        queue: i64,
+        message: i64,
+        due: Timestamp,
+        attempt: Option<Attempt>,
+    ) -> Outcome<()> {
+        let sql = "UPDATE state SET status = iif(crashes > 0, ?3, ?4), due = ?5, failures = failures + ?6 \
+                   WHERE queue = ?1 AND message = ?2";
+        let failures = i64::from(attempt.is_some());
+        let values = (queue, message, ALONE, READY, due.0 as i64, failures);
+        self.connection.prepare_cached(sql)?.execute(values)?;
+        match attempt {
+            Some(attempt) => self.remember(queue, message, attempt),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds an attempt to the history of a message, which keeps the last ones.
+    pub(super) fn remember(&self, queue: i64, message: i64, attempt: Attempt) -> Outcome<()> {
+        let mut history = self.history(queue, message)?;
+        history.push(attempt);
+        history.drain(..history.len().saturating_sub(HISTORY_MAX));
+        let sql = "INSERT INTO history (queue, message, attempts) VALUES (?1, ?2, ?3) \
+                   ON CONFLICT DO UPDATE SET attempts = ?3";
+        let text = serde_json::to_string(&history).unwrap_or_default();
+        self.connection.prepare_cached(sql)?.execute((queue, message, text))?;
+        Ok(())
+    }
+
+    pub(super) fn history(&self, queue: i64, message: i64) -> Outcome<Vec<Attempt>> {
+        let sql = "SELECT attempts FROM history WHERE queue = ?1 AND message = ?2";
+        let text: Option<String> =
+            self.connection.prepare_cached(sql)?.query_row((queue, message), |row| row.get(0)).optional()?;
+        // A history that cannot be read is not worth a message.
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+
+    pub(super) fn expire(&mut self, queue: i64, message: i64) -> Outcome<()> {
+        self.end(queue, message, true)?;
+        *self.changes.expired.entry(queue).or_default() += 1;
+        Ok(())
+    }
+
+    /// Takes a message out of a queue and makes the next with its key ready. The message itself goes when asked and when
+    /// no other queue and no dead letter has it.
+    pub(super) fn end(&mut self, queue: i64, message: i64, forget: bool) -> Outcome<()> {
+        let sql = "DELETE FROM state WHERE queue = ?1 AND message = ?2 RETURNING key, shared, deliveries";
+        let mut delete = self.connection.prepare_cached(sql)?;
+        let row = delete.query_row((queue, message), |row| {
+            Ok((row.get::<_, Option<String>>(0)?, row.get::<_, bool>(1)?, row.get::<_, i64>(2)?))
+        });
+        let Some((key, shared, deliveries)) = row.optional()? else { return Ok(()) };
+        drop(delete);
+        if let Some(key) = key {
+            let next = "UPDATE state SET status = iif(crashes > 0, ?4, ?3) WHERE queue = ?1 AND status = ?5 AND \
+                        message = (SELECT min(message) FROM state WHERE queue = ?1 AND key = ?2)";
+            self.connection.prepare_cached(next)?.execute((queue, key, READY, ALONE, BEHIND))?;
+        }
+        // Only what was delivered before has a history.
+        if deliveries > 1 || !forget {
+            let sql = "DELETE FROM history WHERE queue = ?1 AND message = ?2";
+            self.connection.prepare_cached(sql)?.execute((queue, message))?;
+        }
+        if forget {
+            self.forget(message, shared)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget(&self, message: i64, shared: bool) -> Outcome<()> {
+        let sql = if shared {
+            "DELETE FROM messages WHERE number = ?1 \
+             AND NOT EXISTS (SELECT 1 FROM state WHERE message = ?1 AND shared = 1) \
+             AND NOT EXISTS (SELECT 1 FROM dead WHERE message = ?1 AND shared = 1)"
+        } else {
+            "DELETE FROM messages WHERE number = ?1"
+        };
+        self.connection.prepare_cached(sql)?.execute([message])?;
+        Ok(())
+    }
+}

@@ -137,10 +137,11 @@ fn pool(options: &EngineOptions) -> PoolingAllocationConfig {
     let scans = PoolingAllocationConfig::is_pagemap_scan_available();
     // Without the scan, keeping memory means writing zeroes to all of it, which is slower than giving it back.
     let resident = if scans { MEMORY_RESIDENT_BYTES } else { 0 };
+    // One component alone fits into any pool: a host that is busy for ever would never tell that it is too small.
     pool.total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(4))
-        .total_memories(instances)
-        .total_tables(instances.saturating_mul(4))
+        .total_core_instances(instances.saturating_mul(4).max(CORE_INSTANCES_MAX))
+        .total_memories(instances.max(MEMORIES_MAX))
+        .total_tables(instances.saturating_mul(4).max(TABLES_MAX))
         .total_stacks(instances)
         .total_gc_heaps(0)
         .max_core_instances_per_component(CORE_INSTANCES_MAX)

@@ -95,9 +95,7 @@ mod tests {
 
     #[test]
     fn a_pattern_covers_what_means_no_more() {
-        let covers = |wide: &str, narrow: &str| {
-            wide.parse::<TopicPattern>().unwrap().covers(&narrow.parse().unwrap())
-        };
+        let covers = |wide: &str, narrow: &str| wide.parse::<TopicPattern>().unwrap().covers(&narrow.parse().unwrap());
         assert!(covers("a.*", "a.b") && covers("a.*", "a.b.*") && covers("a", "a") && covers("*", "*"));
         assert!(!covers("a.*", "a*") && !covers("a", "a*") && !covers("a", "b") && !covers("a.*", "*"));
     }

@@ -1,5 +1,6 @@
 //! Memory and tables of a store: one sum over all of them.
 
+use wasmpost_msg::Reason;
 use wasmtime::ResourceLimiter;
 
 /// The most linear memories, tables and core instances of one store.
@@ -32,6 +33,17 @@ impl Limiter {
             memory_peak_bytes: 0,
             memory_refused: false,
             table_refused: false,
+        }
+    }
+}
+
+impl Limiter {
+    /// The limit that the guest ran into, memory before tables.
+    pub(crate) fn refused(&self) -> Option<Reason> {
+        match (self.memory_refused, self.table_refused) {
+            (true, _) => Some(Reason::MemoryLimit),
+            (_, true) => Some(Reason::TableLimit),
+            _ => None,
         }
     }
 }

@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn a_cap_lowers_what_is_above_it_and_nothing_else() {
-        let caps = LimitCaps { cpu: Some(Span(Duration::from_secs(1))), publish_messages: Some(500), ..LimitCaps::default() };
+        let caps =
+            LimitCaps { cpu: Some(Span(Duration::from_secs(1))), publish_messages: Some(500), ..LimitCaps::default() };
         let capped = Limits::default().capped_by(&caps);
         assert_eq!(capped, Limits { cpu: Span(Duration::from_secs(1)), ..Limits::default() });
     }

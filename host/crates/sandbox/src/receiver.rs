@@ -11,13 +11,14 @@ use wasmtime::{Store, UpdateDeadline};
 use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::error::classify;
 use crate::imports::message;
+use crate::limiter::Limiter;
 use crate::meter::Meter;
 use crate::state::{Shared, StoreState};
 use crate::{Grants, Limits, LoadedComponent, LogSink, Sandbox, TracingSink};
 
 /// How many ticks of the epoch a guest runs before it lets others run.
 const YIELD_TICKS: u64 = 2;
-/// What a guest may pass to the host in one call beside twice its body, in bytes.
+/// What a guest may pass to the host in one call beside twice the largest body, in bytes.
 const HOSTCALL_EXTRA: usize = 1 << 20;
 
 /// How a component is used.
@@ -74,22 +75,42 @@ impl WasmReceiver {
         let result = plugin.wasmpost_messaging_receiver().call_receive(&mut *store, message::handle()).await;
         match result {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(failure)) => Err(self.failure(failure)),
+            Ok(Err(failure)) => Err(self.failure(failure, &store.data().limiter)),
             Err(error) => Err(classify(&error, store.data())),
         }
     }
 
-    fn failure(&self, failure: Failure) -> ReceiveError {
+    /// Reads and checks the body, then calls a fresh instance. The store stays with the caller, who reads from it what
+    /// was used, however the call ends.
+    async fn process(
+        &self,
+        mut message: Message,
+        meter: &Arc<Meter>,
+        store: &mut Option<Store<StoreState>>,
+    ) -> Result<(), ReceiveError> {
+        let body = self.body(&mut message).await?;
+        let state = StoreState::new(&self.shared, message.context, message.attributes, body);
+        let store = store.insert(self.store(state, meter));
+        let call = std::pin::pin!(self.call(store));
+        meter.measure(call).await
+    }
+
+    fn failure(&self, failure: Failure, limiter: &Limiter) -> ReceiveError {
         let cut = |mut text: String| {
             text.truncate(text.floor_char_boundary(self.shared.limits.error_text.bytes()));
             text
         };
-        match failure {
+        let error = match failure {
             Failure::Retry(text) => ReceiveError::retry(cut(text)),
             Failure::RetryAfter((nanos, text)) => {
                 ReceiveError::retry_after(std::time::Duration::from_nanos(nanos), cut(text))
             }
             Failure::Reject(text) => ReceiveError::reject(cut(text)),
+        };
+        // A guest that was refused memory fails for that, whatever it says.
+        match limiter.refused() {
+            Some(reason) => ReceiveError::new(error.disposition(), reason, error.text()),
+            None => error,
         }
     }
 
@@ -97,7 +118,8 @@ impl WasmReceiver {
         let limits = &self.shared.limits;
         let mut store = Store::new(&self.sandbox.engine, state);
         store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(limits.body.bytes().saturating_mul(2).saturating_add(HOSTCALL_EXTRA));
+        let largest = limits.body.max(limits.publish_message_bytes);
+        store.set_hostcall_fuel(largest.bytes().saturating_mul(2).saturating_add(HOSTCALL_EXTRA));
         store.set_max_component_handles(limits.handles as usize);
         store.set_epoch_deadline(YIELD_TICKS);
         let (meter, budget) = (Arc::clone(meter), limits.cpu.0);
@@ -136,24 +158,15 @@ impl WasmReceiver {
 
 #[async_trait]
 impl Receiver for WasmReceiver {
-    async fn receive(&self, mut message: Message) -> Result<(), ReceiveError> {
-        let (meter, context) = (Meter::new(), message.context.clone());
-        let body = match self.body(&mut message).await {
-            Ok(body) => body,
-            Err(error) => {
-                self.record(&context, &meter, None);
-                return Err(error);
-            }
-        };
-        let state = StoreState::new(&self.shared, context.clone(), message.attributes, body);
-        let mut store = self.store(state, &meter);
-        let wall = self.shared.limits.wall;
+    async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
+        let (meter, context, wall) = (Meter::new(), message.context.clone(), self.shared.limits.wall);
+        let mut store = None;
         let result = {
-            let mut call = std::pin::pin!(self.call(&mut store));
-            let call = tokio::time::timeout(wall.0, meter.measure(call.as_mut()));
+            // The body is read within the time of the call as well: its source may never end.
+            let work = tokio::time::timeout(wall.0, self.process(message, &meter, &mut store));
             tokio::select! {
                 biased;
-                result = call => result.unwrap_or_else(|_| {
+                result = work => result.unwrap_or_else(|_| {
                     let text = format!("call took longer than {wall}");
                     Err(ReceiveError::new(Disposition::Retry, Reason::Timeout, text))
                 }),
@@ -163,7 +176,7 @@ impl Receiver for WasmReceiver {
                 }
             }
         };
-        self.record(&context, &meter, Some(&store));
+        self.record(&context, &meter, store.as_ref());
         result
     }
 }

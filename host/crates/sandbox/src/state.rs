@@ -7,7 +7,6 @@ use bytes::Bytes;
 use wasmpost_msg::{Attributes, Context};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_config::WasiConfigVariables;
 
 use crate::imports::wasi;
 use crate::limiter::Limiter;
@@ -19,7 +18,7 @@ pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) limits: Limits,
     pub(crate) grants: Grants,
-    pub(crate) config: WasiConfigVariables,
+    pub(crate) config: BTreeMap<String, String>,
     pub(crate) log: Arc<dyn LogSink>,
 }
 
@@ -48,11 +47,7 @@ impl Shared {
         config: BTreeMap<String, String>,
         log: Arc<dyn LogSink>,
     ) -> Self {
-        let mut variables = WasiConfigVariables::new();
-        for (key, value) in config {
-            variables.insert(key, value);
-        }
-        Self { name: name.into(), limits, grants, config: variables, log }
+        Self { name: name.into(), limits, grants, config, log }
     }
 }
 

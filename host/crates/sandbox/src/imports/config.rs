@@ -1,10 +1,15 @@
 //! `wasi:config`: the configuration that the operator gave to the receiver.
 
-use wasmtime::component::Linker;
-use wasmtime_wasi_config::WasiConfig;
-
+use crate::bindings::wasi::config::store::{Error, Host};
 use crate::state::StoreState;
 
-pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
-    wasmtime_wasi_config::add_to_linker(linker, |state| WasiConfig::new(&state.shared.config))
+impl Host for StoreState {
+    fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, Error>> {
+        Ok(Ok(self.shared.config.get(&key).cloned()))
+    }
+
+    /// In the order of the keys, so that a guest sees the same on every delivery.
+    fn get_all(&mut self) -> wasmtime::Result<Result<Vec<(String, String)>, Error>> {
+        Ok(Ok(self.shared.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect()))
+    }
 }

@@ -16,6 +16,6 @@ pub(crate) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result
     bindings::wasmpost::messaging::types::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     bindings::wasmpost::messaging::topic::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     bindings::wasi::logging::logging::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
-    config::add_to_linker(linker)?;
+    bindings::wasi::config::store::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     wasi::add_to_linker(linker)
 }

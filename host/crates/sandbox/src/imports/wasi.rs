@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime::component::Linker;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -27,8 +28,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result
 /// The world as a guest sees it.
 pub(crate) fn context(log: &Arc<GuestLog>) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
-    builder.stdout(GuestOutput { log: Arc::clone(log), source: LogSource::Stdout });
-    builder.stderr(GuestOutput { log: Arc::clone(log), source: LogSource::Stderr });
+    builder.stdout(GuestOutput::new(log, LogSource::Stdout));
+    builder.stderr(GuestOutput::new(log, LogSource::Stderr));
     builder.max_random_size(RANDOM_BYTES_MAX);
     // Nothing is granted by default, but neither is anything left to what a later version takes for a default.
     builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).allow_blocking_current_thread(false);
@@ -36,47 +37,52 @@ pub(crate) fn context(log: &Arc<GuestLog>) -> WasiCtx {
 }
 
 /// Standard output or error of a guest.
-struct GuestOutput {
+struct GuestOutput(Arc<Lines>);
+
+/// One handle to the output; a guest can make many.
+struct LineStream(Arc<Lines>);
+
+/// Cuts what is written into lines for the log. All handles share the one line that is held back until it ends, so that
+/// a thousand of them hold no more than one.
+struct Lines {
     log: Arc<GuestLog>,
     source: LogSource,
+    line: Mutex<Vec<u8>>,
 }
 
-/// Cuts what is written into lines for the log. It is always ready and never holds back more than one line.
-struct LineStream {
-    log: Arc<GuestLog>,
-    source: LogSource,
-    line: Vec<u8>,
-}
-
-impl LineStream {
-    fn new(output: &GuestOutput) -> Self {
-        Self { log: Arc::clone(&output.log), source: output.source, line: Vec::new() }
+impl GuestOutput {
+    fn new(log: &Arc<GuestLog>, source: LogSource) -> Self {
+        Self(Arc::new(Lines { log: Arc::clone(log), source, line: Mutex::default() }))
     }
+}
 
-    fn take(&mut self, bytes: &[u8]) {
+impl Lines {
+    fn take(&self, bytes: &[u8]) {
+        let mut line = self.line.lock();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
             // What does not fit into the log any more need not be kept until its line ends; one byte too many is, so
             // that the line counts as dropped.
-            let room = (self.log.bytes_left() + 1).saturating_sub(self.line.len());
-            self.line.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
+            let room = (self.log.bytes_left() + 1).saturating_sub(line.len());
+            line.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
             if ends {
-                self.end_line();
+                self.end(&mut line);
             }
         }
     }
 
-    fn end_line(&mut self) {
+    fn end(&self, line: &mut Vec<u8>) {
         let level = if self.source == LogSource::Stderr { Level::Warn } else { Level::Info };
-        let line = std::mem::take(&mut self.line);
-        self.log.line(level, self.source, "", &String::from_utf8_lossy(&line));
+        self.log.line(level, self.source, "", &String::from_utf8_lossy(line));
+        line.clear();
     }
 }
 
-impl Drop for LineStream {
+impl Drop for Lines {
     fn drop(&mut self) {
-        if !self.line.is_empty() {
-            self.end_line();
+        let mut line = std::mem::take(self.line.get_mut());
+        if !line.is_empty() {
+            self.end(&mut line);
         }
     }
 }
@@ -89,17 +95,17 @@ impl IsTerminal for GuestOutput {
 
 impl StdoutStream for GuestOutput {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(LineStream::new(self))
+        Box::new(LineStream(Arc::clone(&self.0)))
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(LineStream::new(self))
+        Box::new(LineStream(Arc::clone(&self.0)))
     }
 }
 
 impl OutputStream for LineStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.take(&bytes);
+        self.0.take(&bytes);
         Ok(())
     }
 
@@ -118,8 +124,8 @@ impl Pollable for LineStream {
 }
 
 impl AsyncWrite for LineStream {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.take(bytes);
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.take(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -37,12 +37,11 @@ impl Cache {
             .create(directory)
             .map_err(|error| fault(error.to_string()))?;
         let metadata = fs::metadata(directory).map_err(|error| fault(error.to_string()))?;
-        let key = key(directory).map_err(|error| fault(format!("key: {error}")))?;
-        let made = File::open(directory.join("key")).and_then(|file| file.metadata());
-        let owner = made.map_err(|error| fault(format!("key: {error}")))?.uid();
-        if metadata.uid() != owner || metadata.permissions().mode() & 0o077 != 0 {
+        let user = user(directory).map_err(|error| fault(error.to_string()))?;
+        if metadata.uid() != user || metadata.permissions().mode() & 0o077 != 0 {
             return Err(fault("directory must belong to this user with mode 0700".to_owned()));
         }
+        let key = key(directory, user).map_err(|error| fault(format!("key: {error}")))?;
         let mut hasher = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self { directory: directory.to_owned(), key, engine: hasher.finish() })
@@ -118,8 +117,18 @@ impl Cache {
     }
 }
 
+/// Who runs this process, told by whom a new file belongs to. A key that is there already tells nothing: whoever owns
+/// the directory could have laid it there.
+fn user(directory: &Path) -> io::Result<u32> {
+    let path = directory.join(format!("user.{:016x}", fastrand::u64(..)));
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    let user = made.metadata().map(|metadata| metadata.uid());
+    fs::remove_file(&path)?;
+    user
+}
+
 /// The key of the cache, made when there is none.
-fn key(directory: &Path) -> io::Result<[u8; KEY_BYTES]> {
+fn key(directory: &Path, user: u32) -> io::Result<[u8; KEY_BYTES]> {
     let path = directory.join("key");
     let mut key = [0; KEY_BYTES];
     // Written aside and linked, so that a second process sees either no key or a whole one.
@@ -134,8 +143,9 @@ fn key(directory: &Path) -> io::Result<[u8; KEY_BYTES]> {
         }
     }
     let mut file = File::open(&path)?;
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        return Err(io::Error::other("file must have mode 0600"));
+    let metadata = file.metadata()?;
+    if metadata.uid() != user || metadata.permissions().mode() & 0o077 != 0 {
+        return Err(io::Error::other("file must belong to this user with mode 0600"));
     }
     file.read_exact(&mut key)?;
     Ok(key)

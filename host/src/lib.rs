@@ -1,1 +1,23 @@
-//! wasmpost.
+//! wasmpost hands each message of a queue to a sandboxed WebAssembly component, and sees to it that the message ends:
+//! acknowledged, redelivered later, or dead-lettered.
+//!
+//! # Layout
+//!
+//! | crate | what |
+//! |---|---|
+//! | [`msg`] | messages, receivers, servers, topics, decorators |
+//! | [`delivery`] | brokers, leases, retry policy, dead letters, the server of a queue |
+//! | [`sandbox`] | a component as a receiver, behind limits |
+//! | `wasmpost-broker-sqlite` | the embedded durable queue |
+//! | this one | configuration ([`config`]), brokers by URL ([`registry`]), the host ([`host`]), the command line ([`cli`]) |
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod host;
+pub mod registry;
+pub mod tenant;
+
+pub use wasmpost_delivery as delivery;
+pub use wasmpost_msg as msg;
+pub use wasmpost_sandbox as sandbox;

@@ -1,2 +1,7 @@
-//! The wasmpost command.
-fn main() {}
+//! The command `wasmpost`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wasmpost::cli::main()
+}

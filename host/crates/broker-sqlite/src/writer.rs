@@ -1,7 +1,7 @@
 //! The writer: the thread that owns the connection. It gathers what waits, runs it in one transaction, commits, and
 //! answers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -112,8 +112,8 @@ impl Writer {
         }
         // Pulls that nobody waits for any more would be looked after for nothing.
         self.pulls.retain(|pull| !pull.reply.is_closed());
-        let queues = self.pulls.iter().map(|pull| pull.queue);
-        let next = self.store.next_time(queues).ok().flatten();
+        let queues: BTreeSet<i64> = self.pulls.iter().map(|pull| pull.queue).collect();
+        let next = self.store.next_time(queues.into_iter()).ok().flatten();
         let now = self.channel.now();
         let until_next = next.map(|next| next.since(now).max(Duration::from_millis(1)));
         let until_idle = self.dirty.then_some(IDLE);
@@ -203,7 +203,7 @@ impl Writer {
             // Deliveries that nobody waits for any more give their leases back as they are dropped.
             drop(pull.reply.send(Ok(deliveries)));
         }
-        self.answer_drains().map_err(running)?;
+        self.answer_drains();
         Ok(results)
     }
 
@@ -235,17 +235,16 @@ impl Writer {
         }
     }
 
-    fn answer_drains(&mut self) -> rusqlite::Result<()> {
-        let mut waiting = Vec::new();
+    /// What was committed stays so if this fails: those who wait are told, and nobody else.
+    fn answer_drains(&mut self) {
         for (queue, reply) in std::mem::take(&mut self.drains) {
-            match self.store.is_drained(queue)? {
-                true => drop(reply.send(Ok(()))),
-                false if reply.is_closed() => {}
-                false => waiting.push((queue, reply)),
+            match self.store.is_drained(queue) {
+                Ok(true) => drop(reply.send(Ok(()))),
+                Ok(false) if reply.is_closed() => {}
+                Ok(false) => self.drains.push((queue, reply)),
+                Err(error) => drop(reply.send(Err(self.store.failure(&error).into()))),
             }
         }
-        self.drains = waiting;
-        Ok(())
     }
 
     /// Takes no more calls, and answers those that wait by dropping them.

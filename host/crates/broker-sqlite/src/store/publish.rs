@@ -5,7 +5,7 @@ use uuid::Uuid;
 use wasmpost_delivery::{QueueSpec, QueueStats, Receipt, Timestamp};
 use wasmpost_msg::{Attributes, Publication};
 
-use super::{BEHIND, LEASED, READY, Store};
+use super::{ALONE, BEHIND, LEASED, READY, Store};
 use crate::error::Outcome;
 
 /// Old ids that are forgotten in one go.
@@ -61,9 +61,11 @@ impl Store {
 
     /// After messages of two queues came together: only the first of each key may be ready.
     fn queue_up_keys(&self, queue: i64) -> Outcome<()> {
-        let sql = "UPDATE state SET status = ?2 WHERE queue = ?1 AND key IS NOT NULL AND status = ?3 AND message <> \
-                   (SELECT min(message) FROM state AS other WHERE other.queue = ?1 AND other.key = state.key)";
-        self.connection.execute(sql, (queue, BEHIND, READY))?;
+        let sql = "UPDATE state SET status = ?2 WHERE queue = ?1 AND key IS NOT NULL AND status = ?3 AND \
+                   (message <> (SELECT min(message) FROM state AS other WHERE other.queue = ?1 AND other.key = state.key) \
+                    OR EXISTS (SELECT 1 FROM state AS other WHERE other.queue = ?1 AND other.key = state.key \
+                               AND other.status IN (?4, ?5)))";
+        self.connection.execute(sql, (queue, BEHIND, READY, LEASED, ALONE))?;
         Ok(())
     }
 
@@ -153,16 +155,22 @@ impl Store {
     }
 
     pub(crate) fn stats(&mut self) -> Outcome<Vec<QueueStats>> {
-        let sql = "SELECT name, acked, expired, \
-                   (SELECT count(*) FROM state WHERE queue = queues.id AND status <> ?2 AND due <= ?1), \
-                   (SELECT count(*) FROM state WHERE queue = queues.id AND status <> ?2 AND due > ?1), \
-                   (SELECT count(*) FROM state WHERE queue = queues.id AND status = ?2), \
-                   (SELECT count(*) FROM dead WHERE dead.queue = queues.name), \
+        // Each status is counted by the partial index for it, which is read instead of the table.
+        let count = |status, when: &str| {
+            format!("(SELECT count(*) FROM state WHERE queue = queues.id AND status = {status}{when})")
+        };
+        let counted = |when| [READY, BEHIND, ALONE].map(|status| count(status, when)).join(" + ");
+        let (ready, delayed) = (counted(" AND due <= ?1"), counted(" AND due > ?1"));
+        let leased = count(LEASED, "");
+        let sql = format!(
+            "SELECT name, acked, expired, {ready}, {delayed}, {leased}, \
+             (SELECT count(*) FROM dead WHERE dead.queue = queues.name), \
                    (SELECT published_at FROM messages WHERE number = \
                     (SELECT min(message) FROM state WHERE queue = queues.id)) \
-                   FROM queues ORDER BY name";
-        let mut find = self.connection.prepare_cached(sql)?;
-        let rows = find.query_map((self.now.0 as i64, LEASED), |row| {
+                   FROM queues ORDER BY name"
+        );
+        let mut find = self.connection.prepare_cached(&sql)?;
+        let rows = find.query_map([self.now.0 as i64], |row| {
             Ok(QueueStats {
                 queue: row.get(0)?,
                 acked: row.get::<_, i64>(1)? as u64,

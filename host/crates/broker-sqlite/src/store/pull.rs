@@ -24,6 +24,16 @@ struct Due {
     expires_at: Option<i64>,
 }
 
+/// What may be leased from a queue.
+enum Turn {
+    /// Nothing: a message is or is to be leased alone.
+    Nobody,
+    /// A message that a process ended with, alone.
+    Suspect,
+    /// All others.
+    All,
+}
+
 /// A message as it was stored.
 pub(super) struct Stored {
     pub(super) id: String,
@@ -41,17 +51,37 @@ impl Store {
     /// Leases at most `max` messages that are due. A message that a process ended with before is leased alone, so that
     /// it takes no other with it when it does so again.
     pub(crate) fn lease(&mut self, queue: i64, max: usize, lasts: Duration) -> Outcome<Vec<Delivery>> {
+        loop {
+            let alone = match self.turn(queue)? {
+                Turn::Nobody => return Ok(Vec::new()),
+                Turn::Suspect => true,
+                Turn::All => false,
+            };
+            let due = if alone { self.due(queue, ALONE, 1)? } else { self.due(queue, READY, max)? };
+            if due.is_empty() {
+                return Ok(Vec::new());
+            }
+            let deliveries = self.lease_all(queue, due, lasts, alone)?;
+            // All that was due may have been expired or damaged; what lies behind it is not to wait for that.
+            if !deliveries.is_empty() || self.channel.strong_count() == 0 {
+                return Ok(deliveries);
+            }
+        }
+    }
+
+    /// Whose turn it is in a queue. Of the messages that a process ended with, one is in flight at a time in the whole
+    /// file: two would share the blame for the next end of the process.
+    fn turn(&self, queue: i64) -> Outcome<Turn> {
         let in_flight = self.in_flight.get(&queue).copied().unwrap_or_default();
         if in_flight.alone {
-            return Ok(Vec::new());
+            return Ok(Turn::Nobody);
         }
-        let alone = self.due(queue, ALONE, 1)?;
-        if !alone.is_empty() {
-            // What is in flight ends first; until then nothing new begins, or its turn would never come.
-            return if in_flight.count > 0 { Ok(Vec::new()) } else { self.lease_all(queue, alone, lasts, true) };
+        let elsewhere = self.in_flight.values().any(|in_flight| in_flight.alone);
+        if elsewhere || self.due(queue, ALONE, 1)?.is_empty() {
+            return Ok(Turn::All);
         }
-        let due = self.due(queue, READY, max)?;
-        self.lease_all(queue, due, lasts, false)
+        // What is in flight ends first; until then nothing new begins, or the turn would never come.
+        Ok(if in_flight.count > 0 { Turn::Nobody } else { Turn::Suspect })
     }
 
     fn due(&self, queue: i64, status: i64, max: usize) -> Outcome<Vec<Due>> {

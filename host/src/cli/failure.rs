@@ -1,0 +1,65 @@
+//! Why a command did not do what it was asked to, and its exit code.
+
+use std::process::ExitCode;
+
+use wasmpost_delivery::{BrokerError, BrokerErrorKind};
+
+use super::output;
+use crate::config::ConfigError;
+use crate::host::HostError;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub struct Failure {
+    error: anyhow::Error,
+    code: u8,
+}
+
+impl Failure {
+    /// Bad usage or configuration: exit code 2.
+    pub fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { error: error.into(), code: 2 }
+    }
+
+    /// The work failed: exit code 1.
+    pub fn failed(error: impl Into<anyhow::Error>) -> Self {
+        Self { error: error.into(), code: 1 }
+    }
+
+    /// Tells the user and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        output::error(&self.error);
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<BrokerError> for Failure {
+    fn from(error: BrokerError) -> Self {
+        match error.kind() {
+            BrokerErrorKind::Invalid | BrokerErrorKind::InUse | BrokerErrorKind::Unsupported => Self::usage(error),
+            _ => Self::failed(error),
+        }
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Broker(error) => error.into(),
+            HostError::Component { .. } | HostError::Sandbox(_) => Self::usage(error),
+            other => Self::failed(other),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(error)
+    }
+}

@@ -1,0 +1,89 @@
+//! The command line: one file for each verb.
+
+mod check;
+mod completions;
+mod config_schema;
+mod dead_letters;
+mod failure;
+mod inspect;
+mod invoke;
+mod logging;
+mod ndjson;
+mod output;
+mod publish;
+mod queues;
+mod run;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use failure::Failure;
+
+/// Hands each message of a queue to a sandboxed WebAssembly component.
+#[derive(Debug, Parser)]
+#[command(name = "wasmpost", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Run),
+    Publish(publish::Publish),
+    Invoke(invoke::Invoke),
+    Inspect(inspect::Inspect),
+    Check(check::Check),
+    Queues(queues::Queues),
+    DeadLetters(dead_letters::DeadLetters),
+    ConfigSchema(config_schema::ConfigSchema),
+    Completions(completions::Completions),
+}
+
+/// Does what the arguments of the process say. The exit code is 0 when it was done, 1 when the work failed, 2 for bad
+/// usage or configuration.
+pub fn main() -> ExitCode {
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(error) => {
+            // Help and version are asked for and printed as well; clap knows what goes where.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    // Pulling, renewing leases and talking to the outside; guests have threads of their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Failure::failed(anyhow::Error::new(error).context("threads could not be started")).report();
+        }
+    };
+    let done = runtime.block_on(command.verb.run());
+    // A blocked thread, such as one that reads standard input, does not keep a command from ending.
+    runtime.shutdown_background();
+    done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}
+
+/// The whole command line, for completions and documentation.
+pub fn command() -> clap::Command {
+    Command::command()
+}
+
+impl Verb {
+    async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Run(verb) => verb.run().await,
+            Self::Publish(verb) => verb.run().await,
+            Self::Invoke(verb) => verb.run().await,
+            Self::Inspect(verb) => verb.run(),
+            Self::Check(verb) => verb.run(),
+            Self::Queues(verb) => verb.run().await,
+            Self::DeadLetters(verb) => verb.run().await,
+            Self::ConfigSchema(verb) => verb.run(),
+            Self::Completions(verb) => verb.run(),
+        }
+    }
+}

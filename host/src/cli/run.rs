@@ -1,0 +1,132 @@
+//! `wasmpost run`: serves messages until it is told to stop.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use wasmpost_sandbox::{Grants, TopicPattern};
+
+use super::logging::Logging;
+use super::target::DEFAULT_CONFIG;
+use super::{Failure, output};
+use crate::config::{Config, DEFAULT_BROKER_URL, ReceiverConfig};
+use crate::host::{Host, HostError};
+
+/// The exit code of a process that a second signal ended.
+const EXIT_INTERRUPTED: i32 = 130;
+
+/// Serves messages until it is told to stop.
+///
+/// SIGINT or SIGTERM lets messages in flight finish; a second one ends the process at once.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wasmpost run --config wasmpost.toml
+  wasmpost run --queue webhooks --component triage.wasm --publish 'github.*'")]
+pub(super) struct Run {
+    /// The configuration [default: wasmpost.toml, where there is one].
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["queue", "component", "publish", "broker"])]
+    config: Option<PathBuf>,
+    /// Without a configuration: the queue to take messages from.
+    #[arg(long, value_name = "NAME", requires = "component")]
+    queue: Option<String>,
+    /// Without a configuration: the component to hand them to.
+    #[arg(long, value_name = "FILE", requires = "queue")]
+    component: Option<PathBuf>,
+    /// Without a configuration: a topic that the component may publish to, or a prefix that ends in *.
+    #[arg(long, value_name = "TOPIC", requires = "queue")]
+    publish: Vec<TopicPattern>,
+    /// Without a configuration: where messages are kept [default: sqlite:wasmpost.db].
+    #[arg(long, value_name = "URL", requires = "queue")]
+    broker: Option<String>,
+    /// End once nothing is ready, delayed or in flight in any queue.
+    #[arg(long)]
+    until_empty: bool,
+    #[command(flatten)]
+    logging: Logging,
+}
+
+impl Run {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        self.logging.start()?;
+        let mut signals = Signals::new()?;
+        let config = self.config()?;
+        if config.receivers.is_empty() {
+            let fault = "the configuration names no receivers; add one under [[receivers]]";
+            return Err(Failure::usage(anyhow::anyhow!(fault)));
+        }
+        let mut host = tokio::select! {
+            host = Host::start(config) => host?,
+            // Nothing is in flight yet.
+            () = signals.next() => return Ok(()),
+        };
+        let until_empty = self.until_empty;
+        let broken: Option<HostError> = tokio::select! {
+            biased;
+            () = signals.next() => {
+                tracing::info!("stopping; messages in flight may finish");
+                None
+            }
+            drained = drained(&mut host, until_empty) => drained.err(),
+        };
+        let stopped = tokio::select! {
+            stopped = host.stop() => stopped,
+            () = signals.next() => {
+                output::note("ended by a second signal; leases are given back at the next start");
+                std::process::exit(EXIT_INTERRUPTED);
+            }
+        };
+        match broken {
+            Some(error) => Err(error.into()),
+            None => Ok(stopped?),
+        }
+    }
+
+    fn config(&self) -> Result<Config, Failure> {
+        if let (Some(queue), Some(component)) = (&self.queue, &self.component) {
+            if let Some(fault) = wasmpost_delivery::topic_name_fault(queue) {
+                return Err(Failure::usage(anyhow::anyhow!("--queue: {fault}")));
+            }
+            let receiver = ReceiverConfig {
+                grants: Grants { publish: self.publish.clone() },
+                ..ReceiverConfig::new(queue, component.clone())
+            };
+            let url = self.broker.clone().unwrap_or_else(|| DEFAULT_BROKER_URL.to_owned());
+            return Ok(Config::of_one(receiver, url));
+        }
+        let path = self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+        if self.config.is_none() && !path.exists() {
+            let fault = format!("there is no {DEFAULT_CONFIG} here; use --config, or --queue with --component");
+            return Err(Failure::usage(anyhow::anyhow!(fault)));
+        }
+        Ok(Config::load(path)?)
+    }
+}
+
+/// Waits until the host stops by itself, or until it is drained if asked.
+async fn drained(host: &mut Host, until_empty: bool) -> Result<(), HostError> {
+    if !until_empty {
+        return Err(host.stopped().await);
+    }
+    // A receiver that stops closes its queue, which ends the waiting as well.
+    host.drained().await
+}
+
+/// The signals that end a host.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

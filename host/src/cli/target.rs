@@ -1,0 +1,98 @@
+//! Which broker a command is about, and the way to it: the file itself, or the host that has it open.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind};
+
+use super::Failure;
+use crate::config::{Config, DEFAULT_BROKER, DEFAULT_BROKER_URL};
+use crate::control::{RemoteBroker, socket_path};
+use crate::registry;
+
+/// The configuration file that is used when it exists and no other is named.
+pub(super) const DEFAULT_CONFIG: &str = "wasmpost.toml";
+
+/// Which broker a command is about.
+#[derive(Debug, Args)]
+pub(super) struct Target {
+    /// The configuration that names the broker [default: wasmpost.toml, where there is one].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The broker: a name from the configuration, or a URL such as sqlite:wasmpost.db.
+    #[arg(long, value_name = "NAME|URL")]
+    broker: Option<String>,
+}
+
+impl Target {
+    fn url(&self) -> Result<String, Failure> {
+        let broker = self.broker.as_deref();
+        if let Some(url) = broker.filter(|broker| broker.contains(':')) {
+            return Ok(url.to_owned());
+        }
+        let default = Path::new(DEFAULT_CONFIG);
+        let path = self.config.as_deref().or_else(|| default.exists().then_some(default));
+        let name = broker.unwrap_or(DEFAULT_BROKER);
+        let Some(path) = path else {
+            return match broker {
+                None => Ok(DEFAULT_BROKER_URL.to_owned()),
+                Some(name) => Err(Failure::usage(anyhow::anyhow!(
+                    "broker {name:?} is no URL, and there is no {DEFAULT_CONFIG} that names it; use --config or a URL"
+                ))),
+            };
+        };
+        let config = Config::load(path)?;
+        config.brokers.get(name).cloned().ok_or_else(|| {
+            let known: Vec<_> = config.brokers.keys().map(String::as_str).collect();
+            let (path, known) = (path.display(), known.join(", "));
+            Failure::usage(anyhow::anyhow!("{path} names no broker {name:?}; it names {known}"))
+        })
+    }
+
+    /// Opens the broker. If a host has its file open, goes through the host.
+    pub(super) async fn open(&self, make: bool) -> Result<Arc<dyn Broker>, Failure> {
+        let url = self.url()?;
+        let file = registry::file(&url);
+        if let Some(file) = file.as_deref().filter(|file| !make && !file.exists()) {
+            let fault = format!("queue file {} does not exist; name another one with --broker", file.display());
+            return Err(Failure::usage(anyhow::anyhow!(fault)));
+        }
+        if url.starts_with("memory:") {
+            let fault = "a broker in memory is gone with its process: there is nothing in it to see from here";
+            return Err(Failure::usage(anyhow::anyhow!(fault)));
+        }
+        match registry::open(&url).await {
+            Err(error) if error.kind() == BrokerErrorKind::InUse => match file {
+                Some(file) => remote(&file, error).await,
+                None => Err(error.into()),
+            },
+            opened => Ok(opened?),
+        }
+    }
+}
+
+async fn remote(file: &Path, in_use: BrokerError) -> Result<Arc<dyn Broker>, Failure> {
+    // The process that has the file may be about to listen, or about to end: both take moments.
+    const TRIES: u32 = 20;
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+    let path = socket_path(file);
+    let mut tries = 0;
+    loop {
+        match RemoteBroker::connect(&path).await {
+            Ok(broker) => return Ok(Arc::new(broker)),
+            Err(_) if tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+                if let Ok(broker) = registry::open(&format!("sqlite:{}", file.display())).await {
+                    return Ok(broker);
+                }
+            }
+            Err(error) => {
+                let path = path.display();
+                let fault = format!("{in_use}, and no host answers at {path}: {error}");
+                return Err(Failure::usage(anyhow::anyhow!(fault)));
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What is wrong with a configuration file, and where.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// What is wrong with a configuration file, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    path: PathBuf,
+    /// Line and column, from 1.
+    place: Option<(usize, usize)>,
+    text: String,
+}
+
+impl ConfigError {
+    pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+        Self { path: path.to_owned(), place: None, text: format!("could not be read: {error}") }
+    }
+
+    pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let place = error.span().map(|span| place(text, span.start));
+        Self { path: path.to_owned(), place, text: error.message().trim().to_owned() }
+    }
+
+    pub(super) fn at(path: &Path, text: &str, span: Range<usize>, fault: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), place: Some(place(text, span.start)), text: fault.into() }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.path.display())?;
+        if let Some((line, column)) = self.place {
+            write!(formatter, ":{line}:{column}")?;
+        }
+        write!(formatter, ": {}", self.text)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Line and column of a byte, from 1.
+pub(super) fn place(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..text.floor_char_boundary(byte)).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    (before.matches('\n').count() + 1, before.get(line_start..).map_or(0, |line| line.chars().count()) + 1)
+}

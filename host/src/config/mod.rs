@@ -1,0 +1,125 @@
+//! The configuration file: read strictly, checked once, with errors that tell line and column.
+
+mod error;
+mod raw;
+mod word;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wasmpost_delivery::{QueueSpec, RetryPolicy};
+use wasmpost_sandbox::{EngineOptions, Grants, Limits};
+
+use crate::registry;
+use crate::tenant::Tenant;
+pub use error::ConfigError;
+pub use raw::RawConfig;
+
+/// The name of the broker that receivers use unless they name another.
+pub const DEFAULT_BROKER: &str = "default";
+/// Where messages are kept unless the configuration names a place.
+pub const DEFAULT_BROKER_URL: &str = "sqlite:wasmpost.db";
+
+/// What a host is to do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The URL of each broker, by name.
+    pub brokers: BTreeMap<String, String>,
+    /// What processes messages.
+    pub receivers: Vec<ReceiverConfig>,
+    /// Who owns receivers, by name.
+    pub tenants: BTreeMap<String, Tenant>,
+    /// The engine for components.
+    pub engine: EngineOptions,
+    /// How long deliveries in flight may go on once the host is told to stop.
+    pub grace: Duration,
+}
+
+/// One receiver.
+#[derive(Debug, Clone)]
+pub struct ReceiverConfig {
+    /// Its name, for logs and dead letters.
+    pub name: String,
+    /// The name of its broker.
+    pub broker: String,
+    /// Its queue.
+    pub queue: QueueSpec,
+    /// The file of its component.
+    pub component: PathBuf,
+    /// Where the configuration names the component, as `file:line:column`.
+    pub component_at: Option<String>,
+    /// The most deliveries in flight.
+    pub concurrency: usize,
+    /// What becomes of failed deliveries.
+    pub retry: RetryPolicy,
+    /// What each delivery may use, lowered to what its tenant may.
+    pub limits: Limits,
+    /// What the component may do.
+    pub grants: Grants,
+    /// What the component reads as its configuration.
+    pub config: BTreeMap<String, String>,
+    /// The name of its tenant.
+    pub tenant: Option<String>,
+}
+
+impl Config {
+    /// The configuration in a file. Paths in it are relative to its directory.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+        Self::parse(&text, path)
+    }
+
+    /// The configuration in a text; `path` says where it is from.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let raw: RawConfig = toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
+        raw.checked(text, path)
+    }
+
+    /// A configuration of one receiver on one broker.
+    pub fn of_one(receiver: ReceiverConfig, broker_url: String) -> Self {
+        Self {
+            brokers: [(receiver.broker.clone(), broker_url)].into(),
+            receivers: vec![receiver],
+            tenants: BTreeMap::new(),
+            engine: EngineOptions { cache_dir: default_cache_dir(), ..EngineOptions::default() },
+            grace: raw::GRACE,
+        }
+    }
+
+    /// The JSON Schema of the file.
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(RawConfig)
+    }
+}
+
+impl ReceiverConfig {
+    /// A receiver of the queue `queue` on the default broker, with defaults for everything else.
+    pub fn new(queue: &str, component: PathBuf) -> Self {
+        Self {
+            name: queue.to_owned(),
+            broker: DEFAULT_BROKER.to_owned(),
+            queue: QueueSpec::new(queue),
+            component,
+            component_at: None,
+            concurrency: raw::CONCURRENCY as usize,
+            retry: RetryPolicy::default(),
+            limits: Limits::default(),
+            grants: Grants::default(),
+            config: BTreeMap::new(),
+            tenant: None,
+        }
+    }
+}
+
+/// Where compiled components are kept: `$XDG_CACHE_HOME/wasmpost`, or `~/.cache/wasmpost`.
+pub fn default_cache_dir() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
+    Some(cache.join("wasmpost/components"))
+}
+
+/// What is wrong with the URL of a broker, if something is.
+fn url_fault(url: &str) -> Option<String> {
+    registry::scheme(url).err().map(|error| error.to_string())
+}

@@ -1,0 +1,75 @@
+//! Values of the file that are checked as they are read, so that errors point at them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de};
+use wasmpost_delivery::topic_name_fault;
+use wasmpost_sandbox::TopicPattern;
+
+/// The name of a queue or topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name(pub(super) String);
+
+/// The URL of a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BrokerUrl(pub(super) String);
+
+/// A topic, or a prefix of topics that ends in `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pattern(pub(super) TopicPattern);
+
+impl FromStr for Name {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        topic_name_fault(name).map_or_else(|| Ok(Self(name.to_owned())), Err)
+    }
+}
+
+impl FromStr for BrokerUrl {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        super::url_fault(url).map_or_else(|| Ok(Self(url.to_owned())), Err)
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = String;
+
+    fn from_str(pattern: &str) -> Result<Self, String> {
+        pattern.parse().map(Self)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+macro_rules! from_text {
+    ($type:ident, $description:literal, $example:literal) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "description": $description, "examples": [$example] })
+            }
+        }
+    };
+}
+
+from_text!(Name, "The name of a queue or topic: letters, digits, and any of . _ - / :", "orders");
+from_text!(BrokerUrl, "A broker: sqlite:PATH or memory:", "sqlite:wasmpost.db");
+from_text!(Pattern, "A topic, or a prefix of topics that ends in *", "github.*");

@@ -1,0 +1,113 @@
+//! The commands' end of the socket: a broker that lies in another process.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::{SinkExt, StreamExt};
+use tokio::net::UnixStream;
+use tokio::sync::Mutex;
+use wasmpost_delivery::{
+    Broker, BrokerError, BrokerErrorKind, Capabilities, DeadLetter, DeadLetterFilter, DeadLetters, Queue, QueueSpec,
+    QueueStats, Receipt,
+};
+use wasmpost_msg::Publication;
+
+use super::protocol::{Frames, Request, Response, WirePublication, broken, decode, encode, frames};
+
+/// How long the host may take for one answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The broker of a host that runs in another process. Queues cannot be served through it.
+pub struct RemoteBroker {
+    frames: Mutex<Frames>,
+}
+
+impl RemoteBroker {
+    /// Connects to the socket of a host.
+    pub async fn connect(path: &Path) -> std::io::Result<Self> {
+        let connecting = tokio::time::timeout(ANSWER_TIMEOUT, UnixStream::connect(path));
+        let stream = connecting.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+        Ok(Self { frames: Mutex::new(frames(stream)) })
+    }
+
+    async fn ask(&self, request: Request) -> Result<Response, BrokerError> {
+        let gone = |cause: String| BrokerError::new(BrokerErrorKind::Unavailable, format!("host is gone: {cause}"));
+        let asking = async {
+            let mut frames = self.frames.lock().await;
+            frames.send(encode(&request)?).await.map_err(|error| gone(error.to_string()))?;
+            let frame = frames.next().await.ok_or_else(|| gone("connection was closed".into()))?;
+            decode::<Response>(&frame.map_err(|error| gone(error.to_string()))?)?.into_result()
+        };
+        let asked = tokio::time::timeout(ANSWER_TIMEOUT, asking).await;
+        asked.unwrap_or_else(|_| Err(gone(format!("no answer within {ANSWER_TIMEOUT:?}"))))
+    }
+
+    async fn count(&self, request: Request) -> Result<u64, BrokerError> {
+        match self.ask(request).await? {
+            Response::Count(count) => Ok(count),
+            _ => Err(broken("not a count")),
+        }
+    }
+}
+
+#[async_trait]
+impl Broker for RemoteBroker {
+    /// Those of the embedded queue, which is what has a socket.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            durable: true,
+            ordering_keys: true,
+            delays: true,
+            deduplication: true,
+            transactional_outbox: true,
+            ttl: true,
+        }
+    }
+
+    async fn queue(&self, _: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {
+        Err(BrokerError::new(BrokerErrorKind::Unsupported, "queues cannot be served through another process"))
+    }
+
+    async fn publish(&self, publications: Vec<Publication>) -> Result<Vec<Receipt>, BrokerError> {
+        let publications = publications.into_iter().map(WirePublication::from).collect();
+        match self.ask(Request::Publish(publications)).await? {
+            Response::Published(receipts) => Ok(receipts),
+            _ => Err(broken("no receipts")),
+        }
+    }
+
+    async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError> {
+        match self.ask(Request::Stats).await? {
+            Response::Stats(stats) => Ok(stats),
+            _ => Err(broken("no statistics")),
+        }
+    }
+
+    fn dead_letters(&self) -> Option<&dyn DeadLetters> {
+        Some(self)
+    }
+
+    async fn close(&self) -> Result<(), BrokerError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl DeadLetters for RemoteBroker {
+    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+        match self.ask(Request::List { filter: filter.into(), skip, max }).await? {
+            Response::DeadLetters(letters) => Ok(letters.into_iter().map(DeadLetter::from).collect()),
+            _ => Err(broken("no dead letters")),
+        }
+    }
+
+    async fn redrive(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {
+        self.count(Request::Redrive(filter.into())).await
+    }
+
+    async fn purge(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {
+        self.count(Request::Purge(filter.into())).await
+    }
+}

@@ -1,0 +1,156 @@
+//! What goes over the socket: frames with a length, each one JSON value.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tokio::net::UnixStream;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+use wasmpost_delivery::{BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilter, QueueStats, Receipt};
+use wasmpost_msg::{Attributes, Publication};
+
+/// The largest frame, in bytes: room for the largest body and attributes in base64.
+const FRAME_BYTES_MAX: usize = 128 << 20;
+
+/// What a client asks for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    Publish(Vec<WirePublication>),
+    Stats,
+    List { filter: WireFilter, skip: usize, max: usize },
+    Redrive(WireFilter),
+    Purge(WireFilter),
+}
+
+/// What the host answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Response {
+    Published(Vec<Receipt>),
+    Stats(Vec<QueueStats>),
+    DeadLetters(Vec<WireDeadLetter>),
+    Count(u64),
+    Error { kind: String, text: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WirePublication {
+    topic: String,
+    attributes: Attributes,
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    body: Bytes,
+    delay: Duration,
+    id: Option<String>,
+    key: Option<String>,
+    ttl: Option<Duration>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WireDeadLetter {
+    letter: DeadLetter,
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    body: Bytes,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WireFilter {
+    ids: Vec<String>,
+    queue: Option<String>,
+    reason: Option<String>,
+}
+
+pub(super) type Frames = Framed<UnixStream, LengthDelimitedCodec>;
+
+pub(super) fn frames(stream: UnixStream) -> Frames {
+    LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_framed(stream)
+}
+
+pub(super) fn encode(value: &impl Serialize) -> Result<Bytes, BrokerError> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| broken(&error.to_string()))
+}
+
+pub(super) fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, BrokerError> {
+    serde_json::from_slice(frame).map_err(|error| broken(&error.to_string()))
+}
+
+pub(super) fn broken(fault: &str) -> BrokerError {
+    let context = format!("host did not speak the same language, is it of another version? {fault}");
+    BrokerError::new(BrokerErrorKind::Unavailable, context)
+}
+
+impl From<Publication> for WirePublication {
+    fn from(publication: Publication) -> Self {
+        let Publication { topic, attributes, body, delay, id, key, ttl, .. } = publication;
+        Self { topic, attributes, body, delay, id, key, ttl }
+    }
+}
+
+impl From<WirePublication> for Publication {
+    fn from(wire: WirePublication) -> Self {
+        let WirePublication { topic, attributes, body, delay, id, key, ttl } = wire;
+        Self { topic, attributes, body, delay, id, key, ttl, hops: 0 }
+    }
+}
+
+impl From<DeadLetter> for WireDeadLetter {
+    fn from(letter: DeadLetter) -> Self {
+        let body = letter.body.clone();
+        Self { letter, body }
+    }
+}
+
+impl From<WireDeadLetter> for DeadLetter {
+    fn from(wire: WireDeadLetter) -> Self {
+        Self { body: wire.body, ..wire.letter }
+    }
+}
+
+impl From<&DeadLetterFilter> for WireFilter {
+    fn from(filter: &DeadLetterFilter) -> Self {
+        let reason = filter.reason.map(|reason| reason.as_str().to_owned());
+        Self { ids: filter.ids.clone(), queue: filter.queue.clone(), reason }
+    }
+}
+
+impl TryFrom<WireFilter> for DeadLetterFilter {
+    type Error = BrokerError;
+
+    fn try_from(wire: WireFilter) -> Result<Self, BrokerError> {
+        let reason = wire.reason.map(|word| word.parse()).transpose();
+        let reason = reason.map_err(|fault: String| BrokerError::new(BrokerErrorKind::Invalid, fault))?;
+        Ok(Self { ids: wire.ids, queue: wire.queue, reason })
+    }
+}
+
+impl From<BrokerError> for Response {
+    fn from(error: BrokerError) -> Self {
+        Self::Error { kind: format!("{:?}", error.kind()), text: error.to_string() }
+    }
+}
+
+impl Response {
+    /// The same response, or the error that it tells of.
+    pub(super) fn into_result(self) -> Result<Self, BrokerError> {
+        let Self::Error { kind, text } = self else { return Ok(self) };
+        let kinds = [
+            BrokerErrorKind::Full,
+            BrokerErrorKind::Invalid,
+            BrokerErrorKind::NotFound,
+            BrokerErrorKind::Corrupt,
+            BrokerErrorKind::Closed,
+            BrokerErrorKind::Unsupported,
+        ];
+        let found = kinds.into_iter().find(|known| format!("{known:?}") == kind);
+        Err(BrokerError::new(found.unwrap_or(BrokerErrorKind::Unavailable), text))
+    }
+}
+
+fn to_base64<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&STANDARD.encode(bytes))
+}
+
+fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+    STANDARD.decode(String::deserialize(deserializer)?).map(Bytes::from).map_err(de::Error::custom)
+}

@@ -17,8 +17,11 @@ pub struct Scheme {
     /// What it is, in a line.
     pub what: &'static str,
     /// Opens the broker that the rest of a URL names.
-    pub open: fn(String) -> BoxFuture<'static, Result<Arc<dyn Broker>, BrokerError>>,
+    pub open: fn(String) -> Opening,
 }
+
+/// A broker that is being opened.
+pub type Opening = BoxFuture<'static, Result<Arc<dyn Broker>, BrokerError>>;
 
 /// Every kind of broker.
 pub const SCHEMES: &[Scheme] = &[

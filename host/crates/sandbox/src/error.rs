@@ -129,7 +129,7 @@ fn reason(error: &wasmtime::Error, state: &StoreState) -> (Reason, String) {
         return (Reason::ResultTooLarge, "guest passed more to the host than it takes".to_owned());
     }
     match error.downcast_ref::<Trap>() {
-        Some(trap) => (Reason::Trap, format!("wasm trap: {trap}")),
+        Some(trap) => (Reason::Trap, trap.to_string()),
         None => (Reason::Trap, cause),
     }
 }

@@ -1,0 +1,33 @@
+# Every line is a command that can be typed as well.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench guests fmt lint
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: ## installs what is missing to build, test and run
+	scripts/setup.sh
+
+demo: ## runs the main job on the embedded queue and shows what became of each message
+	scripts/setup.sh demo
+	scripts/demo.sh
+
+test: ## installs what is missing and runs every test and check
+	scripts/setup.sh
+	scripts/test.sh
+
+bench: ## measures the host against the raw loops
+	scripts/setup.sh demo
+	scripts/bench.sh
+
+guests: ## builds the guests of the examples and tests
+	scripts/guest-cargo.sh guest-examples/rust
+	scripts/guest-cargo.sh tests/guests
+
+fmt: ## formats all sources
+	cargo fmt --all
+	cargo fmt --manifest-path guest-examples/rust/Cargo.toml
+	cargo fmt --all --manifest-path tests/guests/Cargo.toml
+
+lint: ## what the compiler's lints say
+	cargo clippy --workspace --all-targets -- -D warnings

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs every test and check. What fails fast comes first.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+[ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
+target=${CARGO_TARGET_DIR:-$PWD/target}
+# The tests find the guests here, and fail rather than leave out what needs them.
+export WASMPOST_GUESTS=$target/guests/out
+step() { echo "== $* ($(date +%H:%M:%S))"; }
+
+step formatting
+cargo fmt --all --check
+cargo fmt --manifest-path guest-examples/rust/Cargo.toml --check
+cargo fmt --all --manifest-path tests/guests/Cargo.toml --check
+step dependencies
+cargo deny --log-level error check bans licenses sources
+step guests
+scripts/guest-cargo.sh guest-examples/rust
+scripts/guest-cargo.sh tests/guests
+step lints
+cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
+step tests
+cargo test --workspace --all-features --no-fail-fast
+step documentation
+RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+step done

@@ -37,6 +37,9 @@ pub struct SqliteOptions {
     pub clock: Option<Clock>,
     /// What may be published.
     pub admission: Admission,
+    /// The largest that the file may become, in bytes; as large as the disk allows if none. What would go beyond is
+    /// refused, while what is stored can still be delivered and acked.
+    pub bytes_max: Option<u64>,
     /// How long the id of a message is remembered, to recognise a second publication of it.
     pub deduplication_window: Duration,
     /// How often the process may end while it has a message; the last time makes it a dead letter.
@@ -56,6 +59,7 @@ impl Default for SqliteOptions {
             durability: Durability::Full,
             clock: None,
             admission: Admission::default(),
+            bytes_max: None,
             deduplication_window: Duration::from_secs(600),
             crashes_max: 3,
         }
@@ -73,7 +77,7 @@ impl SqliteBroker {
     }
 
     fn open_blocking(path: &Path, options: SqliteOptions) -> Result<Arc<Self>, BrokerError> {
-        let opened = open::open(path, options.durability)?;
+        let opened = open::open(path, options.durability, options.bytes_max)?;
         let path = opened.path.clone();
         let (sender, receiver) = mpsc::channel();
         let clock = match options.clock.clone() {

@@ -34,7 +34,7 @@ impl Failure {
     pub(crate) fn of(path: &Path, error: &rusqlite::Error) -> Self {
         let path = path.display();
         let (kind, advice) = match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => (BrokerErrorKind::Full, "is full; make room on the disk"),
+            Some(ErrorCode::DiskFull) => (BrokerErrorKind::Full, "is full; make room on the disk or raise its limit"),
             Some(ErrorCode::DatabaseCorrupt) => (BrokerErrorKind::Corrupt, "is damaged; restore it from a backup"),
             Some(ErrorCode::NotADatabase) => (BrokerErrorKind::Corrupt, "is not an SQLite file"),
             Some(ErrorCode::TooBig) => (BrokerErrorKind::Invalid, "takes no message of this size"),

@@ -103,13 +103,15 @@ impl SqliteLease {
         Self { hold, channel, left: false }
     }
 
-    async fn settle<F>(&self, bytes: usize, mut work: F) -> Result<(), BrokerError>
+    async fn settle<F>(&mut self, bytes: usize, mut work: F) -> Result<(), BrokerError>
     where
         F: FnMut(&mut Store, u64) -> crate::error::Outcome<()> + Send + 'static,
     {
         // Room first: until then a dropped future gives the lease back.
         let room = self.channel.room().await?;
         self.hold.settle(self.channel.now())?;
+        // What cannot be stored is not tried again before the time has passed: it would fail as fast as it can.
+        self.left = true;
         let token = self.hold.token;
         self.channel.call_in(room, bytes, move |store| work(store, token)).await
     }
@@ -125,6 +127,7 @@ impl Lease for SqliteLease {
         if outbox.is_empty() {
             let room = self.channel.room().await?;
             self.hold.settle(self.channel.now())?;
+            self.left = true;
             let token = self.hold.token;
             return self.channel.tell(Some(room), move |store| store.ack(token, &[]));
         }
@@ -136,11 +139,11 @@ impl Lease for SqliteLease {
         self.settle(bytes, move |store, token| store.ack(token, &outbox)).await
     }
 
-    async fn nack(self: Box<Self>, nack: Nack) -> Result<(), BrokerError> {
+    async fn nack(mut self: Box<Self>, nack: Nack) -> Result<(), BrokerError> {
         self.settle(0, move |store, token| store.nack(token, &nack)).await
     }
 
-    async fn reject(self: Box<Self>, evidence: Evidence) -> Result<(), BrokerError> {
+    async fn reject(mut self: Box<Self>, evidence: Evidence) -> Result<(), BrokerError> {
         self.settle(0, move |store, token| store.reject(token, &evidence)).await
     }
 }

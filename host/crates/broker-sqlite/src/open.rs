@@ -27,12 +27,15 @@ pub(crate) struct Opened {
     pub(crate) lock: File,
 }
 
-pub(crate) fn open(path: &Path, durability: Durability) -> Result<Opened, BrokerError> {
+pub(crate) fn open(path: &Path, durability: Durability, bytes_max: Option<u64>) -> Result<Opened, BrokerError> {
     let path = resolved(path)?;
     let lock = lock(&path)?;
     create(&path).map_err(|error| unusable(&path, error))?;
     let connection = Connection::open(&path).map_err(|error| Failure::of(&path, &error))?;
     set_up(&path, &connection, durability)?;
+    if let Some(bytes_max) = bytes_max {
+        limit(&connection, bytes_max).map_err(|error| Failure::of(&path, &error))?;
+    }
     Ok(Opened { path, connection, lock })
 }
 
@@ -100,6 +103,13 @@ fn set_up(path: &Path, connection: &Connection, durability: Durability) -> Resul
         migrate(connection, version)
     })()
     .map_err(fault)
+}
+
+/// Has what would make the file larger than this refused.
+fn limit(connection: &Connection, bytes_max: u64) -> rusqlite::Result<()> {
+    let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let pages = i64::try_from(bytes_max).unwrap_or(i64::MAX) / page_bytes.max(1);
+    connection.pragma_update_and_check(None, "max_page_count", pages.clamp(1, i64::from(u32::MAX - 1)), |_| Ok(()))
 }
 
 /// The version of the schema, 0 for an empty file; an error where the file is not ours or newer than this program.

@@ -30,7 +30,7 @@ pub(crate) struct Writer {
     drains: Vec<(i64, Reply<()>)>,
     checkpointer: Checkpointer,
     time_kept: Timestamp,
-    /// Whether something was committed since the file was tidied.
+    /// Whether there is something to tidy in the file.
     dirty: bool,
 }
 
@@ -131,12 +131,13 @@ impl Writer {
         }
     }
 
+    /// Bounded work for an idle moment; the next goes on where there is more.
     fn tidy(&mut self, now: Timestamp) {
-        if let Err(error) = self.store.tidy(now) {
+        self.dirty = self.store.tidy(now).unwrap_or_else(|error| {
             tracing::warn!(%error, "queue file could not be tidied");
-        }
+            false
+        });
         self.checkpointer.checkpoint();
-        self.dirty = false;
     }
 
     /// Runs everything in one transaction. If that fails, each operation gets one of its own, so that what cannot be
@@ -185,7 +186,7 @@ impl Writer {
         let before = self.store.rows_changed();
         self.store.begin_at(now).map_err(running)?;
         let mut results = Vec::with_capacity(requests.len());
-        for request in requests {
+        for request in requests.iter_mut() {
             results.push(refusal(request.work.run(&mut self.store)).map_err(running)?);
         }
         let served = if serve { self.serve().map_err(running)? } else { Vec::new() };
@@ -196,7 +197,8 @@ impl Writer {
         self.store.commit().map_err(|error| GroupFailure { error, committing: true })?;
         if self.store.rows_changed() > before {
             self.channel.count_commit();
-            self.checkpointer.committed();
+            let bytes = requests.iter().map(|request| request.bytes).sum();
+            self.checkpointer.committed(self.store.connection(), bytes);
             self.dirty = true;
         }
         for (pull, deliveries) in served {

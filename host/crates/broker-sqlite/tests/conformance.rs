@@ -14,7 +14,7 @@ struct Sqlite(tempfile::TempDir);
 impl Harness for Sqlite {
     async fn broker(&self, clock: Clock) -> Arc<dyn Broker> {
         let options = SqliteOptions { clock: Some(clock), ..SqliteOptions::default() };
-        SqliteBroker::open(&self.0.path().join("queue.db"), options).await.unwrap()
+        SqliteBroker::open(&self.0.path().join("queue.db"), options).await.expect("a new file can be opened")
     }
 }
 

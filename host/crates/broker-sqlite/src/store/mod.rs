@@ -28,6 +28,10 @@ pub(crate) const BEHIND: i64 = 1;
 pub(crate) const LEASED: i64 = 2;
 pub(crate) const ALONE: i64 = 3;
 
+/// How many unused pages are given back to the disk in an idle moment, and when the file is closed.
+const PAGES_FREED_IDLE: i64 = 1024;
+const PAGES_FREED_CLOSING: i64 = 64 * 1024;
+
 /// The file, and the leases that this process holds.
 pub(crate) struct Store {
     connection: Connection,
@@ -79,7 +83,8 @@ struct Changes {
 impl Store {
     /// The last time that the file knows, zero for a new one.
     pub(crate) fn last_time(opened: &Opened) -> Result<Timestamp, BrokerError> {
-        let time = opened.connection.query_row("SELECT value FROM meta WHERE name = 'time'", [], |row| row.get::<_, i64>(0));
+        let time =
+            opened.connection.query_row("SELECT value FROM meta WHERE name = 'time'", [], |row| row.get::<_, i64>(0));
         let time = time.optional().map_err(|error| Failure::of(&opened.path, &error))?;
         Ok(Timestamp(time.map_or(0, |time| time as u64)))
     }
@@ -202,10 +207,29 @@ impl Store {
         Ok(!exists)
     }
 
-    /// Bounded work for an idle moment: gives pages back to the disk, and stores the time.
-    pub(crate) fn tidy(&mut self, now: Timestamp) -> rusqlite::Result<()> {
-        self.connection.execute_batch("PRAGMA incremental_vacuum(256)")?;
-        self.keep_time(now)
+    /// The writer's connection.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Bounded work for an idle moment: gives pages back to the disk, and stores the time. Says whether there are more
+    /// pages to give back.
+    pub(crate) fn tidy(&mut self, now: Timestamp) -> rusqlite::Result<bool> {
+        let more = self.shrink(PAGES_FREED_IDLE)?;
+        self.keep_time(now)?;
+        Ok(more)
+    }
+
+    /// Gives at most so many unused pages back to the disk. Says whether there are more.
+    fn shrink(&self, pages: i64) -> rusqlite::Result<bool> {
+        {
+            let mut free = self.connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+            let mut rows = free.query([])?;
+            // Each step frees one page.
+            while rows.next()?.is_some() {}
+        }
+        let left: i64 = self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        Ok(left > 0)
     }
 
     /// Stores the time, so that a wall clock that is set back between two runs delays nothing.
@@ -224,6 +248,7 @@ impl Store {
         for (_, leased) in self.leases.drain() {
             leased.hold.end();
         }
+        self.shrink(PAGES_FREED_CLOSING)?;
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 

@@ -1,0 +1,76 @@
+//! Bodies in base64, for ways that only take text. Marked by `Content-Transfer-Encoding: base64`.
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+
+use super::coded::{DecodeError, Encoder, Encoding, EncodingWriter, receive_decoded};
+use crate::{Message, MessageWriter, ReceiveError, Receiver, Topic};
+
+/// A topic whose messages go on in base64.
+#[derive(Debug, Clone)]
+pub struct Base64Topic<T>(pub T);
+
+/// A receiver that gets messages in base64 as they were before.
+#[derive(Debug, Clone)]
+pub struct Base64Receiver<R> {
+    receiver: R,
+    body_bytes_max: usize,
+}
+
+impl<R> Base64Receiver<R> {
+    /// A decoder in front of `receiver`. Bodies of more than `body_bytes_max` bytes are rejected.
+    pub fn new(receiver: R, body_bytes_max: usize) -> Self {
+        Self { receiver, body_bytes_max }
+    }
+}
+
+impl<T: Topic> Topic for Base64Topic<T> {
+    fn new_writer(&self) -> Box<dyn MessageWriter> {
+        Box::new(EncodingWriter::<Base64>::new(self.0.new_writer()))
+    }
+}
+
+#[async_trait]
+impl<R: Receiver> Receiver for Base64Receiver<R> {
+    async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
+        receive_decoded::<Base64>(&self.receiver, message, self.body_bytes_max).await
+    }
+}
+
+struct Base64;
+
+/// Encodes whole groups of three bytes and keeps the rest for the next piece.
+#[derive(Default)]
+struct Groups {
+    rest: Vec<u8>,
+}
+
+impl Encoding for Base64 {
+    const MARK: (&'static str, &'static str) = ("Content-Transfer-Encoding", "base64");
+
+    type Encoder = Groups;
+
+    fn encoder() -> Groups {
+        Groups::default()
+    }
+
+    fn decode(encoded: &[u8], _: usize) -> Result<Vec<u8>, DecodeError> {
+        // What is decoded is shorter than what was encoded, whose length was checked. Mail breaks lines.
+        let text: Vec<u8> = encoded.iter().copied().filter(|byte| !b"\r\n".contains(byte)).collect();
+        STANDARD.decode(text).map_err(|error| DecodeError::Malformed(error.to_string()))
+    }
+}
+
+impl Encoder for Groups {
+    fn push(&mut self, chunk: &[u8]) -> std::io::Result<Bytes> {
+        self.rest.extend_from_slice(chunk);
+        let whole = self.rest.len() - self.rest.len() % 3;
+        Ok(STANDARD.encode(self.rest.drain(..whole).collect::<Vec<_>>()).into())
+    }
+
+    fn finish(&mut self) -> std::io::Result<Bytes> {
+        Ok(STANDARD.encode(std::mem::take(&mut self.rest)).into())
+    }
+}

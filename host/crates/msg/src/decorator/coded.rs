@@ -1,0 +1,112 @@
+//! What body encodings share: a mark in an attribute, a writer that encodes, a receiver that decodes.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Attributes, BodyError, Disposition, Message, MessageWriter, Reason, ReceiveError, Receiver, WriteError};
+
+/// An encoding of bodies.
+pub(super) trait Encoding: Send + Sync + 'static {
+    /// The attribute that marks an encoded message, and its value.
+    const MARK: (&'static str, &'static str);
+
+    type Encoder: Encoder;
+
+    fn encoder() -> Self::Encoder;
+
+    /// The body, if it has at most `max` bytes.
+    fn decode(encoded: &[u8], max: usize) -> Result<Vec<u8>, DecodeError>;
+}
+
+/// Encodes one body piece by piece.
+pub(super) trait Encoder: Send {
+    /// What can be written now that there is more of the body.
+    fn push(&mut self, chunk: &[u8]) -> std::io::Result<Bytes>;
+
+    /// What is left to be written at the end.
+    fn finish(&mut self) -> std::io::Result<Bytes>;
+}
+
+pub(super) enum DecodeError {
+    Malformed(String),
+    TooLarge,
+}
+
+/// A writer that encodes what is written to it.
+pub(super) struct EncodingWriter<E: Encoding> {
+    inner: Box<dyn MessageWriter>,
+    encoder: E::Encoder,
+    closed: bool,
+}
+
+impl<E: Encoding> EncodingWriter<E> {
+    pub(super) fn new(inner: Box<dyn MessageWriter>) -> Self {
+        Self { inner, encoder: E::encoder(), closed: false }
+    }
+
+    async fn forward(&mut self, encoded: std::io::Result<Bytes>) -> Result<(), WriteError> {
+        let encoded = encoded.map_err(|error| WriteError::Publish(Box::new(error)))?;
+        if encoded.is_empty() { Ok(()) } else { self.inner.write(encoded).await }
+    }
+}
+
+#[async_trait]
+impl<E: Encoding> MessageWriter for EncodingWriter<E> {
+    fn attributes(&mut self) -> &mut Attributes {
+        self.inner.attributes()
+    }
+
+    fn set_delay(&mut self, delay: Duration) {
+        self.inner.set_delay(delay);
+    }
+
+    async fn write(&mut self, chunk: Bytes) -> Result<(), WriteError> {
+        if self.closed {
+            return Err(WriteError::Closed);
+        }
+        let encoded = self.encoder.push(&chunk);
+        self.forward(encoded).await
+    }
+
+    async fn close(&mut self) -> Result<(), WriteError> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Err(WriteError::Closed);
+        }
+        let rest = self.encoder.finish();
+        self.forward(rest).await?;
+        let (name, value) = E::MARK;
+        // Set at the end, so that nothing the publisher sets meanwhile hides that the body is encoded.
+        self.inner.attributes().set(name, value);
+        self.inner.close().await
+    }
+}
+
+/// Hands a message to `receiver`, decoded if it is marked as encoded. Neither the encoded nor the decoded body may have
+/// more than `max` bytes: what does is rejected before the receiver sees it.
+pub(super) async fn receive_decoded<E: Encoding>(
+    receiver: &(impl Receiver + ?Sized),
+    mut message: Message,
+    max: usize,
+) -> Result<(), ReceiveError> {
+    let (name, value) = E::MARK;
+    if !message.attributes.get(name).is_some_and(|mark| mark.eq_ignore_ascii_case(value)) {
+        return receiver.receive(message).await;
+    }
+    let too_large = || {
+        let text = format!("body of encoding {value} is larger than {max} bytes");
+        ReceiveError::new(Disposition::Reject, Reason::BodyTooLarge, text)
+    };
+    let encoded = message.body.collect(max).await.map_err(|error| match error {
+        BodyError::TooLarge { .. } => too_large(),
+        BodyError::Read(error) => ReceiveError::retry(format!("body could not be read: {error}")),
+    })?;
+    let decoded = E::decode(&encoded, max).map_err(|error| match error {
+        DecodeError::Malformed(fault) => ReceiveError::reject(format!("body is not {value}: {fault}")),
+        DecodeError::TooLarge => too_large(),
+    })?;
+    message.attributes.remove(name);
+    message.body = decoded.into();
+    receiver.receive(message).await
+}

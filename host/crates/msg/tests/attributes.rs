@@ -1,0 +1,114 @@
+//! Attributes: several values under names that know no case.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
+
+use proptest::prelude::*;
+use wasmpost_msg::{Attributes, attribute_fault, canonical_name, is_reserved, topic_name_fault};
+
+#[test]
+fn a_name_is_found_in_any_case() {
+    let mut attributes = Attributes::new();
+    attributes.set("content-TYPE", "text/plain");
+    for name in ["Content-Type", "content-type", "CONTENT-TYPE"] {
+        assert_eq!(attributes.get(name), Some("text/plain"), "{name}");
+    }
+}
+
+#[test]
+fn names_are_canonicalised_as_mime_header_keys() {
+    for (name, canonical) in [("x-github-event", "X-Github-Event"), ("ID", "Id"), ("a b", "a b"), ("", "")] {
+        assert_eq!(canonical_name(name), canonical);
+    }
+}
+
+#[test]
+fn get_returns_the_first_value_and_nothing_where_there_is_none() {
+    let mut attributes = Attributes::new();
+    attributes.append("tag", "one");
+    attributes.append("Tag", "two");
+    assert_eq!((attributes.get("tag"), attributes.get("other")), (Some("one"), None));
+    assert_eq!(attributes.values("TAG"), ["one", "two"]);
+}
+
+#[test]
+fn set_replaces_all_values() {
+    let mut attributes = Attributes::new();
+    attributes.append("tag", "one");
+    attributes.append("tag", "two");
+    attributes.set("TAG", "three");
+    assert_eq!(attributes.values("tag"), ["three"]);
+    assert_eq!(attributes.len(), 1);
+}
+
+#[test]
+fn a_removed_attribute_is_gone() {
+    let mut attributes = Attributes::new();
+    attributes.set("tag", "one");
+    assert_eq!(attributes.remove("TAG"), ["one"]);
+    assert!(attributes.is_empty() && attributes.get("tag").is_none());
+}
+
+#[test]
+fn a_copy_changes_on_its_own() {
+    let mut first = Attributes::new();
+    first.set("tag", "one");
+    let mut second = first.clone();
+    second.set("tag", "two");
+    second.set("more", "x");
+    assert_eq!((first.get("tag"), first.len()), (Some("one"), 1));
+}
+
+#[test]
+fn names_of_the_host_are_reserved_in_any_case() {
+    for name in ["Wasmpost-Hops", "wasmpost-id", "WASMPOST-"] {
+        assert!(is_reserved(name) && attribute_fault(name, "").is_some(), "{name}");
+    }
+    assert!(!is_reserved("Wasmpostal") && !is_reserved("X-Wasmpost-Id") && !is_reserved("é"));
+}
+
+#[test]
+fn what_would_break_a_header_cannot_be_an_attribute() {
+    for (name, value) in [("", "v"), ("a b", "v"), ("a:b", "v"), ("ü", "v"), ("a", "x\r\ny"), ("a", "\n"), ("a", "\0")]
+    {
+        assert!(attribute_fault(name, value).is_some(), "{name:?} {value:?}");
+    }
+    assert_eq!(attribute_fault("X-Any_thing.1", "ü, \t \u{1f980}"), None);
+}
+
+#[test]
+fn a_topic_cannot_be_named_like_a_wildcard_or_a_way_out() {
+    for name in ["", "*", ">", "a b", "..", "a/../b", "./a", "a\n", "ü", &"a".repeat(256)] {
+        assert!(topic_name_fault(name).is_some(), "{name:?}");
+    }
+    for name in ["orders", "github.pull_request", "a/b:c-d", &"a".repeat(255)] {
+        assert_eq!(topic_name_fault(name), None);
+    }
+}
+
+proptest! {
+    #[test]
+    fn canonical_names_stay_what_they_are(name in "\\PC{0,20}") {
+        let canonical = canonical_name(&name);
+        prop_assert_eq!(canonical_name(&canonical), canonical);
+    }
+
+    #[test]
+    fn appended_values_keep_their_order(values in proptest::collection::vec("\\PC{0,8}", 0..8)) {
+        let mut attributes = Attributes::new();
+        for (number, value) in values.iter().enumerate() {
+            attributes.append(if number % 2 == 0 { "x-tag" } else { "X-TAG" }, value.clone());
+        }
+        prop_assert_eq!(attributes.values("X-Tag"), &values[..]);
+    }
+
+    #[test]
+    fn attributes_survive_json(
+        pairs in proptest::collection::vec(("[A-Za-z-]{1,8}", proptest::collection::vec("\\PC{0,8}", 1..4)), 0..8),
+    ) {
+        let mut attributes = Attributes::new();
+        for (name, values) in pairs {
+            values.into_iter().for_each(|value| attributes.append(&name, value));
+        }
+        let text = serde_json::to_string(&attributes).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Attributes>(&text).unwrap(), attributes);
+    }
+}

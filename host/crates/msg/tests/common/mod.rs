@@ -1,0 +1,37 @@
+//! A topic that keeps what is published to it, for the tests.
+#![allow(dead_code, unreachable_pub)] // Shared by several tests, which do not all use all of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use wasmpost_msg::{Attributes, BufferedWriter, MessageWriter, Topic};
+
+/// What was published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Published {
+    pub attributes: Attributes,
+    pub body: Bytes,
+    pub delay: Duration,
+}
+
+/// Keeps what is published.
+#[derive(Clone, Default)]
+pub struct Kept(pub Arc<Mutex<Vec<Published>>>);
+
+impl Topic for Kept {
+    fn new_writer(&self) -> Box<dyn MessageWriter> {
+        let kept = Arc::clone(&self.0);
+        Box::new(BufferedWriter::new(1 << 20, move |attributes, body, delay| async move {
+            kept.lock().push(Published { attributes, body, delay });
+            Ok(())
+        }))
+    }
+}
+
+impl Kept {
+    pub fn all(&self) -> Vec<Published> {
+        self.0.lock().clone()
+    }
+}

@@ -1,0 +1,197 @@
+//! Messages, writers, receivers: what go-msg promised of them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::Kept;
+use tokio::io::AsyncReadExt;
+use wasmpost_msg::{
+    Attributes, Body, BodyError, BufferedWriter, Message, MessageWriter, Reason, ReceiveError, Receiver, ReceiverFunc,
+    SafeReceiver, Topic, TopicFunc, WriteError,
+};
+
+#[tokio::test]
+async fn a_body_is_read_once() {
+    let mut message = Message::new(Attributes::new(), "hello");
+    assert_eq!(message.body.collect(10).await.unwrap(), "hello");
+    assert!(message.body.collect(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_bound_is_refused_whatever_its_source() {
+    let reader = Body::from_reader(tokio::io::repeat(b'x'));
+    for mut body in [Body::from("hello"), reader] {
+        assert!(matches!(body.collect(4).await, Err(BodyError::TooLarge { max: 4 })));
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_read_in_pieces_as_well() {
+    let mut body = Body::from_reader(&b"hello world"[..]);
+    let mut start = [0; 5];
+    body.read_exact(&mut start).await.unwrap();
+    assert_eq!((&start, body.collect(100).await.unwrap()), (b"hello", Bytes::from(" world")));
+}
+
+#[tokio::test]
+async fn dumping_a_body_leaves_it_to_be_read() {
+    let mut message = Message::new(Attributes::new(), Body::from_reader(&b"hello"[..]));
+    assert_eq!(message.dump_body(10).await.unwrap(), "hello");
+    assert_eq!(message.body.collect(10).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn a_cloned_body_is_a_second_reader_of_the_same_bytes() {
+    let mut message = Message::new(Attributes::new(), Body::from_reader(&b"hello"[..]));
+    let mut clone = message.clone_body(10).await.unwrap();
+    assert_eq!(message.body.collect(10).await.unwrap(), "hello");
+    assert_eq!(clone.collect(10).await.unwrap(), "hello");
+}
+
+#[test]
+fn a_message_with_another_body_has_a_copy_of_the_attributes() {
+    let mut parent = Message::new(Attributes::new(), "old");
+    parent.attributes.set("tag", "one");
+    let mut child = Message::with_body(&parent, "new");
+    child.attributes.set("tag", "two");
+    assert_eq!((parent.attributes.get("tag"), child.body.as_bytes()), (Some("one"), Some(&b"new"[..])));
+}
+
+#[tokio::test]
+async fn what_is_written_becomes_a_message_when_the_writer_is_closed() {
+    let topic = Kept::default();
+    let mut writer = topic.new_writer();
+    writer.attributes().set("tag", "one");
+    writer.set_delay(Duration::from_secs(5));
+    writer.write("hello ".into()).await.unwrap();
+    writer.write("world".into()).await.unwrap();
+    assert!(topic.all().is_empty(), "nothing is published before close");
+    writer.close().await.unwrap();
+    let published = topic.all();
+    assert_eq!((published.len(), &published[0].body[..]), (1, &b"hello world"[..]));
+    assert_eq!((published[0].attributes.get("Tag"), published[0].delay), (Some("one"), Duration::from_secs(5)));
+}
+
+#[tokio::test]
+async fn a_closed_writer_refuses_to_write_and_to_close_and_publishes_nothing_again() {
+    let topic = Kept::default();
+    let mut writer = topic.new_writer();
+    writer.close().await.unwrap();
+    assert!(matches!(writer.write("late".into()).await, Err(WriteError::Closed)));
+    assert!(matches!(writer.close().await, Err(WriteError::Closed)));
+    assert_eq!(topic.all().len(), 1);
+}
+
+#[tokio::test]
+async fn closing_without_a_body_publishes_an_empty_message() {
+    let topic = Kept::default();
+    topic.new_writer().close().await.unwrap();
+    assert_eq!(topic.all().first().map(|published| published.body.len()), Some(0));
+}
+
+#[tokio::test]
+async fn a_writer_that_is_dropped_unclosed_publishes_nothing() {
+    let topic = Kept::default();
+    let mut writer = topic.new_writer();
+    writer.write("hello".into()).await.unwrap();
+    drop(writer);
+    assert!(topic.all().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_over_the_bound_of_its_topic_is_refused_and_the_writer_can_go_on() {
+    let mut writer = BufferedWriter::new(4, async |_, body: Bytes, _| {
+        assert_eq!(body, "four");
+        Ok(())
+    });
+    assert!(matches!(writer.write("fivee".into()).await, Err(WriteError::TooLarge { max: 4 })));
+    writer.write("four".into()).await.unwrap();
+    writer.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn functions_are_receivers_and_topics() {
+    let kept = Kept::default();
+    let topic = TopicFunc({
+        let kept = kept.clone();
+        move || kept.new_writer()
+    });
+    topic.new_writer().close().await.unwrap();
+    assert_eq!(kept.all().len(), 1);
+    let receiver = ReceiverFunc(async |message: Message| match message.body.as_bytes() {
+        Some(b"good") => Ok(()),
+        _ => Err(ReceiveError::reject("bad")),
+    });
+    assert_eq!(receiver.receive(Message::new(Attributes::new(), "good")).await, Ok(()));
+    assert!(receiver.receive(Message::new(Attributes::new(), "other")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_panic_becomes_an_error_that_tells_it() {
+    let receiver = SafeReceiver(ReceiverFunc(async |message: Message| {
+        match message.body.as_bytes() {
+            Some(b"text") => panic!("out of cheese"),
+            Some(b"format") => panic!("out of {}", "tea"),
+            Some(b"other") => std::panic::panic_any(7),
+            _ => {}
+        }
+        Ok(())
+    }));
+    for (body, told) in [("text", "out of cheese"), ("format", "out of tea"), ("other", "panicked")] {
+        let error = receiver.receive(Message::new(Attributes::new(), body)).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Panic);
+        assert!(error.text().contains(told), "{error}");
+    }
+    assert_eq!(receiver.receive(Message::default()).await, Ok(()), "a receiver that panicked is used again");
+}
+
+#[tokio::test]
+async fn a_panic_takes_no_other_delivery_with_it() {
+    let (go, wait) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let receiver = Arc::new(SafeReceiver(ReceiverFunc({
+        let (go, wait) = (Arc::clone(&go), Arc::clone(&wait));
+        move |message: Message| {
+            let (go, wait) = (Arc::clone(&go), Arc::clone(&wait));
+            async move {
+                assert_ne!(message.body.as_bytes(), Some(&b"bad"[..]));
+                go.notify_one();
+                wait.notified().await;
+                Ok(())
+            }
+        }
+    })));
+    let good = tokio::spawn({
+        let receiver = Arc::clone(&receiver);
+        async move { receiver.receive(Message::new(Attributes::new(), "good")).await }
+    });
+    go.notified().await;
+    assert!(receiver.receive(Message::new(Attributes::new(), "bad")).await.is_err());
+    wait.notify_one();
+    assert_eq!(good.await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn what_is_published_through_a_message_waits_in_its_outbox() {
+    let message = Message::default();
+    let mut attributes_writer = message.context.topic("orders").new_writer();
+    attributes_writer.attributes().set("ordering-key", "customer 7");
+    attributes_writer.set_delay(Duration::from_secs(1));
+    attributes_writer.close().await.unwrap();
+    drop(message.context.topic("never").new_writer());
+    let outbox = message.context.outbox().take();
+    assert_eq!((outbox.len(), outbox[0].topic.as_str()), (1, "orders"));
+    assert_eq!((outbox[0].key.as_deref(), outbox[0].delay), (Some("customer 7"), Duration::from_secs(1)));
+    assert!(message.context.outbox().is_empty());
+}
+
+#[test]
+fn every_reason_is_read_as_it_is_written() {
+    for reason in Reason::ALL {
+        assert_eq!(reason.as_str().parse(), Ok(*reason));
+    }
+    assert!("no-reason".parse::<Reason>().unwrap_err().contains("no-reason"));
+}

@@ -41,6 +41,8 @@ echo "== the host, until the queue is empty; one more message while it runs"
 printf '\n$ wasmpost run --until-empty\n'
 "$wasmpost" run --until-empty --log-format human --log info,wasmpost_delivery=debug &
 host=$!
+# The fork is put off for two seconds: long enough to see the host at work.
+for _ in $(seq 100); do [ -S wasmpost.db.sock ] && break; sleep 0.05; done
 show publish webhooks --attribute X-Github-Event=star --id sample-7-star - <<< '{"action":"created"}'
 wait "$host"
 host=

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use wasmpost_delivery::{Broker, BrokerError, Queue, QueueServer, QueueServerOptions};
+use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind, Queue, QueueServer, QueueServerOptions};
 use wasmpost_msg::{ServeError, Server};
 use wasmpost_sandbox::{LoadError, LoadedComponent, ReceiverOptions, Sandbox, SandboxError, TracingSink, WasmReceiver};
 
@@ -141,7 +141,7 @@ impl Host {
             if !in_use {
                 continue;
             }
-            let broker = registry::open(url).await?;
+            let broker = open(url).await?;
             self.brokers.insert(name.clone(), Arc::clone(&broker));
             if let Some(file) = registry::file(url) {
                 let path = control::socket_path(&file);
@@ -267,6 +267,21 @@ impl Drop for Host {
     fn drop(&mut self) {
         if let Some(guests) = self.guests.take() {
             guests.shutdown_background();
+        }
+    }
+}
+
+/// Opens a broker, waiting for a command that has its file open for a moment.
+async fn open(url: &str) -> Result<Arc<dyn Broker>, BrokerError> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let began = tokio::time::Instant::now();
+    loop {
+        match registry::open(url).await {
+            Err(error) if error.kind() == BrokerErrorKind::InUse && began.elapsed() < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            opened => return opened,
         }
     }
 }

@@ -1,1 +1,196 @@
-//! Tests.
+//! What the end-to-end tests share: the program, the guests, and a directory to run in.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take before the test fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The directory of the workspace.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Where this build puts its output.
+fn target() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().find(|directory| directory.join("CACHEDIR.TAG").exists()).unwrap().to_owned()
+}
+
+/// The program, as it is now.
+pub fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        if let Some(program) = std::env::var_os("WASMPOST_PROGRAM") {
+            return program.into();
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo).args(["build", "--quiet", "--package", "wasmpost"]).current_dir(root()).status();
+        assert!(built.unwrap().success(), "wasmpost can be built");
+        target().join("debug/wasmpost")
+    })
+}
+
+/// The file of a guest.
+pub fn guest(name: &str) -> PathBuf {
+    let given = std::env::var_os("WASMPOST_GUESTS").map(PathBuf::from);
+    let path = given.unwrap_or_else(|| target().join("guests/out")).join(format!("{name}.wasm"));
+    assert!(path.exists(), "{} is missing: run make guests", path.display());
+    path
+}
+
+/// A temporary directory in which commands run.
+pub struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+}
+
+impl Place {
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes a file and tells where it is.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The program with arguments, to be run here. Compiled guests are shared with other tests.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.args(arguments).current_dir(self.path()).env_remove("WASMPOST_LOG").env("RUST_BACKTRACE", "1");
+        command.env("XDG_CACHE_HOME", target().join("tests-cache"));
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, "")
+    }
+
+    /// The same with standard input.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut command = assert_cmd::Command::from_std(self.command(arguments));
+        Ran(command.write_stdin(input).timeout(PATIENCE).output().unwrap())
+    }
+
+    /// Starts a host and waits until it receives.
+    pub fn start(&self, arguments: &[&str]) -> Host {
+        let mut command = self.command(arguments);
+        command.args(["--log-format", "json"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut host = Host { child, log };
+        host.wait_for("receiving");
+        host
+    }
+}
+
+/// A command that has ended.
+pub struct Ran(pub Output);
+
+impl Ran {
+    /// Standard output.
+    pub fn stdout(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).unwrap()
+    }
+
+    /// Standard error.
+    pub fn stderr(&self) -> String {
+        String::from_utf8(self.0.stderr.clone()).unwrap()
+    }
+
+    /// Asserts the exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        let (stdout, stderr) = (self.stdout(), self.stderr());
+        assert_eq!(self.0.status.code(), Some(code), "stdout: {stdout}\nstderr: {stderr}");
+        self
+    }
+
+    /// Asserts that the command ended with an error in one line that contains all words, without a backtrace.
+    #[track_caller]
+    pub fn fails(self, code: i32, words: &[&str]) -> Self {
+        let ran = self.exits(code);
+        let stderr = ran.stderr();
+        let error = stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("no error in {stderr}"));
+        for word in words {
+            assert!(error.contains(word), "{word:?} in {error}");
+        }
+        assert!(!stderr.contains("panicked") && !stderr.contains("stack backtrace"), "{stderr}");
+        ran
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.0.stdout).unwrap_or_else(|error| panic!("{error} in {}", self.stdout()))
+    }
+}
+
+/// A host that runs.
+pub struct Host {
+    /// The process.
+    pub child: Child,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Host {
+    /// Reads the log until a line with this message, and gives the line.
+    #[track_caller]
+    pub fn wait_for(&mut self, message: &str) -> Value {
+        let (began, mut all) = (Instant::now(), String::new());
+        loop {
+            let mut line = String::new();
+            let read = self.log.read_line(&mut line).unwrap();
+            assert!(read > 0 && began.elapsed() < PATIENCE, "host never logged {message:?}: {all}");
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["message"].as_str().is_some_and(|text| text.contains(message)) {
+                return event;
+            }
+            all.push_str(&line);
+        }
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for the end and gives the exit code, and what was logged since.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.log, &mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // A test that failed leaves no process behind; one that ended well has none any more.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// What lies in a queue, by the command `queues`.
+pub fn stats(place: &Place, queue: &str) -> Value {
+    let all = place.run(&["queues", "--json"]).exits(0).json();
+    let found = all.as_array().unwrap().iter().find(|stats| stats["queue"] == queue);
+    found.cloned().unwrap_or(Value::Null)
+}

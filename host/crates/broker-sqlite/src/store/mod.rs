@@ -40,6 +40,8 @@ pub(crate) struct Store {
     /// The time of the group that is being run.
     now: Timestamp,
     window: Duration,
+    /// Until when no id is to be forgotten.
+    ids_until: Timestamp,
     crashes_max: u32,
     epoch: i64,
     next_token: u64,
@@ -103,6 +105,7 @@ impl Store {
             channel,
             now,
             window: options.deduplication_window,
+            ids_until: Timestamp::default(),
             crashes_max: options.crashes_max.max(1),
             epoch: 0,
             next_token: 0,

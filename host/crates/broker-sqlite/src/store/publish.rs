@@ -147,10 +147,26 @@ impl Store {
         Ok(changed == 1)
     }
 
-    fn forget_ids(&self) -> Outcome<()> {
-        let sql = "DELETE FROM dedup WHERE (topic, id) IN \
-                   (SELECT topic, id FROM dedup WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
-        self.connection.prepare_cached(sql)?.execute((self.now.0 as i64, FORGOTTEN_MAX))?;
+    /// Forgets some of the ids whose time is over, once the oldest is.
+    fn forget_ids(&mut self) -> Outcome<()> {
+        if self.now < self.ids_until {
+            return Ok(());
+        }
+        let sql = "SELECT topic, id, expires_at FROM dedup ORDER BY expires_at LIMIT ?1";
+        let oldest: Vec<(String, String, i64)> = {
+            let mut find = self.connection.prepare_cached(sql)?;
+            let rows = find.query_map([FORGOTTEN_MAX], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            rows.collect::<Result<_, _>>()?
+        };
+        // What is published from now on is remembered at least until then.
+        self.ids_until = self.now.after(self.window);
+        for (topic, id, expires_at) in oldest {
+            self.ids_until = Timestamp(expires_at as u64);
+            if self.now < self.ids_until {
+                break;
+            }
+            self.connection.prepare_cached("DELETE FROM dedup WHERE topic = ?1 AND id = ?2")?.execute((topic, id))?;
+        }
         Ok(())
     }
 

@@ -1,1 +1,135 @@
-//! To come.
+//! The configuration: what is wrong is told with line and column, and what is not said has defaults that work.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
+
+use std::time::Duration;
+
+use wasmpost::config::Config;
+use wasmpost_tests::{Place, guest};
+
+const MINIMAL: &str = "[[receivers]]\nqueue = \"orders\"\ncomponent = \"orders.wasm\"\n";
+
+fn fault(text: &str) -> String {
+    Config::parse(text, "wasmpost.toml".as_ref()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_queue_and_a_component_are_enough() {
+    let config = Config::parse(MINIMAL, "etc/wasmpost.toml".as_ref()).unwrap();
+    let receiver = &config.receivers[0];
+    assert_eq!((receiver.name.as_str(), receiver.queue.name.as_str()), ("orders", "orders"));
+    assert_eq!(receiver.component.to_str(), Some("etc/orders.wasm"), "paths are relative to the file");
+    assert_eq!(config.brokers["default"], "sqlite:etc/wasmpost.db");
+    assert_eq!((receiver.concurrency, receiver.retry.attempts_max), (16, 8));
+    assert!(receiver.grants.publish.is_empty(), "nothing is granted by default");
+    assert_eq!(config.grace, Duration::from_secs(25));
+}
+
+#[test]
+fn everything_can_be_said() {
+    let text = r#"
+        [brokers]
+        main = "sqlite:/var/lib/wasmpost/main.db"
+        scratch = "memory:"
+
+        [host]
+        hostile = true
+        instances = 8
+        memory_max = "128MiB"
+        grace = "10s"
+
+        [tenants.acme]
+        concurrency = 4
+        publish = ["acme.*"]
+        limits = { cpu = "1s" }
+
+        [[receivers]]
+        name = "billing"
+        queue = "orders"
+        topics = ["refunds"]
+        broker = "main"
+        tenant = "acme"
+        component = "billing.wasm"
+        publish = ["acme.invoices"]
+        concurrency = 2
+        lease = "10s"
+        retry = { attempts = 3, backoff_first = "100ms", backoff_max = "1m", jitter = 0.5, retry_after_max = "1h" }
+        limits = { wall = "5s", memory = "32MiB" }
+        config = { currency = "EUR" }
+    "#;
+    let config = Config::parse(text, "wasmpost.toml".as_ref()).unwrap();
+    let receiver = &config.receivers[0];
+    assert_eq!(receiver.queue.all_topics(), ["orders", "refunds"]);
+    assert_eq!((receiver.limits.wall.to_string(), receiver.limits.cpu.to_string()), ("5s".into(), "1s".into()));
+    assert_eq!((receiver.config["currency"].as_str(), receiver.retry.attempts_max), ("EUR", 3));
+    assert!(config.engine.hostile && config.tenants["acme"].concurrency == 4);
+}
+
+#[test]
+fn an_unknown_key_is_refused_by_name_line_and_column() {
+    let text = format!("{MINIMAL}compnent = 1\n");
+    let fault = fault(&text);
+    assert!(fault.starts_with("wasmpost.toml:4:1: ") && fault.contains("`compnent`"), "{fault}");
+}
+
+#[test]
+fn each_fault_is_told_where_it_is() {
+    let receiver = |line: &str| format!("{MINIMAL}{line}\n");
+    let cases = [
+        (receiver("concurrency = 0"), ":4:15:", "zero"),
+        (receiver("publish = [\"a\", \"b*c\"]"), ":4:", "b*c"),
+        (receiver("limits = { memory = \"lots\" }"), ":4:", "lots"),
+        (receiver("limits = { memroy = \"1MiB\" }"), ":4:", "memroy"),
+        (receiver("retry = { backoff_first = \"soon\" }"), ":4:", "soon"),
+        (receiver("broker = \"nowhere\""), ":4:10:", "nowhere"),
+        (receiver("tenant = \"nobody\""), ":4:10:", "nobody"),
+        ("[brokers]\nmain = \"redis://localhost\"\n".to_owned(), ":2:8:", "redis"),
+        ("[brokers]\nmain = \"orders.db\"\n".to_owned(), ":2:8:", "orders.db"),
+        ("[[receivers]]\nqueue = \"a b\"\ncomponent = \"c\"\n".to_owned(), ":2:9:", "a b"),
+        ("[[receivers]]\nqueue = \"a\"\n".to_owned(), ":1:1:", "component"),
+        (format!("{MINIMAL}{MINIMAL}"), ":5:9:", "orders"),
+        ("receivers = 7\n".to_owned(), ":1:13:", "sequence"),
+        ("= 7\n".to_owned(), ":1:1:", ""),
+    ];
+    for (text, place, named) in cases {
+        let fault = fault(&text);
+        assert!(fault.contains(place) && fault.contains(named), "{place} and {named:?} in {fault}");
+    }
+}
+
+#[test]
+fn a_receiver_cannot_be_granted_more_than_its_tenant_may() {
+    let tenant = "[tenants.acme]\npublish = [\"acme.*\"]\n";
+    let text = format!("{tenant}{MINIMAL}tenant = \"acme\"\npublish = [\"acme.a\", \"other\"]\n");
+    let fault = fault(&text);
+    assert!(fault.contains(":7:22:") && fault.contains("other") && fault.contains("acme"), "{fault}");
+}
+
+#[test]
+fn check_loads_every_component_and_points_at_one_that_is_missing() {
+    let place = Place::default();
+    let noop = guest("noop");
+    place.write("wasmpost.toml", format!("[[receivers]]\nqueue = \"a\"\ncomponent = {noop:?}\n"));
+    let ok = place.run(&["check"]).exits(0).stdout();
+    assert!(ok.contains("ok, 1 receivers, 1 components"), "{ok}");
+    place.write("wasmpost.toml", "[[receivers]]\nqueue = \"a\"\ncomponent = \"gone.wasm\"\n");
+    place.run(&["check"]).fails(2, &["wasmpost.toml:3:13", "gone.wasm"]);
+    place.write("broken.wasm", "(module)");
+    place.write("wasmpost.toml", "[[receivers]]\nqueue = \"a\"\ncomponent = \"broken.wasm\"\n");
+    place.run(&["check"]).fails(2, &["wasmpost.toml:3:13", "broken.wasm", "not a WebAssembly file"]);
+    place.run(&["check", "--config", "none.toml"]).fails(2, &["none.toml"]);
+}
+
+#[test]
+fn the_schema_knows_every_key_and_refuses_others() {
+    let schema = Place::default().run(&["config-schema"]).exits(0).json();
+    assert_eq!(schema["additionalProperties"], false);
+    let receiver = &schema["$defs"]["RawReceiver"];
+    for key in
+        ["queue", "topics", "component", "publish", "concurrency", "retry", "limits", "config", "tenant", "broker"]
+    {
+        assert!(receiver["properties"][key]["description"].is_string(), "{key} is described");
+    }
+    for row in wasmpost_sandbox::Limits::table() {
+        assert!(schema["$defs"]["Limits"]["properties"][row.name].is_object(), "{} is in the schema", row.name);
+    }
+}

@@ -31,7 +31,8 @@ pub fn program() -> &'static Path {
             return program.into();
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo).args(["build", "--quiet", "--package", "wasmpost"]).current_dir(root()).status();
+        let built =
+            Command::new(cargo).args(["build", "--quiet", "--package", "wasmpost"]).current_dir(root()).status();
         assert!(built.unwrap().success(), "wasmpost can be built");
         target().join("debug/wasmpost")
     })
@@ -127,7 +128,8 @@ impl Ran {
     pub fn fails(self, code: i32, words: &[&str]) -> Self {
         let ran = self.exits(code);
         let stderr = ran.stderr();
-        let error = stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("no error in {stderr}"));
+        let error =
+            stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("no error in {stderr}"));
         for word in words {
             assert!(error.contains(word), "{word:?} in {error}");
         }

@@ -24,7 +24,7 @@ pub use engine::{EngineOptions, Profile, Sandbox};
 pub use error::{LoadError, SandboxError};
 pub use grants::{Grants, TopicPattern};
 pub use limits::{LimitCaps, LimitRow, Limits};
-pub use load::{LoadLimits, LoadedComponent};
+pub use load::{LoadLimits, LoadedComponent, component_of};
 pub use log::{Level, LogRecord, LogSink, LogSource, TracingSink};
 pub use quantity::{Size, Span};
 pub use receiver::{ReceiverOptions, WasmReceiver};

@@ -80,6 +80,12 @@ impl LoadedComponent {
     }
 }
 
+/// The component that a file holds, or that is made of the core module in it, without compiling it.
+pub fn component_of(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let scanned = LoadLimits::default().scan(bytes)?;
+    if scanned.is_component { Ok(bytes.to_vec()) } else { componentize::componentize(bytes, &scanned) }
+}
+
 impl Sandbox {
     /// Loads a component from a file.
     pub fn load_file(&self, path: &Path) -> Result<LoadedComponent, LoadError> {

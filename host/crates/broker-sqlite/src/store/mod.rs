@@ -51,6 +51,8 @@ pub(crate) struct Store {
     /// Leases that lapsed and whose messages are still to be put back.
     lapsed: Vec<u64>,
     in_flight: HashMap<i64, InFlight>,
+    /// The queues of topics that were published to lately, as the file has them.
+    routes: HashMap<String, Arc<[i64]>>,
     changes: Changes,
     /// Held until the store is dropped, so that no second process opens the file.
     _lock: File,
@@ -113,6 +115,7 @@ impl Store {
             deadlines: BTreeSet::new(),
             lapsed: Vec::new(),
             in_flight: HashMap::new(),
+            routes: HashMap::new(),
             changes: Changes::default(),
             _lock: lock,
         };
@@ -174,6 +177,8 @@ impl Store {
                 self.deadlines.insert((deadline, token));
             }
         }
+        // A queue that was made in this group is gone again.
+        self.routes.clear();
         self.in_flight.clear();
         for leased in self.leases.values() {
             let in_flight = self.in_flight.entry(leased.queue).or_default();

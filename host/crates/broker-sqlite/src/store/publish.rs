@@ -1,5 +1,7 @@
 //! Queues, topics, and publishing.
 
+use std::sync::Arc;
+
 use rusqlite::OptionalExtension;
 use uuid::Uuid;
 use wasmpost_delivery::{QueueSpec, QueueStats, Receipt, Timestamp};
@@ -10,6 +12,8 @@ use crate::error::Outcome;
 
 /// Old ids that are forgotten in one go.
 const FORGOTTEN_MAX: u32 = 64;
+/// Topics whose queues are kept at hand.
+const ROUTES_MAX: usize = 4096;
 /// How much of a checksum is stored, in bytes.
 const CHECKSUM_BYTES: usize = 16;
 
@@ -40,6 +44,7 @@ impl Row<'_> {
 impl Store {
     /// Makes the queue, replaces its bindings, and moves to it what waits under its topics.
     pub(crate) fn declare(&mut self, spec: &QueueSpec) -> Outcome<i64> {
+        self.routes.clear();
         let queue = self.queue_number(&spec.name)?;
         self.connection.prepare_cached("UPDATE queues SET declared = 1 WHERE id = ?1")?.execute([queue])?;
         self.connection.prepare_cached("DELETE FROM bindings WHERE queue = ?1")?.execute([queue])?;
@@ -85,7 +90,7 @@ impl Store {
         publications.iter().map(|publication| self.publish_one(publication, true)).collect()
     }
 
-    pub(super) fn publish_one(&self, publication: &Publication, deduplicate: bool) -> Outcome<Receipt> {
+    pub(super) fn publish_one(&mut self, publication: &Publication, deduplicate: bool) -> Outcome<Receipt> {
         let id = match &publication.id {
             Some(id) if deduplicate && !self.first_seen(&publication.topic, id)? => {
                 return Ok(Receipt { id: id.clone(), duplicate: true });
@@ -95,17 +100,27 @@ impl Store {
         };
         let queues = self.queues_of(&publication.topic)?;
         let message = self.insert_message(publication, &id)?;
-        for queue in &queues {
+        for queue in queues.iter() {
             self.insert_state(*queue, message, publication, queues.len() > 1)?;
         }
         Ok(Receipt { id, duplicate: false })
     }
 
     /// The queues that take from a topic; where there are none, one of its own name keeps what is published.
-    fn queues_of(&self, topic: &str) -> Outcome<Vec<i64>> {
+    fn queues_of(&mut self, topic: &str) -> Outcome<Arc<[i64]>> {
+        if let Some(queues) = self.routes.get(topic) {
+            return Ok(Arc::clone(queues));
+        }
         let mut find = self.connection.prepare_cached("SELECT queue FROM bindings WHERE topic = ?1")?;
         let queues: Vec<i64> = find.query_map([topic], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        if queues.is_empty() { Ok(vec![self.queue_number(topic)?]) } else { Ok(queues) }
+        drop(find);
+        let queues = if queues.is_empty() { vec![self.queue_number(topic)?] } else { queues };
+        if self.routes.len() >= ROUTES_MAX {
+            self.routes.clear();
+        }
+        let queues: Arc<[i64]> = queues.into();
+        self.routes.insert(topic.to_owned(), Arc::clone(&queues));
+        Ok(queues)
     }
 
     fn insert_message(&self, publication: &Publication, id: &str) -> Outcome<i64> {

@@ -78,8 +78,12 @@ impl Body {
         }
     }
 
-    /// All that is left of the body, if that is at most `max` bytes. Afterwards the body is empty.
+    /// All that is left of the body, if that is at most `max` bytes. Afterwards the body is empty. A body that lies in
+    /// memory and is larger stays as it is; what was read of any other is gone.
     pub async fn collect(&mut self, max: usize) -> Result<Bytes, BodyError> {
+        if self.as_bytes().is_some_and(|bytes| bytes.len() > max) {
+            return Err(BodyError::TooLarge { max });
+        }
         let mut collected: Option<BytesMut> = None;
         let mut first = Bytes::new();
         while let Some(chunk) = self.chunk().await? {

@@ -41,7 +41,8 @@ where
 impl<R: Receiver> Receiver for SafeReceiver<R> {
     async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
         // A receiver that panicked is used again for other messages; what it shares between them is its own affair.
-        AssertUnwindSafe(self.0.receive(message)).catch_unwind().await.unwrap_or_else(|panic| {
+        // The call itself is inside as well: a receiver may panic before it returns its future.
+        AssertUnwindSafe(async { self.0.receive(message).await }).catch_unwind().await.unwrap_or_else(|panic| {
             let text = format!("receiver panicked: {}", panic_text(&*panic));
             Err(ReceiveError::new(Disposition::Retry, Reason::Panic, text))
         })

@@ -84,7 +84,54 @@ fn a_topic_cannot_be_named_like_a_wildcard_or_a_way_out() {
     }
 }
 
+#[test]
+fn the_spelling_that_a_name_came_with_is_kept_and_survives_json() {
+    let mut attributes = Attributes::new();
+    attributes.set("x-githubEvent", "push");
+    attributes.set("X-GITHUBEVENT", "ping");
+    let text = serde_json::to_string(&attributes).unwrap();
+    assert_eq!(text, r#"{"x-githubEvent":["ping"]}"#);
+    let read: Attributes = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.iter_spelled().map(|(name, _)| name).collect::<Vec<_>>(), ["x-githubEvent"]);
+    assert_eq!(read.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["X-Githubevent"]);
+}
+
+#[test]
+fn a_name_that_is_no_token_is_found_as_it_was_written_and_not_otherwise() {
+    let mut attributes = Attributes::new();
+    attributes.set("two words", "value");
+    assert_eq!((attributes.get("two words"), attributes.get("Two Words")), (Some("value"), None));
+}
+
+#[test]
+fn setting_no_values_removes_the_name() {
+    let mut attributes: Attributes = [("tag", "one"), ("other", "two")].into_iter().collect();
+    attributes.set_all("TAG", Vec::new());
+    assert_eq!((attributes.get("tag"), attributes.len(), attributes.bytes()), (None, 1, 8));
+}
+
 proptest! {
+    #[test]
+    fn any_token_is_found_in_any_case(name in "[A-Za-z0-9._-]{1,20}", value in "\\PC{0,8}") {
+        let mut attributes = Attributes::new();
+        attributes.set(&name, value.clone());
+        for other in [name.to_lowercase(), name.to_uppercase(), canonical_name(&name)] {
+            prop_assert_eq!(attributes.get(&other), Some(value.as_str()));
+        }
+        prop_assert_eq!(attributes.len(), 1);
+    }
+
+    #[test]
+    fn set_leaves_one_value_and_the_other_names_alone(
+        name in "[A-Za-z-]{1,8}", values in proptest::collection::vec("\\PC{0,8}", 0..4), value in "\\PC{0,8}",
+    ) {
+        let mut attributes: Attributes = [("other_name", "kept")].into_iter().collect();
+        values.into_iter().for_each(|value| attributes.append(&name, value));
+        attributes.set(&name.to_uppercase(), value.clone());
+        prop_assert_eq!(attributes.values(&name), [value]);
+        prop_assert_eq!((attributes.get("other_name"), attributes.len()), (Some("kept"), 2));
+    }
+
     #[test]
     fn canonical_names_stay_what_they_are(name in "\\PC{0,20}") {
         let canonical = canonical_name(&name);

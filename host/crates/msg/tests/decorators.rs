@@ -4,6 +4,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Kept, Published};
@@ -120,6 +121,149 @@ async fn a_body_that_grows_beyond_the_bound_is_rejected_before_the_receiver_sees
 }
 
 #[tokio::test]
+async fn a_body_may_be_as_large_as_the_bound_and_no_larger_however_it_was_encoded() {
+    for bytes in [0, 1, 2, 3, 1000, 200_000] {
+        // Random bytes cannot be compressed.
+        let body: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(bytes).collect();
+        let topic = Kept::default();
+        publish(&Base64Topic(topic.clone()), &[&body]).await;
+        publish(&Lz4Topic(topic.clone()), &[&body]).await;
+        for published in topic.all() {
+            let (kept, receiver) = keeping();
+            Base64Receiver::new(Lz4Receiver::new(receiver, bytes), bytes).receive(message(&published)).await.unwrap();
+            assert_eq!(kept.lock()[0].1, body);
+            if let Some(less) = bytes.checked_sub(1) {
+                let (kept, receiver) = keeping();
+                let receiver = Base64Receiver::new(Lz4Receiver::new(receiver, less), less);
+                let error = receiver.receive(message(&published)).await.unwrap_err();
+                assert_eq!(error.reason(), Reason::BodyTooLarge, "{bytes}");
+                assert!(kept.lock().is_empty());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_bound_at_all_is_a_bound_that_works() {
+    let topic = Kept::default();
+    publish(&Lz4Topic(Base64Topic(topic.clone())), &[b"hello"]).await;
+    let (kept, receiver) = keeping();
+    let receiver = Base64Receiver::new(Lz4Receiver::new(receiver, usize::MAX), usize::MAX);
+    receiver.receive(message(&topic.all()[0])).await.unwrap();
+    assert_eq!(kept.lock()[0].1, "hello");
+}
+
+#[tokio::test]
+async fn base64_with_line_breaks_is_undone() {
+    let mut attributes = Attributes::new();
+    attributes.set("content-transfer-encoding", "base64");
+    let (kept, receiver) = keeping();
+    let encoded = format!("{}\r\n{}\r\n", "YWJj".repeat(16), "YWJj".repeat(4));
+    Base64Receiver::new(receiver, 60).receive(Message::new(attributes, encoded)).await.unwrap();
+    assert_eq!(kept.lock()[0].1, "abc".repeat(20));
+}
+
+/// A body of more than one block, so that there are cuts between blocks, and what it is compressed.
+async fn two_blocks() -> (Vec<u8>, Published) {
+    let topic = Kept::default();
+    let body: Vec<u8> = (0..70_000_u32).map(|number| (number % 251) as u8).collect();
+    publish(&Lz4Topic(topic.clone()), &[&body[..5], &body[5..]]).await;
+    (body, topic.all().remove(0))
+}
+
+#[tokio::test]
+async fn a_compressed_body_that_is_cut_off_anywhere_or_goes_on_behind_its_end_is_rejected() {
+    let (_, whole) = two_blocks().await;
+    let cut = (0..whole.body.len()).map(|length| whole.body[..length].to_vec());
+    let longer = [[&whole.body[..], b"\0"].concat(), [&whole.body[..], &whole.body[..]].concat()];
+    for encoded in cut.chain(longer) {
+        let (kept, receiver) = keeping();
+        let length = encoded.len();
+        let message = Message::new(whole.attributes.clone(), encoded);
+        let result = Lz4Receiver::new(receiver, 1 << 20).receive(message).await;
+        assert_eq!(result.map_err(|error| error.reason()), Err(Reason::Rejected), "{length} of {}", whole.body.len());
+        assert!(kept.lock().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_body_that_was_changed_on_its_way_never_arrives_as_another() {
+    let (body, whole) = two_blocks().await;
+    let mut rejected = 0;
+    for at in 0..whole.body.len() {
+        let (kept, receiver) = keeping();
+        let mut changed = whole.body.to_vec();
+        changed[at] ^= 1;
+        let message = Message::new(whole.attributes.clone(), changed);
+        match Lz4Receiver::new(receiver, 1 << 20).receive(message).await {
+            // The format has bits that mean nothing, such as half of the last byte before the literals at the end.
+            Ok(()) => assert!(kept.lock()[0].1 == body, "byte {at}"),
+            Err(error) => {
+                assert_eq!(error.disposition(), Disposition::Reject, "{error}");
+                rejected += 1;
+            }
+        }
+    }
+    assert!(rejected > whole.body.len() * 9 / 10, "{rejected} of {}", whole.body.len());
+}
+
+#[tokio::test]
+async fn an_encoding_of_the_publishers_own_is_told_again_after_decoding() {
+    let topic = Kept::default();
+    let mut writer = Lz4Topic(topic.clone()).new_writer();
+    writer.attributes().set("content-encoding", "gzip");
+    writer.write("zipped".into()).await.unwrap();
+    writer.close().await.unwrap();
+    let (kept, receiver) = keeping();
+    // The second one must not take the message for its own.
+    let receiver = Lz4Receiver::new(Lz4Receiver::new(receiver, 100), 100);
+    receiver.receive(message(&topic.all()[0])).await.unwrap();
+    let (attributes, body) = kept.lock().remove(0);
+    assert_eq!((attributes.values("Content-Encoding"), &body[..]), (&["gzip".to_owned()][..], &b"zipped"[..]));
+}
+
+#[tokio::test]
+async fn a_body_encoded_twice_is_decoded_twice_and_not_more() {
+    let topic = Kept::default();
+    publish(&Base64Topic(Base64Topic(topic.clone())), &[b"aGVsbG8="]).await;
+    let (kept, receiver) = keeping();
+    let receiver = (0..3)
+        .fold(Box::new(receiver) as Box<dyn Receiver>, |receiver, _| Box::new(Base64Receiver::new(receiver, 100)));
+    receiver.receive(message(&topic.all()[0])).await.unwrap();
+    assert_eq!(kept.lock()[0].1, "aGVsbG8=");
+}
+
+#[tokio::test]
+async fn a_delay_reaches_through_every_decorator() {
+    let topic = Kept::default();
+    let mut writer = TracingTopic(Lz4Topic(Base64Topic(topic.clone()))).new_writer();
+    writer.set_delay(Duration::from_secs(7));
+    writer.close().await.unwrap();
+    assert_eq!(topic.all()[0].delay, Duration::from_secs(7));
+}
+
+#[tokio::test]
+async fn an_encoded_message_of_which_a_piece_was_refused_is_never_published() {
+    let topic = Kept::default();
+    let mut writer = Base64Topic(topic.clone()).new_writer();
+    writer.write("a".into()).await.unwrap();
+    let refused = writer.write(vec![0; 1 << 20].into()).await;
+    assert!(matches!(refused, Err(WriteError::TooLarge { .. })), "{refused:?}");
+    assert!(matches!(writer.write("b".into()).await, Err(WriteError::Closed)));
+    assert!(matches!(writer.close().await, Err(WriteError::Closed)));
+    assert!(topic.all().is_empty());
+}
+
+#[tokio::test]
+async fn an_encoding_writer_that_is_dropped_unclosed_publishes_nothing() {
+    let topic = Kept::default();
+    let mut writer = TracingTopic(Lz4Topic(Base64Topic(topic.clone()))).new_writer();
+    writer.write("hello".into()).await.unwrap();
+    drop(writer);
+    assert!(topic.all().is_empty());
+}
+
+#[tokio::test]
 async fn a_trace_goes_from_message_to_message() {
     let topic = TracingTopic(Kept::default());
     let receiver = TracingReceiver(ReceiverFunc({
@@ -173,6 +317,35 @@ async fn a_missing_or_broken_trace_begins_a_new_one() {
     assert_eq!(seen.len(), broken.len());
     assert!(seen.iter().all(|context| context.trace_id != 0 && context.span_id != 0));
     assert_ne!(seen[0].trace_id, seen[1].trace_id);
+}
+
+#[test]
+fn what_the_standard_does_not_let_pass_is_left_out_of_a_trace() {
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff";
+    let later = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
+    let extracted = |parents: &[&str], state: &str| {
+        let mut attributes = Attributes::new();
+        attributes.set_all("traceparent", parents.iter().map(ToString::to_string).collect());
+        attributes.set("tracestate", state);
+        TraceContext::extract(&attributes)
+    };
+    assert_eq!(extracted(&[parent], "a=b").unwrap().flags, 3, "unknown flags");
+    assert_eq!(extracted(&[parent, parent], "a=b"), None, "two parents");
+    assert_eq!(extracted(&[later], "a=b").unwrap().state.as_deref(), Some("a=b"), "a later version");
+    for state in ["", "a=b\r\nX-Injected: 1", "ü=b", &"a".repeat(513)] {
+        assert_eq!(extracted(&[parent], state).unwrap().state, None, "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_published_outside_of_any_trace_begins_one_without_the_state_of_another() {
+    let topic = Kept::default();
+    let mut writer = TracingTopic(topic.clone()).new_writer();
+    writer.attributes().set("tracestate", "left=over");
+    writer.close().await.unwrap();
+    let published = topic.all().remove(0);
+    let context = TraceContext::extract(&published.attributes).unwrap();
+    assert_eq!((context.flags, published.attributes.get("tracestate")), (1, None));
 }
 
 proptest! {

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::Kept;
+use futures::future::BoxFuture;
 use tokio::io::AsyncReadExt;
 use wasmpost_msg::{
-    Attributes, Body, BodyError, BufferedWriter, Message, MessageWriter, Reason, ReceiveError, Receiver, ReceiverFunc,
-    SafeReceiver, Topic, TopicFunc, WriteError,
+    Attributes, Body, BodyError, BufferedWriter, Disposition, Message, MessageWriter, Reason, ReceiveError, Receiver,
+    ReceiverFunc, SafeReceiver, Topic, TopicFunc, WriteError,
 };
 
 #[tokio::test]
@@ -42,6 +43,13 @@ async fn dumping_a_body_leaves_it_to_be_read() {
     let mut message = Message::new(Attributes::new(), Body::from_reader(&b"hello"[..]));
     assert_eq!(message.dump_body(10).await.unwrap(), "hello");
     assert_eq!(message.body.collect(10).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn a_body_in_memory_that_was_too_large_to_dump_can_still_be_read() {
+    let mut message = Message::new(Attributes::new(), "hello");
+    assert!(matches!(message.dump_body(4).await, Err(BodyError::TooLarge { max: 4 })));
+    assert_eq!(message.dump_body(5).await.unwrap(), "hello");
 }
 
 #[tokio::test]
@@ -147,6 +155,57 @@ async fn a_panic_becomes_an_error_that_tells_it() {
         assert!(error.text().contains(told), "{error}");
     }
     assert_eq!(receiver.receive(Message::default()).await, Ok(()), "a receiver that panicked is used again");
+}
+
+#[tokio::test]
+async fn a_panic_before_the_future_is_there_becomes_an_error_as_well() {
+    struct Hasty;
+
+    impl Receiver for Hasty {
+        fn receive<'a: 'f, 'f>(&'a self, _: Message) -> BoxFuture<'f, Result<(), ReceiveError>> {
+            panic!("too early")
+        }
+    }
+
+    let error = SafeReceiver(Hasty).receive(Message::default()).await.unwrap_err();
+    assert_eq!((error.reason(), error.disposition()), (Reason::Panic, Disposition::Retry));
+}
+
+#[tokio::test]
+async fn a_message_that_could_not_be_published_is_an_error_and_its_writer_is_closed() {
+    let fault = || WriteError::Publish("broker is down".into());
+    let mut writer = BufferedWriter::new(4, async move |_, _, _| Err(fault()));
+    assert!(matches!(writer.close().await, Err(WriteError::Publish(_))));
+    assert!(matches!(writer.close().await, Err(WriteError::Closed)));
+}
+
+#[tokio::test]
+async fn a_topic_is_used_from_many_tasks_at_once() {
+    let topic = Kept::default();
+    let writers = (0..100).map(|number| {
+        let topic = topic.clone();
+        tokio::spawn(async move {
+            let mut writer = topic.new_writer();
+            writer.write(format!("{number}:").into()).await.unwrap();
+            tokio::task::yield_now().await;
+            writer.write(number.to_string().into()).await.unwrap();
+            writer.close().await.unwrap();
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let mut bodies: Vec<_> = topic.all().into_iter().map(|published| published.body).collect();
+    let mut expected: Vec<_> = (0..100).map(|number| Bytes::from(format!("{number}:{number}"))).collect();
+    bodies.sort();
+    expected.sort();
+    assert_eq!(bodies, expected);
+}
+
+#[test]
+fn what_is_shown_of_a_body_does_not_tell_its_content() {
+    let shown = format!("{:?}", Message::new(Attributes::new(), "secret"));
+    assert!(shown.contains("6 bytes") && !shown.contains("secret"), "{shown}");
 }
 
 #[tokio::test]

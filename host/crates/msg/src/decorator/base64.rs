@@ -56,10 +56,17 @@ impl Encoding for Base64 {
         Groups::default()
     }
 
-    fn decode(encoded: &[u8], _: usize) -> Result<Vec<u8>, DecodeError> {
-        // What is decoded is shorter than what was encoded, whose length was checked. Mail breaks lines.
+    fn encoded_bytes_max(max: usize) -> usize {
+        let letters = max.div_ceil(3).saturating_mul(4);
+        // Mail breaks lines, after 64 letters at the earliest, by two bytes.
+        letters.saturating_add(letters.div_ceil(64).saturating_mul(2))
+    }
+
+    fn decode(encoded: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
+        // What is decoded is shorter than what was encoded, whose length was checked.
         let text: Vec<u8> = encoded.iter().copied().filter(|byte| !b"\r\n".contains(byte)).collect();
-        STANDARD.decode(text).map_err(|error| DecodeError::Malformed(error.to_string()))
+        let decoded = STANDARD.decode(text).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        if decoded.len() > max { Err(DecodeError::TooLarge) } else { Ok(decoded) }
     }
 }
 

@@ -16,6 +16,9 @@ pub(super) trait Encoding: Send + Sync + 'static {
 
     fn encoder() -> Self::Encoder;
 
+    /// The most bytes that a body of `max` bytes has once it is encoded.
+    fn encoded_bytes_max(max: usize) -> usize;
+
     /// The body, if it has at most `max` bytes.
     fn decode(encoded: &[u8], max: usize) -> Result<Vec<u8>, DecodeError>;
 }
@@ -46,9 +49,16 @@ impl<E: Encoding> EncodingWriter<E> {
         Self { inner, encoder: E::encoder(), closed: false }
     }
 
+    /// Closes this writer for good unless all goes well: the encoder has let go of what was not forwarded, so a message
+    /// without it would be broken. Not published at all is better.
     async fn forward(&mut self, encoded: std::io::Result<Bytes>) -> Result<(), WriteError> {
+        self.closed = true;
         let encoded = encoded.map_err(|error| WriteError::Publish(Box::new(error)))?;
-        if encoded.is_empty() { Ok(()) } else { self.inner.write(encoded).await }
+        if !encoded.is_empty() {
+            self.inner.write(encoded).await?;
+        }
+        self.closed = false;
+        Ok(())
     }
 }
 
@@ -71,34 +81,37 @@ impl<E: Encoding> MessageWriter for EncodingWriter<E> {
     }
 
     async fn close(&mut self) -> Result<(), WriteError> {
-        if std::mem::replace(&mut self.closed, true) {
+        if self.closed {
             return Err(WriteError::Closed);
         }
         let rest = self.encoder.finish();
         self.forward(rest).await?;
+        self.closed = true;
         let (name, value) = E::MARK;
-        // Set at the end, so that nothing the publisher sets meanwhile hides that the body is encoded.
-        self.inner.attributes().set(name, value);
+        // At the end, so that nothing the publisher sets meanwhile hides that the body is encoded; and behind what it
+        // set, so that an encoding of its own is still told when this one is undone.
+        self.inner.attributes().append(name, value);
         self.inner.close().await
     }
 }
 
-/// Hands a message to `receiver`, decoded if it is marked as encoded. Neither the encoded nor the decoded body may have
-/// more than `max` bytes: what does is rejected before the receiver sees it.
+/// Hands a message to `receiver`, decoded if the last of its encodings is this one. The whole body is decoded first:
+/// what is broken or has more than `max` bytes is rejected before the receiver sees, and acts on, any of it.
 pub(super) async fn receive_decoded<E: Encoding>(
     receiver: &(impl Receiver + ?Sized),
     mut message: Message,
     max: usize,
 ) -> Result<(), ReceiveError> {
     let (name, value) = E::MARK;
-    if !message.attributes.get(name).is_some_and(|mark| mark.eq_ignore_ascii_case(value)) {
+    let mut marks = message.attributes.values(name).to_vec();
+    if !marks.pop().is_some_and(|mark| mark.eq_ignore_ascii_case(value)) {
         return receiver.receive(message).await;
     }
     let too_large = || {
         let text = format!("body of encoding {value} is larger than {max} bytes");
         ReceiveError::new(Disposition::Reject, Reason::BodyTooLarge, text)
     };
-    let encoded = message.body.collect(max).await.map_err(|error| match error {
+    let encoded = message.body.collect(E::encoded_bytes_max(max)).await.map_err(|error| match error {
         BodyError::TooLarge { .. } => too_large(),
         BodyError::Read(error) => ReceiveError::retry(format!("body could not be read: {error}")),
     })?;
@@ -106,7 +119,8 @@ pub(super) async fn receive_decoded<E: Encoding>(
         DecodeError::Malformed(fault) => ReceiveError::reject(format!("body is not {value}: {fault}")),
         DecodeError::TooLarge => too_large(),
     })?;
-    message.attributes.remove(name);
+    // With its mark a decoder further in would take the body for encoded once more.
+    message.attributes.set_all(name, marks);
     message.body = decoded.into();
     receiver.receive(message).await
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lz4_flex::frame::{FrameDecoder, FrameEncoder};
+use lz4_flex::frame::{FrameDecoder, FrameEncoder, FrameInfo};
 
 use super::coded::{DecodeError, Encoder, Encoding, EncodingWriter, receive_decoded};
 use crate::{Message, MessageWriter, ReceiveError, Receiver, Topic};
@@ -22,7 +22,7 @@ pub struct Lz4Receiver<R> {
 
 impl<R> Lz4Receiver<R> {
     /// A decompressor in front of `receiver`. A few bytes can stand for very many: bodies of more than `body_bytes_max`
-    /// bytes are rejected, and no more than that is ever held.
+    /// bytes are rejected. No more than that is ever held, beside the blocks being decompressed (16 MiB in all at most).
     pub fn new(receiver: R, body_bytes_max: usize) -> Self {
         Self { receiver, body_bytes_max }
     }
@@ -51,18 +51,31 @@ impl Encoding for Lz4 {
     type Encoder = Frame;
 
     fn encoder() -> Frame {
-        Frame(FrameEncoder::new(Vec::new()))
+        Frame(FrameEncoder::with_frame_info(FrameInfo::new().content_checksum(true), Vec::new()))
+    }
+
+    fn encoded_bytes_max(max: usize) -> usize {
+        // What cannot be compressed is stored as it is, with 4 to 8 bytes for each block of 64 KiB or more. Others'
+        // encoders may end blocks early: there is room for that.
+        max.saturating_add(max / 64).saturating_add(64)
     }
 
     fn decode(encoded: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
         let mut decoded = Vec::new();
-        // A frame decoder takes an empty input for an empty output; what was never encoded is not well-formed, though.
-        if encoded.is_empty() {
-            return Err(DecodeError::Malformed("it is empty".into()));
+        // The decoder takes a frame that is cut off between blocks for a shorter one. So a byte is put behind the frame:
+        // it is left over when the frame ended there, and only then.
+        let behind: &[u8] = &[0];
+        let mut decoder = FrameDecoder::new(encoded.chain(behind)).take((max as u64).saturating_add(1));
+        decoder.read_to_end(&mut decoded).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        if decoded.len() > max {
+            return Err(DecodeError::TooLarge);
         }
-        let read = FrameDecoder::new(encoded).take(max as u64 + 1).read_to_end(&mut decoded);
-        read.map_err(|error| DecodeError::Malformed(error.to_string()))?;
-        if decoded.len() > max { Err(DecodeError::TooLarge) } else { Ok(decoded) }
+        let (frame, behind) = decoder.into_inner().into_inner().into_inner();
+        match (frame.len(), behind.len()) {
+            (0, 1) => Ok(decoded),
+            (0, _) => Err(DecodeError::Malformed("it is cut off".into())),
+            (left, _) => Err(DecodeError::Malformed(format!("there are {left} bytes behind its end"))),
+        }
     }
 }
 
@@ -73,8 +86,6 @@ impl Encoder for Frame {
     }
 
     fn finish(&mut self) -> io::Result<Bytes> {
-        // An empty body has written nothing yet, but is a frame as well.
-        self.0.write_all(&[])?;
         self.0.try_finish()?;
         Ok(std::mem::take(self.0.get_mut()).into())
     }

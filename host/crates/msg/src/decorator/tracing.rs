@@ -12,6 +12,8 @@ const TRACEPARENT: &str = "Traceparent";
 const TRACESTATE: &str = "Tracestate";
 /// The longest state that is passed on, in bytes: what is longer may be dropped, says the standard.
 const STATE_BYTES_MAX: usize = 512;
+/// Recorded, and random: the flags that there are. Others are not passed on, says the standard.
+const FLAGS_KNOWN: u8 = 0b11;
 
 /// The place of a piece of work in a trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +60,9 @@ impl TraceContext {
 
     /// The context that a message came with, if it came with a well-formed one.
     pub fn extract(attributes: &Attributes) -> Option<Self> {
-        let parent = attributes.get(TRACEPARENT)?.trim();
+        // Whoever sent two did not mean to be followed: there is no telling which is right.
+        let [parent] = attributes.values(TRACEPARENT) else { return None };
+        let parent = parent.trim();
         let [version, trace_id, span_id, flags] = parts(parent)?;
         let hexadecimal = |part: &str, digits: usize| {
             let fits = part.len() == digits && part.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
@@ -72,11 +76,14 @@ impl TraceContext {
         let trace_id = hexadecimal(trace_id, 32).filter(|id| *id != 0)?;
         let span_id = hexadecimal(span_id, 16).filter(|id| *id != 0)?;
         let state = attributes.values(TRACESTATE).join(",");
+        let is_passed_on = !state.is_empty()
+            && state.len() <= STATE_BYTES_MAX
+            && state.bytes().all(|byte| byte == b'\t' || matches!(byte, b' '..=b'~'));
         Some(Self {
             trace_id,
             span_id: u64::try_from(span_id).ok()?,
-            flags: u8::try_from(hexadecimal(flags, 2)?).ok()?,
-            state: Some(state).filter(|state| !state.is_empty() && state.len() <= STATE_BYTES_MAX),
+            flags: u8::try_from(hexadecimal(flags, 2)?).ok()? & FLAGS_KNOWN,
+            state: is_passed_on.then_some(state),
         })
     }
 

@@ -71,6 +71,24 @@ fn a_host_that_is_told_to_stop_lets_the_message_in_flight_finish() {
 }
 
 #[test]
+fn a_second_signal_ends_a_host_at_once() {
+    let place = Place::default();
+    let config =
+        format!("[[receivers]]\nqueue = \"orders\"\ncomponent = {:?}\nlimits = {{ cpu = \"20s\" }}\n", path("looping"));
+    place.write("wasmpost.toml", config);
+    publish(&place, "orders", "hello", &[]);
+    let mut host = place.start(&["run"]);
+    while stats(&place, "orders")["leased"] != 1 {}
+    host.signal("TERM");
+    host.wait_for("stopping");
+    host.signal("INT");
+    assert_eq!(host.end().0, Some(130));
+    // The process ended while it had the message: that is counted, and the message is there.
+    let stats = stats(&place, "orders");
+    assert_eq!((&stats["ready"], &stats["leased"], &stats["dead"]), (&1.into(), &0.into(), &0.into()));
+}
+
+#[test]
 fn dead_letters_are_listed_shown_redriven_and_purged() {
     let place = Place::default();
     publish(&place, "orders", "poison \u{1b}[31m", &["--id", "one"]);
@@ -116,6 +134,7 @@ fn a_trapping_component_leaves_a_dead_letter_with_its_backtrace_and_publishes_no
     );
     assert!(evidence["backtrace"].as_str().unwrap().contains("receive"), "{evidence}");
     assert_eq!(letter["attempts"].as_array().unwrap().len(), 3);
+    assert!(evidence["cpu_us"].as_u64().unwrap() > 0 && letter["attempts"][0]["delay_us"].as_u64().unwrap() >= 1000);
     assert_eq!(stats(&place, "out"), serde_json::Value::Null, "what it published was dropped");
 }
 

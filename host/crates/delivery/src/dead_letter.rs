@@ -58,7 +58,8 @@ pub struct Evidence {
     pub component: Option<String>,
     /// The version that the component says of itself.
     pub component_version: Option<String>,
-    /// CPU time of the last attempt.
+    /// CPU time of the last attempt; in JSON in microseconds.
+    #[serde(rename = "cpu_us", with = "micros")]
     pub cpu: Duration,
     /// The most memory that the guest held in the last attempt, in bytes.
     pub memory_peak_bytes: u64,
@@ -73,11 +74,13 @@ pub struct Attempt {
     pub number: u32,
     /// When it began.
     pub started_at: Timestamp,
-    /// How long it took.
+    /// How long it took; in JSON in microseconds.
+    #[serde(rename = "duration_us", with = "micros")]
     pub duration: Duration,
     /// What was decided: `nack` or `reject`.
     pub verdict: String,
-    /// For a nack, the time until the message could be delivered again.
+    /// For a nack, the time until the message could be delivered again; in JSON in microseconds.
+    #[serde(rename = "delay_us", with = "optional_micros")]
     pub delay: Option<Duration>,
     /// The kind of failure.
     #[serde(serialize_with = "reason_word", deserialize_with = "reason_of_word")]
@@ -143,4 +146,33 @@ fn reason_word<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S
 fn reason_of_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reason, D::Error> {
     // A newer wasmpost may have written a reason that this one does not know: the letter must still be readable.
     Ok(String::deserialize(deserializer)?.parse().unwrap_or(Reason::Failed))
+}
+
+/// Durations as whole numbers, which every reader of JSON understands.
+mod micros {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_micros)
+    }
+}
+
+mod optional_micros {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(|duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_micros))
+    }
 }

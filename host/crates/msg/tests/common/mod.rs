@@ -1,12 +1,12 @@
 //! A topic that keeps what is published to it, for the tests.
-#![allow(dead_code, unreachable_pub)] // Shared by several tests, which do not all use all of it.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)] // Shared by several tests, which do not all use all of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use wasmpost_msg::{Attributes, BufferedWriter, MessageWriter, Topic};
+use wasmpost_msg::{Attributes, BufferedWriter, MessageWriter, Topic, WriteError};
 
 /// What was published.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,4 +34,16 @@ impl Kept {
     pub fn all(&self) -> Vec<Published> {
         self.0.lock().clone()
     }
+}
+
+/// Publishes one message, written in pieces, and sees to it that its writer is closed afterwards.
+pub async fn publish(topic: &dyn Topic, pieces: &[&[u8]]) {
+    let mut writer = topic.new_writer();
+    writer.attributes().set("tag", "kept");
+    for piece in pieces {
+        writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+    }
+    writer.close().await.unwrap();
+    assert!(matches!(writer.close().await, Err(WriteError::Closed)));
+    assert!(matches!(writer.write("late".into()).await, Err(WriteError::Closed)));
 }

@@ -140,7 +140,7 @@ impl WasmReceiver {
                 let text = format!("body is larger than {max}, the limit of receiver {:?}", self.shared.name);
                 ReceiveError::new(Disposition::Reject, Reason::BodyTooLarge, text)
             }
-            error => ReceiveError::new(Disposition::GiveBack, Reason::HostFault, error.to_string()),
+            error => ReceiveError::retry(error.to_string()),
         })
     }
 

@@ -13,7 +13,9 @@ use proptest::prelude::*;
 use wasmpost_msg::decorator::base64::{Base64Receiver, Base64Topic};
 use wasmpost_msg::decorator::lz4::{Lz4Receiver, Lz4Topic};
 use wasmpost_msg::decorator::tracing::TracingTopic;
-use wasmpost_msg::{Attributes, Disposition, Message, Reason, ReceiveError, Receiver, ReceiverFunc, Topic, WriteError};
+use wasmpost_msg::{
+    Attributes, Body, Disposition, Message, Reason, ReceiveError, Receiver, ReceiverFunc, Topic, WriteError,
+};
 
 type Received = Arc<Mutex<Vec<(Attributes, Bytes)>>>;
 
@@ -130,6 +132,39 @@ async fn a_body_may_be_as_large_as_the_bound_and_no_larger_however_it_was_encode
             }
         }
     }
+}
+
+#[tokio::test]
+async fn no_more_than_the_bound_is_read_or_decompressed() {
+    let topic = Kept::default();
+    publish(&Lz4Topic(topic.clone()), &[&vec![0; 1 << 20]]).await;
+    let mut published = topic.all().remove(0);
+    // The fault at the end would be met by whoever went that far.
+    let mut broken = published.body.to_vec();
+    *broken.last_mut().unwrap() ^= 1;
+    published.body = broken.into();
+    let mut marked = Attributes::new();
+    marked.set("content-transfer-encoding", "base64");
+    let endless = Message::new(marked, Body::from_reader(tokio::io::repeat(b'A')));
+    for message in [message(&published), endless] {
+        let (kept, receiver) = keeping();
+        let receiver = Base64Receiver::new(Lz4Receiver::new(receiver, 64 << 10), 64 << 10);
+        let error = receiver.receive(message).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::BodyTooLarge, "{error}");
+        assert!(kept.lock().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_could_not_be_read_is_delivered_again() {
+    let faulty = std::io::Error::other("connection lost");
+    let body = Body::from_reader(tokio_util::io::StreamReader::new(futures::stream::iter([Err::<Bytes, _>(faulty)])));
+    let mut marked = Attributes::new();
+    marked.set("content-encoding", "lz4");
+    let (_, receiver) = keeping();
+    let error = Lz4Receiver::new(receiver, 100).receive(Message::new(marked, body)).await.unwrap_err();
+    assert_eq!(error.disposition(), Disposition::Retry);
+    assert!(error.text().contains("connection lost"), "{error}");
 }
 
 #[tokio::test]

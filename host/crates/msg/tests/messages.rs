@@ -10,9 +10,10 @@ use bytes::Bytes;
 use common::Kept;
 use futures::future::BoxFuture;
 use tokio::io::AsyncReadExt;
+use tokio_util::sync::CancellationToken;
 use wasmpost_msg::{
-    Attributes, Body, BodyError, BufferedWriter, Disposition, Message, MessageWriter, Reason, ReceiveError, Receiver,
-    ReceiverFunc, SafeReceiver, Topic, TopicFunc, WriteError,
+    Attributes, Body, BodyError, BufferedWriter, Context, Disposition, Message, MessageWriter, Reason, ReceiveError,
+    Receiver, ReceiverFunc, SafeReceiver, Topic, TopicFunc, WriteError,
 };
 
 #[tokio::test]
@@ -32,10 +33,11 @@ async fn a_body_beyond_the_bound_is_refused_whatever_its_source() {
 
 #[tokio::test]
 async fn a_body_is_read_in_pieces_as_well() {
-    let mut body = Body::from_reader(&b"hello world"[..]);
-    let mut start = [0; 5];
-    body.read_exact(&mut start).await.unwrap();
-    assert_eq!((&start, body.collect(100).await.unwrap()), (b"hello", Bytes::from(" world")));
+    for mut body in [Body::from_reader(&b"hello world"[..]), Body::from("hello world")] {
+        let mut start = [0; 5];
+        body.read_exact(&mut start).await.unwrap();
+        assert_eq!((&start, body.collect(100).await.unwrap()), (b"hello", Bytes::from(" world")));
+    }
 }
 
 #[tokio::test]
@@ -61,10 +63,13 @@ async fn a_cloned_body_is_a_second_reader_of_the_same_bytes() {
 }
 
 #[test]
-fn a_message_with_another_body_has_a_copy_of_the_attributes() {
+fn a_message_with_another_body_has_a_copy_of_the_attributes_and_the_same_delivery() {
     let mut parent = Message::new(Attributes::new(), "old");
+    parent.context = Context::new("7", 3, CancellationToken::new());
     parent.attributes.set("tag", "one");
     let mut child = Message::with_body(&parent, "new");
+    assert_eq!(child.attributes, parent.attributes);
+    assert_eq!((child.context.id(), child.context.attempt()), ("7", 3));
     child.attributes.set("tag", "two");
     assert_eq!((parent.attributes.get("tag"), child.body.as_bytes()), (Some("one"), Some(&b"new"[..])));
 }
@@ -143,14 +148,16 @@ async fn a_panic_becomes_an_error_that_tells_it() {
     let receiver = SafeReceiver(ReceiverFunc(async |message: Message| {
         match message.body.as_bytes() {
             Some(b"text") => panic!("out of cheese"),
-            Some(b"format") => panic!("out of {}", "tea"),
+            Some(b"format") => panic!("out of {}", message.context.id()),
             Some(b"other") => std::panic::panic_any(7),
             _ => {}
         }
         Ok(())
     }));
     for (body, told) in [("text", "out of cheese"), ("format", "out of tea"), ("other", "panicked")] {
-        let error = receiver.receive(Message::new(Attributes::new(), body)).await.unwrap_err();
+        let context = Context::new("tea", 1, CancellationToken::new());
+        let message = Message { context, ..Message::new(Attributes::new(), body) };
+        let error = receiver.receive(message).await.unwrap_err();
         assert_eq!(error.reason(), Reason::Panic);
         assert!(error.text().contains(told), "{error}");
     }

@@ -45,5 +45,5 @@ pub async fn publish(topic: &dyn Topic, pieces: &[&[u8]]) {
     }
     writer.close().await.unwrap();
     assert!(matches!(writer.close().await, Err(WriteError::Closed)));
-    assert!(matches!(writer.write("late".into()).await, Err(WriteError::Closed)));
+    assert!(matches!(writer.write("x".into()).await, Err(WriteError::Closed)));
 }

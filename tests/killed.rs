@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use wasmpost_tests::{Place, guest};
 
 const KILLS: usize = 20;
-const MESSAGES_PER_ROUND: usize = 25;
+const MESSAGES_PER_ROUND: usize = 60;
 
 /// Messages that were published, by id, with what is known about each: whether its publishing was confirmed.
 type Published = BTreeMap<String, bool>;
@@ -19,7 +19,7 @@ fn place() -> Place {
     let component = guest("echo");
     let config = format!(
         "[[receivers]]\nqueue = \"work\"\ncomponent = {component:?}\npublish = [\"out\"]\nconcurrency = 8\n\
-         retry = {{ backoff_first = \"10ms\" }}\n"
+         retry = {{ backoff_first = \"10ms\" }}\nconfig = {{ spins = \"3000000\" }}\n"
     );
     place.write("wasmpost.toml", config);
     place
@@ -90,7 +90,7 @@ fn no_message_is_lost_or_forwarded_twice_by_a_host_that_is_killed_twenty_times()
         std::env::var("WASMPOST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     let mut random = fastrand::Rng::with_seed(seed);
     eprintln!("WASMPOST_SEED={seed}");
-    let (place, mut published) = (place(), Published::new());
+    let (place, mut published, mut interrupted) = (place(), Published::new(), 0);
     for round in 0..KILLS {
         let before = random.bool();
         if before {
@@ -100,12 +100,15 @@ fn no_message_is_lost_or_forwarded_twice_by_a_host_that_is_killed_twenty_times()
         if !before {
             publish_round(&place, round, &mut published);
         }
-        for _ in 0..random.usize(0..MESSAGES_PER_ROUND) {
+        for _ in 0..random.usize(0..MESSAGES_PER_ROUND / 2) {
             host.wait_for("acked");
         }
         publish_during_the_kill(&place, round, || host.child.kill().unwrap(), &mut published);
         host.end();
+        let connection = Connection::open(place.path().join("wasmpost.db")).unwrap();
+        interrupted += rows(&connection, "SELECT 'leased' FROM state WHERE status = 2").len();
     }
+    assert!(interrupted >= KILLS / 2, "the host was killed while it worked: {interrupted} messages were in flight");
     place.run(&["run", "--until-empty", "--log", "error"]).exits(0);
     let crashed = check(&place, &published);
     assert!(crashed < published.len() / 10, "{crashed} of {} messages were taken for poison", published.len());

@@ -106,7 +106,8 @@ fn no_message_is_lost_or_forwarded_twice_by_a_host_that_is_killed_twenty_times()
         publish_during_the_kill(&place, round, || host.child.kill().unwrap(), &mut published);
         host.end();
         let connection = Connection::open(place.path().join("wasmpost.db")).unwrap();
-        interrupted += rows(&connection, "SELECT 'leased' FROM state WHERE status = 2").len();
+        // Leased by the host that was killed, or put back by the publisher that opened the file after it.
+        interrupted += rows(&connection, "SELECT 'leased' FROM state WHERE status IN (2, 3)").len();
     }
     assert!(interrupted >= KILLS / 2, "the host was killed while it worked: {interrupted} messages were in flight");
     place.run(&["run", "--until-empty", "--log", "error"]).exits(0);

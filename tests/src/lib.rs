@@ -17,10 +17,9 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Where this build puts its output.
+/// Where this build puts its output: tests lie in `debug/deps` of it.
 fn target() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.ancestors().find(|directory| directory.join("CACHEDIR.TAG").exists()).unwrap().to_owned()
+    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned()
 }
 
 /// The program, as it is now.

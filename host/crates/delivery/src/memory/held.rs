@@ -18,6 +18,8 @@ pub(super) struct Held {
     pub(super) due: BTreeSet<(Timestamp, u64)>,
     /// Entries of each ordering key. Only the first may be leased.
     pub(super) keys: HashMap<String, BTreeSet<u64>>,
+    /// Entries that expire, by that time.
+    pub(super) expiring: BTreeSet<(Timestamp, u64)>,
     /// Leased entries by deadline.
     pub(super) deadlines: BTreeSet<(Timestamp, u64)>,
     pub(super) dead: BTreeMap<u64, DeadLetter>,
@@ -61,12 +63,17 @@ impl Held {
             self.due.insert((entry.due, number));
             self.signals.ready.notify_one();
         }
+        self.expiring.extend(entry.expires_at.map(|expires_at| (expires_at, number)));
         self.entries.insert(number, entry);
     }
 
     /// Removes an entry and makes room for the next with its key.
     pub(super) fn end(&mut self, number: u64) -> Option<Entry> {
         let entry = self.entries.remove(&number)?;
+        self.due.remove(&(entry.due, number));
+        if let Some(expires_at) = entry.expires_at {
+            self.expiring.remove(&(expires_at, number));
+        }
         if let Some(lease) = entry.lease {
             self.deadlines.remove(&(lease.deadline, number));
         }
@@ -103,17 +110,24 @@ impl Held {
         self.signals.ready.notify_one();
     }
 
-    /// Puts back what was leased for too long, counting a failure.
-    pub(super) fn lapse(&mut self, now: Timestamp) {
+    /// Puts back what was leased for too long, counting a failure, and ends what has expired. Tells how many bytes that
+    /// freed.
+    pub(super) fn lapse(&mut self, now: Timestamp) -> usize {
         while let Some((_, number)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now) {
             let lapsed = self.entries.get(&number).and_then(|entry| Some((entry.lease?.since, entry.deliveries)));
             let attempt = lapsed.map(|(since, deliveries)| Attempt::lapsed(deliveries, since, now));
             self.put_back(number, now, attempt);
         }
+        let late = self.expiring.range(..=(now, u64::MAX)).map(|(_, number)| *number);
+        // What is in flight may still succeed; it expires when it is put back.
+        let is_leased = |number: &u64| self.entries.get(number).is_some_and(|entry| entry.lease.is_some());
+        let expired: Vec<_> = late.filter(|number| !is_leased(number)).collect();
+        self.expired += expired.len() as u64;
+        let freed = expired.into_iter().filter_map(|number| self.end(number));
+        freed.map(|entry| entry.publication.bytes()).sum()
     }
 
     pub(super) fn stats(&mut self, name: &str, now: Timestamp) -> QueueStats {
-        self.lapse(now);
         let mut stats =
             QueueStats { queue: name.to_owned(), acked: self.acked, expired: self.expired, ..Default::default() };
         stats.dead = self.dead.len() as u64;

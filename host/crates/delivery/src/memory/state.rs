@@ -165,17 +165,12 @@ impl State {
     ) -> (Vec<(Ticket, Entry)>, Option<Timestamp>) {
         let mut taken = Vec::new();
         let Some(held) = self.queues.get_mut(&**queue) else { return (taken, None) };
-        held.lapse(now);
+        self.bytes -= held.lapse(now);
         while taken.len() < max
             && let Some((due, number)) = held.due.first().copied().filter(|(due, _)| *due <= now)
         {
             held.due.remove(&(due, number));
             let Some(entry) = held.entries.get_mut(&number) else { continue };
-            if entry.expires_at.is_some_and(|expires_at| expires_at <= now) {
-                held.expired += 1;
-                self.bytes -= held.end(number).map_or(0, |entry| entry.publication.bytes());
-                continue;
-            }
             self.next += 1;
             let token = self.next;
             entry.deliveries += 1;
@@ -190,14 +185,14 @@ impl State {
         if held.due.first().is_some_and(|(due, _)| *due <= now) {
             held.signals.ready.notify_one();
         }
-        let times = [held.due.first(), held.deadlines.first()];
+        let times = [held.due.first(), held.deadlines.first(), held.expiring.first()];
         (taken, times.into_iter().flatten().map(|(time, _)| *time).min())
     }
 
     fn leased(&mut self, ticket: &Ticket, now: Timestamp) -> Result<&mut Held, BrokerError> {
         let stale = || BrokerError::stale(&ticket.queue, &ticket.id);
         let held = self.queues.get_mut(&*ticket.queue).ok_or_else(stale)?;
-        held.lapse(now);
+        self.bytes -= held.lapse(now);
         let lease = held.entries.get(&ticket.entry).and_then(|entry| entry.lease);
         if lease.is_none_or(|lease| lease.token != ticket.token) {
             return Err(stale());
@@ -244,6 +239,7 @@ impl State {
     }
 
     pub(super) fn stats(&mut self, now: Timestamp) -> Vec<QueueStats> {
+        self.bytes -= self.queues.values_mut().map(|held| held.lapse(now)).sum::<usize>();
         self.queues.iter_mut().map(|(name, held)| held.stats(name, now)).collect()
     }
 

@@ -1,0 +1,217 @@
+//! The model: a queue as plain data, with no thought of speed, threads or disks.
+
+use wasmpost_delivery::{QueueStats, Timestamp};
+
+/// The number of a message, in publish order.
+pub(crate) type Id = usize;
+
+/// How long a lease lasts, in seconds, as queues have it by default.
+const LEASE: u64 = 30;
+/// How long an id is known, in seconds.
+const WINDOW: u64 = 600;
+/// How often a process may end while it has a message.
+const CRASHES_MAX: u32 = 3;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    /// Not to be delivered before.
+    Waiting(u64),
+    /// Until.
+    Leased(u64),
+    Acked,
+    Dead,
+    Expired,
+    Purged,
+}
+
+#[derive(Debug, Clone)]
+struct Message {
+    key: Option<u8>,
+    published_at: u64,
+    expires_at: Option<u64>,
+    place: Place,
+    deliveries: u32,
+    failures: u32,
+    crashes: u32,
+    /// What orders messages of one key; a redriven message keeps its place or gets a new one, as the broker likes.
+    order: usize,
+}
+
+/// A queue.
+#[derive(Debug)]
+pub(crate) struct Model {
+    messages: Vec<Message>,
+    /// Seconds since the start.
+    now: u64,
+    forwarded: u64,
+}
+
+impl Message {
+    fn is_waiting(&self) -> bool {
+        matches!(self.place, Place::Waiting(_))
+    }
+
+    fn is_leased(&self) -> bool {
+        matches!(self.place, Place::Leased(_))
+    }
+
+    fn is_in_queue(&self) -> bool {
+        self.is_waiting() || self.is_leased()
+    }
+}
+
+impl Model {
+    pub(crate) fn new(_: Timestamp) -> Self {
+        Self { messages: Vec::new(), now: 0, forwarded: 0 }
+    }
+
+    pub(crate) fn publish(&mut self, key: Option<u8>, delay: u64, ttl: Option<u64>) -> Id {
+        self.messages.push(Message {
+            key,
+            published_at: self.now,
+            expires_at: ttl.map(|ttl| self.now + ttl),
+            place: Place::Waiting(self.now + delay),
+            deliveries: 0,
+            failures: 0,
+            crashes: 0,
+            order: self.messages.len(),
+        });
+        self.messages.len() - 1
+    }
+
+    /// A message that was published within the window.
+    pub(crate) fn recent(&self, number: usize) -> Option<Id> {
+        let id = number % self.messages.len().max(1);
+        self.messages.get(id).filter(|message| self.now - message.published_at < WINDOW).map(|_| id)
+    }
+
+    /// What may be delivered now, the first due first.
+    pub(crate) fn deliverable(&self) -> Vec<Id> {
+        let in_flight = self.messages.iter().filter(|message| message.is_leased());
+        let mut due: Vec<_> = (0..self.messages.len()).filter(|id| self.is_due(*id)).collect();
+        due.sort_by_key(|id| match self.messages[*id].place {
+            Place::Waiting(due) => (due, *id),
+            _ => (u64::MAX, *id),
+        });
+        // A message that a process ended with is delivered alone.
+        let alone: Vec<_> = due.iter().copied().filter(|id| self.messages[*id].crashes > 0).collect();
+        if in_flight.clone().any(|message| message.crashes > 0) {
+            return Vec::new();
+        }
+        if alone.is_empty() {
+            return due;
+        }
+        if in_flight.count() > 0 { Vec::new() } else { alone[..1].to_vec() }
+    }
+
+    fn is_due(&self, id: Id) -> bool {
+        let message = &self.messages[id];
+        let Place::Waiting(due) = message.place else { return false };
+        let is_first = message.key.is_none_or(|key| {
+            let before = self.messages.iter().filter(|other| other.key == Some(key) && other.is_in_queue());
+            before.map(|other| other.order).min() == Some(message.order)
+        });
+        due <= self.now && is_first
+    }
+
+    /// Leases a message and tells its deliveries, this one included, and its failures.
+    pub(crate) fn lease(&mut self, id: Id) -> (u32, u32) {
+        let until = self.now + LEASE;
+        let message = &mut self.messages[id];
+        message.place = Place::Leased(until);
+        message.deliveries += 1;
+        (message.deliveries, message.failures)
+    }
+
+    pub(crate) fn renew(&mut self, id: Id) {
+        self.messages[id].place = Place::Leased(self.now + LEASE);
+    }
+
+    pub(crate) fn ack(&mut self, id: Id, publishes: bool) {
+        self.messages[id].place = Place::Acked;
+        self.forwarded += u64::from(publishes);
+    }
+
+    pub(crate) fn put_back(&mut self, id: Id, delay: u64, counted: bool) {
+        let due = self.now + delay;
+        let message = &mut self.messages[id];
+        message.place = Place::Waiting(due);
+        message.failures += u32::from(counted);
+        self.expire();
+    }
+
+    pub(crate) fn bury(&mut self, id: Id) {
+        self.messages[id].place = Place::Dead;
+    }
+
+    /// Lets time pass and tells which leases lapsed.
+    pub(crate) fn advance(&mut self, seconds: u64) -> Vec<Id> {
+        self.now += seconds;
+        let lapsed: Vec<_> = (0..self.messages.len())
+            .filter(|id| matches!(self.messages[*id].place, Place::Leased(until) if until <= self.now))
+            .collect();
+        lapsed.iter().for_each(|id| self.put_back(*id, 0, true));
+        self.expire();
+        lapsed
+    }
+
+    fn expire(&mut self) {
+        for message in self.messages.iter_mut().filter(|message| message.is_waiting()) {
+            if message.expires_at.is_some_and(|expires_at| expires_at <= self.now) {
+                message.place = Place::Expired;
+            }
+        }
+    }
+
+    pub(crate) fn redrive(&mut self) -> u64 {
+        let (now, mut count) = (self.now, 0);
+        for message in self.messages.iter_mut().filter(|message| message.place == Place::Dead) {
+            message.place = Place::Waiting(now);
+            (message.failures, message.crashes, message.expires_at) = (0, 0, None);
+            count += 1;
+        }
+        count
+    }
+
+    pub(crate) fn purge(&mut self) -> u64 {
+        let dead = self.messages.iter_mut().filter(|message| message.place == Place::Dead);
+        dead.map(|message| message.place = Place::Purged).count() as u64
+    }
+
+    /// What was in flight is put back; if the process was killed, that counts, and too often is the end.
+    pub(crate) fn reopen(&mut self, crash: bool) {
+        let in_flight: Vec<_> = (0..self.messages.len()).filter(|id| self.messages[*id].is_leased()).collect();
+        for id in in_flight {
+            if crash {
+                self.messages[id].crashes += 1;
+            }
+            if self.messages[id].crashes >= CRASHES_MAX {
+                self.bury(id);
+            } else {
+                self.put_back(id, 0, crash);
+            }
+        }
+    }
+
+    pub(crate) fn stats(&self) -> QueueStats {
+        let count = |of: &dyn Fn(&Message) -> bool| self.messages.iter().filter(|message| of(message)).count() as u64;
+        QueueStats {
+            queue: "work".into(),
+            ready: count(&|message| matches!(message.place, Place::Waiting(due) if due <= self.now)),
+            delayed: count(&|message| matches!(message.place, Place::Waiting(due) if due > self.now)),
+            leased: count(&Message::is_leased),
+            dead: count(&|message| message.place == Place::Dead),
+            oldest: None,
+            acked: count(&|message| message.place == Place::Acked),
+            expired: count(&|message| message.place == Place::Expired),
+        }
+    }
+
+    pub(crate) fn forwarded(&self) -> u64 {
+        self.forwarded
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.messages.iter().any(Message::is_waiting)
+    }
+}

@@ -124,7 +124,12 @@ impl Pair {
             Step::Pull(max) => self.pull(max).await,
             Step::Advance(seconds) => self.advance(seconds).await,
             Step::Redrive => {
-                let filter = DeadLetterFilter::default();
+                // A message with a key comes back behind those that are in its queue, in an order that is not promised.
+                let ids: Vec<_> = self.model.dead_without_key().into_iter().map(name).collect();
+                if ids.is_empty() {
+                    return;
+                }
+                let filter = DeadLetterFilter { ids, ..DeadLetterFilter::default() };
                 let count = self.broker.dead_letters().unwrap().redrive(&filter).await.unwrap();
                 assert_eq!(count, self.model.redrive());
             }
@@ -188,9 +193,11 @@ impl Pair {
         let pulled = tokio::time::timeout(Duration::from_secs(3), self.queue.pull(max)).await;
         let pulled = pulled.unwrap_or_else(|_| panic!("{first} is deliverable: {:?}", self.model)).unwrap();
         assert!((1..=max).contains(&pulled.len()));
-        assert!(pulled.iter().any(|delivery| delivery.id == name(first)), "{first} is the first that is due");
-        for delivery in pulled {
-            let id: Id = delivery.id.strip_prefix("id ").unwrap().parse().unwrap();
+        let ids: Vec<Id> = pulled.iter().map(|delivery| delivery.id[3..].parse().unwrap()).collect();
+        // Which of several that are due since the same time comes first is not promised.
+        let is_first = |id: &Id| self.model.due(*id) == self.model.due(first);
+        assert!(ids.iter().any(is_first), "{first} is the first that is due");
+        for (id, delivery) in ids.into_iter().zip(pulled) {
             assert!(self.model.deliverable().contains(&id), "{id} is deliverable: {:?}", self.model);
             assert_eq!(delivery.body, body(id));
             assert_eq!((delivery.deliveries, delivery.failures), self.model.lease(id), "counts of {id}");

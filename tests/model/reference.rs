@@ -33,8 +33,6 @@ struct Message {
     deliveries: u32,
     failures: u32,
     crashes: u32,
-    /// What orders messages of one key; a redriven message keeps its place or gets a new one, as the broker likes.
-    order: usize,
 }
 
 /// A queue.
@@ -74,7 +72,6 @@ impl Model {
             deliveries: 0,
             failures: 0,
             crashes: 0,
-            order: self.messages.len(),
         });
         self.messages.len() - 1
     }
@@ -89,10 +86,7 @@ impl Model {
     pub(crate) fn deliverable(&self) -> Vec<Id> {
         let in_flight = self.messages.iter().filter(|message| message.is_leased());
         let mut due: Vec<_> = (0..self.messages.len()).filter(|id| self.is_due(*id)).collect();
-        due.sort_by_key(|id| match self.messages[*id].place {
-            Place::Waiting(due) => (due, *id),
-            _ => (u64::MAX, *id),
-        });
+        due.sort_by_key(|id| (self.due(*id), *id));
         // A message that a process ended with is delivered alone.
         let alone: Vec<_> = due.iter().copied().filter(|id| self.messages[*id].crashes > 0).collect();
         if in_flight.clone().any(|message| message.crashes > 0) {
@@ -104,12 +98,20 @@ impl Model {
         if in_flight.count() > 0 { Vec::new() } else { alone[..1].to_vec() }
     }
 
+    /// From when on a message may be delivered.
+    pub(crate) fn due(&self, id: Id) -> Option<u64> {
+        match self.messages[id].place {
+            Place::Waiting(due) => Some(due),
+            _ => None,
+        }
+    }
+
     fn is_due(&self, id: Id) -> bool {
         let message = &self.messages[id];
         let Place::Waiting(due) = message.place else { return false };
         let is_first = message.key.is_none_or(|key| {
-            let before = self.messages.iter().filter(|other| other.key == Some(key) && other.is_in_queue());
-            before.map(|other| other.order).min() == Some(message.order)
+            let mut same = self.messages.iter().filter(|other| other.key == Some(key) && other.is_in_queue());
+            same.next().is_some_and(|first| std::ptr::eq(first, message))
         });
         due <= self.now && is_first
     }
@@ -163,14 +165,20 @@ impl Model {
         }
     }
 
+    pub(crate) fn dead_without_key(&self) -> Vec<Id> {
+        let is_meant = |message: &Message| message.place == Place::Dead && message.key.is_none();
+        (0..self.messages.len()).filter(|id| is_meant(&self.messages[*id])).collect()
+    }
+
+    /// Puts back the dead letters without a key.
     pub(crate) fn redrive(&mut self) -> u64 {
-        let (now, mut count) = (self.now, 0);
-        for message in self.messages.iter_mut().filter(|message| message.place == Place::Dead) {
-            message.place = Place::Waiting(now);
+        let ids = self.dead_without_key();
+        for id in &ids {
+            let message = &mut self.messages[*id];
+            message.place = Place::Waiting(self.now);
             (message.failures, message.crashes, message.expires_at) = (0, 0, None);
-            count += 1;
         }
-        count
+        ids.len() as u64
     }
 
     pub(crate) fn purge(&mut self) -> u64 {

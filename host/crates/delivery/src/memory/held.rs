@@ -80,12 +80,15 @@ impl Held {
         if let Some(key) = &entry.publication.key
             && let Some(same) = self.keys.get_mut(key)
         {
+            let was_first = same.first() == Some(&number);
             same.remove(&number);
+            // One that waited behind another, and expired, makes nothing ready.
             match same.first().and_then(|next| Some((self.entries.get(next)?.due, *next))) {
-                Some(next) => {
+                Some(next) if was_first => {
                     self.due.insert(next);
                     self.signals.ready.notify_one();
                 }
+                Some(_) => {}
                 None => drop(self.keys.remove(key)),
             }
         }

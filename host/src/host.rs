@@ -17,8 +17,9 @@ use crate::{control, registry};
 
 /// How much longer than its own limit the server waits for a call: the sandbox should be the one to end it.
 const CALL_SLACK: Duration = Duration::from_secs(5);
-/// How long closing a broker may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long closing the brokers may take. With the default grace and the time for settling, the process ends within
+/// thirty seconds.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a host did not start or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -249,13 +250,7 @@ impl Host {
         let ended = futures::future::join_all(ending).await;
         let in_flight = ended.iter().filter_map(|ended| ended.as_ref().err()).map(|expired| expired.in_flight).sum();
         self.control.clear();
-        for (name, broker) in &self.brokers {
-            match tokio::time::timeout(CLOSE_TIMEOUT, broker.close()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(broker = %name, %error, "broker was not closed"),
-                Err(_) => tracing::error!(broker = %name, "closing the broker took too long"),
-            }
-        }
+        futures::future::join_all(self.brokers.iter().map(|(name, broker)| close(name, &**broker))).await;
         if let Some(guests) = self.guests.take() {
             guests.shutdown_background();
         }
@@ -283,6 +278,14 @@ async fn open(url: &str) -> Result<Arc<dyn Broker>, BrokerError> {
             }
             opened => return opened,
         }
+    }
+}
+
+async fn close(name: &str, broker: &dyn Broker) {
+    match tokio::time::timeout(CLOSE_TIMEOUT, broker.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(broker = %name, %error, "broker was not closed"),
+        Err(_) => tracing::error!(broker = %name, "closing the broker took too long"),
     }
 }
 

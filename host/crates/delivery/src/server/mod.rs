@@ -22,8 +22,8 @@ use keeper::Keeper;
 /// The most deliveries that are pulled at once.
 const PULL_MAX: usize = 32;
 /// How long settling may take once deliveries were interrupted.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long one pull may fail to do anything before the fault of the broker is tried over.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait after a pull that failed before the next.
 const BROKER_RETRY: RetryPolicy = RetryPolicy {
     attempts_max: u32::MAX,
     backoff_first: Duration::from_millis(100),

@@ -10,6 +10,9 @@ use crate::{Attributes, BufferedWriter, Context, MessageWriter, Topic};
 /// The attribute that carries a message's ordering key when nothing else does.
 const ORDERING_KEY: &str = "Ordering-Key";
 
+/// The largest body that a receiver can publish, in bytes: as much as brokers take by default.
+const BODY_BYTES_MAX: usize = 64 << 20;
+
 /// A message on its way to a topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Publication {
@@ -88,7 +91,7 @@ impl OutboxTopic {
 impl Topic for OutboxTopic {
     fn new_writer(&self) -> Box<dyn MessageWriter> {
         let topic = self.clone();
-        Box::new(BufferedWriter::new(usize::MAX, move |attributes, body, delay| {
+        Box::new(BufferedWriter::new(BODY_BYTES_MAX, move |attributes, body, delay| {
             let topic = topic.clone();
             async move {
                 let publication = Publication { delay, ..Publication::new(topic.name, attributes, body) };

@@ -21,7 +21,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The broker of a host that runs in another process. Queues cannot be served through it.
 pub struct RemoteBroker {
-    frames: Mutex<Frames>,
+    /// None once an answer was missed: the next one on that connection would be the answer to another question.
+    frames: Mutex<Option<Frames>>,
 }
 
 impl RemoteBroker {
@@ -29,16 +30,19 @@ impl RemoteBroker {
     pub async fn connect(path: &Path) -> std::io::Result<Self> {
         let connecting = tokio::time::timeout(ANSWER_TIMEOUT, UnixStream::connect(path));
         let stream = connecting.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-        Ok(Self { frames: Mutex::new(frames(stream)) })
+        Ok(Self { frames: Mutex::new(Some(frames(stream))) })
     }
 
     async fn ask(&self, request: Request) -> Result<Response, BrokerError> {
         let gone = |cause: String| BrokerError::new(BrokerErrorKind::Unavailable, format!("host is gone: {cause}"));
         let asking = async {
-            let mut frames = self.frames.lock().await;
+            let mut connection = self.frames.lock().await;
+            let mut frames = connection.take().ok_or_else(|| gone("an answer was missed before".into()))?;
             frames.send(encode(&request)?).await.map_err(|error| gone(error.to_string()))?;
             let frame = frames.next().await.ok_or_else(|| gone("connection was closed".into()))?;
-            decode::<Response>(&frame.map_err(|error| gone(error.to_string()))?)?.into_result()
+            let frame = frame.map_err(|error| gone(error.to_string()))?;
+            *connection = Some(frames);
+            decode::<Response>(&frame)?.into_result()
         };
         let asked = tokio::time::timeout(ANSWER_TIMEOUT, asking).await;
         asked.unwrap_or_else(|_| Err(gone(format!("no answer within {ANSWER_TIMEOUT:?}"))))
@@ -56,14 +60,7 @@ impl RemoteBroker {
 impl Broker for RemoteBroker {
     /// Those of the embedded queue, which is what has a socket.
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            durable: true,
-            ordering_keys: true,
-            delays: true,
-            deduplication: true,
-            transactional_outbox: true,
-            ttl: true,
-        }
+        Capabilities::embedded(true)
     }
 
     async fn queue(&self, _: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {

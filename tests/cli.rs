@@ -1,7 +1,7 @@
 //! The command line from the outside: what users do, and what they do wrong.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
-use wasmpost_tests::{Place, guest, stats};
+use wasmpost_tests::{Place, guest, stats, wait_until_leased};
 
 fn path(name: &str) -> String {
     guest(name).to_str().unwrap().to_owned()
@@ -61,7 +61,7 @@ fn a_host_that_is_told_to_stop_lets_the_message_in_flight_finish() {
     publish(&place, "orders", "hello", &[]);
     let host = place.start(&["run"]);
     // The message is leased as soon as the host receives; it never ends by itself.
-    while stats(&place, "orders")["leased"] != 1 {}
+    wait_until_leased(&place, "orders");
     host.signal("TERM");
     let (code, log) = host.end();
     assert_eq!(code, Some(1), "deliveries were interrupted: {log}");
@@ -78,7 +78,7 @@ fn a_second_signal_ends_a_host_at_once() {
     place.write("wasmpost.toml", config);
     publish(&place, "orders", "hello", &[]);
     let mut host = place.start(&["run"]);
-    while stats(&place, "orders")["leased"] != 1 {}
+    wait_until_leased(&place, "orders");
     host.signal("TERM");
     host.wait_for("stopping");
     host.signal("INT");

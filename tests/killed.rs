@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use rusqlite::Connection;
-use wasmpost_tests::{Place, guest};
+use wasmpost_tests::{Place, guest, wait_until_leased};
 
 const KILLS: usize = 20;
 const MESSAGES_PER_ROUND: usize = 60;
@@ -127,7 +127,7 @@ fn a_message_that_takes_the_process_down_is_a_dead_letter_after_three_times_and_
     place.run_with(&["publish", "work", "--id", "poison", "-"], "").exits(0);
     for _ in 0..3 {
         let mut host = place.start(&["run"]);
-        while wasmpost_tests::stats(&place, "work")["leased"] != 1 {}
+        wait_until_leased(&place, "work");
         host.child.kill().unwrap();
         host.end();
     }

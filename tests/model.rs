@@ -89,13 +89,13 @@ impl Pair {
         let clock = Clock::manual();
         let broker = Arc::new(MemoryBroker::new(MemoryOptions { clock: clock.clone(), ..MemoryOptions::default() }));
         let queue = broker.queue(QueueSpec::new("work")).await.unwrap();
-        Self { model: Model::new(clock.now()), clock, broker, sqlite: None, queue, held: vec![], stale: vec![] }
+        Self { model: Model::new(), clock, broker, sqlite: None, queue, held: vec![], stale: vec![] }
     }
 
     async fn sqlite() -> Self {
         let (clock, directory) = (Clock::manual(), tempfile::tempdir().unwrap());
         let (broker, queue) = open(&directory, &clock).await;
-        let model = Model::new(clock.now());
+        let model = Model::new();
         let sqlite = Some((Arc::clone(&broker), directory));
         Self { clock, broker, sqlite, queue, model, held: vec![], stale: vec![] }
     }

@@ -1,6 +1,6 @@
 //! The model: a queue as plain data, with no thought of speed, threads or disks.
 
-use wasmpost_delivery::{QueueStats, Timestamp};
+use wasmpost_delivery::QueueStats;
 
 /// The number of a message, in publish order.
 pub(crate) type Id = usize;
@@ -59,7 +59,7 @@ impl Message {
 }
 
 impl Model {
-    pub(crate) fn new(_: Timestamp) -> Self {
+    pub(crate) fn new() -> Self {
         Self { messages: Vec::new(), now: 0, forwarded: 0 }
     }
 

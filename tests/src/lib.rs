@@ -189,6 +189,15 @@ impl Drop for Host {
     }
 }
 
+/// Waits until a message of a queue is in flight.
+#[track_caller]
+pub fn wait_until_leased(place: &Place, queue: &str) {
+    let began = Instant::now();
+    while stats(place, queue)["leased"] != 1 {
+        assert!(began.elapsed() < PATIENCE, "no message of {queue} was leased");
+    }
+}
+
 /// What lies in a queue, by the command `queues`.
 pub fn stats(place: &Place, queue: &str) -> Value {
     let all = place.run(&["queues", "--json"]).exits(0).json();

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 use wasmpost_delivery::{
     Admission, Broker, BrokerError, BrokerErrorKind, Capabilities, Clock, DeadLetter, DeadLetterFilter, DeadLetters,
-    Queue, QueueSpec, QueueStats, Receipt, topic_name_fault,
+    Queue, QueueSpec, QueueStats, Receipt,
 };
 use wasmpost_msg::Publication;
 
@@ -127,22 +127,11 @@ impl Drop for SqliteBroker {
 #[async_trait]
 impl Broker for SqliteBroker {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            durable: true,
-            ordering_keys: true,
-            delays: true,
-            deduplication: true,
-            transactional_outbox: true,
-            ttl: true,
-        }
+        Capabilities::embedded(true)
     }
 
     async fn queue(&self, spec: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {
-        for name in spec.all_topics() {
-            if let Some(fault) = topic_name_fault(&name) {
-                return Err(BrokerError::new(BrokerErrorKind::Invalid, fault));
-            }
-        }
+        spec.check()?;
         let declared = spec.clone();
         let number = self.channel.call(0, move |store| store.declare(&declared)).await?;
         Ok(Arc::new(SqliteQueue::new(Arc::clone(&self.channel), number, spec)))

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use wasmpost_msg::Publication;
+use wasmpost_msg::{Publication, topic_name_fault};
 
-use crate::{BrokerError, DeadLetters, Delivery, Timestamp};
+use crate::{BrokerError, BrokerErrorKind, DeadLetters, Delivery, Timestamp};
 
 /// Stores messages and hands them out.
 #[async_trait]
@@ -107,10 +107,25 @@ pub struct QueueStats {
     pub expired: u64,
 }
 
+impl Capabilities {
+    /// Those of the embedded brokers, which do everything by themselves; one of them keeps messages on disk.
+    pub fn embedded(durable: bool) -> Self {
+        Self { durable, ordering_keys: true, delays: true, deduplication: true, transactional_outbox: true, ttl: true }
+    }
+}
+
 impl QueueSpec {
     /// The queue `name`, which takes from the topic of its own name, with leases of 30 seconds.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), topics: Vec::new(), lease: Duration::from_secs(30) }
+    }
+
+    /// Says what is wrong with a name in it, if something is.
+    pub fn check(&self) -> Result<(), BrokerError> {
+        match self.all_topics().iter().find_map(|name| topic_name_fault(name)) {
+            Some(fault) => Err(BrokerError::new(BrokerErrorKind::Invalid, fault)),
+            None => Ok(()),
+        }
     }
 
     /// All topics that the queue takes from, that of its own name first, each once.

@@ -70,6 +70,20 @@ impl Serving {
     }
 }
 
+/// A receiver that works for a second on each message, and counts how many it works on now and did at most.
+fn counting(now: &Arc<AtomicUsize>, most: &Arc<AtomicUsize>) -> impl Receiver + 'static {
+    let (now, most) = (Arc::clone(now), Arc::clone(most));
+    ReceiverFunc(move |_| {
+        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let now = Arc::clone(&now);
+        async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        }
+    })
+}
+
 fn body(message: &Message) -> String {
     String::from_utf8(message.body.as_bytes().unwrap().to_vec()).unwrap()
 }
@@ -246,18 +260,7 @@ async fn no_more_deliveries_are_in_flight_than_allowed() {
     bench.options.concurrency = 3;
     bench.publish(&["x"; 20]).await;
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (counted, highest) = (Arc::clone(&now), Arc::clone(&most));
-    let serving = bench
-        .serve(ReceiverFunc(move |_| {
-            highest.fetch_max(counted.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            let counted = Arc::clone(&counted);
-            async move {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                counted.fetch_sub(1, Ordering::SeqCst);
-                Ok(())
-            }
-        }))
-        .await;
+    let serving = bench.serve(counting(&now, &most)).await;
     bench.drained().await;
     serving.stop().await;
     assert_eq!(most.load(Ordering::SeqCst), 3);
@@ -269,19 +272,7 @@ async fn servers_that_share_slots_do_not_exceed_them_together() {
     bench.options.slots = Some(Arc::new(Semaphore::new(2)));
     bench.publish(&["x"; 20]).await;
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let receiver = || {
-        let (counted, highest) = (Arc::clone(&now), Arc::clone(&most));
-        ReceiverFunc(move |_| {
-            highest.fetch_max(counted.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            let counted = Arc::clone(&counted);
-            async move {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                counted.fetch_sub(1, Ordering::SeqCst);
-                Ok(())
-            }
-        })
-    };
-    let (first, second) = (bench.serve(receiver()).await, bench.serve(receiver()).await);
+    let (first, second) = (bench.serve(counting(&now, &most)).await, bench.serve(counting(&now, &most)).await);
     bench.drained().await;
     first.stop().await;
     second.stop().await;

@@ -14,7 +14,7 @@ use wasmpost_msg::Publication;
 
 use crate::{
     Admission, Broker, BrokerError, BrokerErrorKind, Capabilities, Clock, DeadLetters, Queue, QueueSpec, QueueStats,
-    Receipt, topic_name_fault,
+    Receipt,
 };
 use queue::MemoryQueue;
 use state::State;
@@ -80,22 +80,11 @@ impl MemoryBroker {
 #[async_trait]
 impl Broker for MemoryBroker {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            durable: false,
-            ordering_keys: true,
-            delays: true,
-            deduplication: true,
-            transactional_outbox: true,
-            ttl: true,
-        }
+        Capabilities::embedded(false)
     }
 
     async fn queue(&self, spec: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {
-        for name in spec.all_topics() {
-            if let Some(fault) = topic_name_fault(&name) {
-                return Err(BrokerError::new(BrokerErrorKind::Invalid, fault));
-            }
-        }
+        spec.check()?;
         let signals = self.open()?.declare(&spec);
         Ok(Arc::new(MemoryQueue::new(self.clone(), spec, signals)))
     }

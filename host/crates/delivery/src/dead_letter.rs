@@ -59,10 +59,13 @@ pub struct Evidence {
     /// The version that the component says of itself.
     pub component_version: Option<String>,
     /// CPU time of the last attempt; in JSON in microseconds.
-    #[serde(rename = "cpu_us", with = "micros")]
+    #[serde(rename = "cpu_us", with = "crate::micros")]
     pub cpu: Duration,
     /// The most memory that the guest held in the last attempt, in bytes.
     pub memory_peak_bytes: u64,
+    /// Bodies and attributes that the guest wrote in the last attempt to be published, in bytes. They were dropped.
+    #[serde(default)]
+    pub published_bytes: u64,
     /// The last attempt; none where the receiver was not called.
     pub attempt: Option<Attempt>,
 }
@@ -75,7 +78,7 @@ pub struct Attempt {
     /// When it began.
     pub started_at: Timestamp,
     /// How long it took; in JSON in microseconds.
-    #[serde(rename = "duration_us", with = "micros")]
+    #[serde(rename = "duration_us", with = "crate::micros")]
     pub duration: Duration,
     /// What was decided: `nack` or `reject`.
     pub verdict: String,
@@ -134,6 +137,7 @@ impl Evidence {
             component_version: None,
             cpu: Duration::ZERO,
             memory_peak_bytes: 0,
+            published_bytes: 0,
             attempt: None,
         }
     }
@@ -146,21 +150,6 @@ fn reason_word<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S
 fn reason_of_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reason, D::Error> {
     // A newer wasmpost may have written a reason that this one does not know: the letter must still be readable.
     Ok(String::deserialize(deserializer)?.parse().unwrap_or(Reason::Failed))
-}
-
-/// Durations as whole numbers, which every reader of JSON understands.
-mod micros {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_micros)
-    }
 }
 
 mod optional_micros {

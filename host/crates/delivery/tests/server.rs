@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
 use wasmpost_delivery::{
     Broker, Clock, DeadLetter, DeadLetterFilter, DeadLetters, QueueServer, QueueServerOptions, QueueSpec, QueueStats,
+    Share,
 };
 use wasmpost_msg::{
     Attributes, GraceExpired, Message, Publication, Reason, ReceiveError, Receiver, ReceiverFunc, ServeError, Server,
@@ -267,9 +268,9 @@ async fn no_more_deliveries_are_in_flight_than_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn servers_that_share_slots_do_not_exceed_them_together() {
+async fn servers_with_one_share_do_not_exceed_them_together() {
     let mut bench = Bench::new();
-    bench.options.slots = Some(Arc::new(Semaphore::new(2)));
+    bench.options.share = Some(Arc::new(Share::new(2, None)));
     bench.publish(&["x"; 20]).await;
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (first, second) = (bench.serve(counting(&now, &most)).await, bench.serve(counting(&now, &most)).await);

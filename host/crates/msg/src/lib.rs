@@ -24,7 +24,9 @@ pub use body::{Body, BodyError};
 pub use context::{Component, Context, Usage};
 pub use error::{Disposition, Reason, ReceiveError};
 pub use message::Message;
-pub use names::{RESERVED_PREFIX, attribute_fault, is_reserved, topic_name_fault};
+pub use names::{
+    RESERVED_PREFIX, attribute_fault, is_reserved, qualified, tenant_name_fault, tenant_of, topic_name_fault,
+};
 pub use outbox::{Outbox, OutboxTopic, Publication};
 pub use receiver::{Receiver, ReceiverFunc, SafeReceiver};
 pub use server::{GraceExpired, ServeError, Server, ServerClosed};

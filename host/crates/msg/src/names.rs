@@ -2,6 +2,8 @@
 
 /// The longest name of a topic or queue, in bytes.
 const NAME_BYTES_MAX: usize = 255;
+/// The longest name of a tenant, in bytes.
+const TENANT_BYTES_MAX: usize = 63;
 
 /// Attributes whose names start so belong to the host: neither publishers nor guests can set them.
 pub const RESERVED_PREFIX: &str = "Wasmpost-";
@@ -16,7 +18,7 @@ pub fn is_reserved(name: &str) -> bool {
 pub fn attribute_fault(name: &str, value: &str) -> Option<String> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_token) {
-        let shown: String = name.chars().take(40).collect();
+        let shown = short(name);
         return Some(format!("attribute name {shown:?} is not letters, digits or any of !#$%&'*+-.^_`|~"));
     }
     if is_reserved(name) {
@@ -26,13 +28,46 @@ pub fn attribute_fault(name: &str, value: &str) -> Option<String> {
     ends_header.then(|| format!("value of attribute {name:?} has a carriage return, line feed or NUL"))
 }
 
-/// What is wrong with the name of a topic or queue, if something is.
+/// What is wrong with the name of a topic or queue, if something is. A name that belongs to a tenant is its name within
+/// the tenant behind `@`, the tenant's name and a slash: `@acme/orders`.
 pub fn topic_name_fault(name: &str) -> Option<String> {
+    let Some(qualified) = name.strip_prefix('@') else { return plain_name_fault(name) };
+    let Some((tenant, within)) = qualified.split_once('/') else {
+        return Some(format!("name {:?} has no slash behind the tenant: write @tenant/name", short(name)));
+    };
+    tenant_name_fault(tenant).or_else(|| plain_name_fault(within))
+}
+
+/// What is wrong with the name of a tenant, if something is.
+pub fn tenant_name_fault(name: &str) -> Option<String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_name = !name.is_empty() && name.len() <= TENANT_BYTES_MAX && name.bytes().all(fits);
+    (!is_name || name == "." || name == "..").then(|| {
+        format!("tenant name {:?} is not 1 to {TENANT_BYTES_MAX} letters, digits or any of . _ -", short(name))
+    })
+}
+
+/// The name that a topic or queue of a tenant has outside of it.
+pub fn qualified(tenant: Option<&str>, name: &str) -> String {
+    tenant.map_or_else(|| name.to_owned(), |tenant| format!("@{tenant}/{name}"))
+}
+
+/// The tenant that a topic or queue belongs to, if it belongs to one.
+pub fn tenant_of(name: &str) -> Option<&str> {
+    name.strip_prefix('@')?.split_once('/').map(|(tenant, _)| tenant)
+}
+
+fn plain_name_fault(name: &str) -> Option<String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:".contains(&byte);
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
-        let shown: String = name.chars().take(40).collect();
+        let shown = short(name);
         return Some(format!("name {shown:?} is not 1 to {NAME_BYTES_MAX} letters, digits or any of . _ - / :"));
     }
     let stays = name.split('/').all(|part| part != ".." && part != ".");
     (!stays).then(|| format!("name {name:?} has a part that is . or .."))
+}
+
+/// As much of a name as is worth showing.
+fn short(name: &str) -> String {
+    name.chars().take(40).collect()
 }

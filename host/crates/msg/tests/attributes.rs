@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 
 use proptest::prelude::*;
-use wasmpost_msg::{Attributes, attribute_fault, canonical_name, is_reserved, topic_name_fault};
+use wasmpost_msg::{
+    Attributes, attribute_fault, canonical_name, is_reserved, qualified, tenant_name_fault, tenant_of, topic_name_fault,
+};
 
 #[test]
 fn a_name_is_found_in_any_case() {
@@ -82,6 +84,21 @@ fn a_topic_cannot_be_named_like_a_wildcard_or_a_way_out() {
     for name in ["orders", "github.pull_request", "a/b:c-d", &"a".repeat(255)] {
         assert_eq!(topic_name_fault(name), None);
     }
+}
+
+#[test]
+fn the_name_of_a_tenant_s_topic_tells_the_tenant() {
+    let name = qualified(Some("acme"), "orders/new");
+    assert_eq!((name.as_str(), topic_name_fault(&name), tenant_of(&name)), ("@acme/orders/new", None, Some("acme")));
+    assert_eq!(
+        (qualified(None, "orders"), tenant_of("orders"), tenant_of("acme/orders")),
+        ("orders".into(), None, None)
+    );
+    for name in ["@", "@acme", "@acme/", "@/x", "@../x", "@a/b/../c", "@a@b/c", "@a b/c", "@acme/@beta/x", "a/@b/c"] {
+        assert!(topic_name_fault(name).is_some(), "{name:?}");
+    }
+    assert!(tenant_name_fault("acme-1.eu_west").is_none());
+    assert!(["", ".", "..", "a/b", "@a", "a:b", &"a".repeat(64)].iter().all(|name| tenant_name_fault(name).is_some()));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use wasmpost_msg::{Disposition, Reason, ReceiveError};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
+use crate::Size;
 use crate::state::StoreState;
 
 /// Why a sandbox could not be set up.
@@ -98,12 +99,23 @@ pub(crate) fn classify(error: &wasmtime::Error, state: &StoreState) -> ReceiveEr
     if let Some(busy) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, format!("no instance is free: {busy}"));
     }
+    if let Some(max) =
+        state.limiter.budget_refused.filter(|_| state.limiter.refused().is_none() && !state.cpu_exhausted)
+    {
+        return out_of_budget(max, &error.root_cause().to_string());
+    }
     let (reason, text) = reason(error, state);
     let failure = ReceiveError::new(Disposition::Retry, reason, text);
     match error.downcast_ref::<WasmBacktrace>().filter(|backtrace| !backtrace.frames().is_empty()) {
         Some(backtrace) => failure.with_backtrace(frames(backtrace)),
         None => failure,
     }
+}
+
+/// A delivery that failed because others of its tenant hold the memory: not its own fault.
+pub(crate) fn out_of_budget(max: Size, cause: &str) -> ReceiveError {
+    let text = format!("deliveries of the tenant hold {max} of memory, the most that they may together, then: {cause}");
+    ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text)
 }
 
 fn reason(error: &wasmtime::Error, state: &StoreState) -> (Reason, String) {

@@ -23,6 +23,7 @@ mod state;
 pub use engine::{EngineOptions, Profile, Sandbox};
 pub use error::{LoadError, SandboxError};
 pub use grants::{Grants, TopicPattern};
+pub use limiter::MemoryBudget;
 pub use limits::{LimitCaps, LimitRow, Limits};
 pub use load::{LoadLimits, LoadedComponent, component_of};
 pub use log::{Level, LogRecord, LogSink, LogSource, TracingSink};

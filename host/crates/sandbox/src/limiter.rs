@@ -1,16 +1,29 @@
-//! Memory and tables of a store: one sum over all of them.
+//! Memory and tables of a store: one sum over all of them, and memory summed over all stores of a tenant as well.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wasmpost_msg::Reason;
 use wasmtime::ResourceLimiter;
+
+use crate::Size;
 
 /// The most linear memories, tables and core instances of one store.
 const MEMORIES_MAX: usize = 4;
 const TABLES_MAX: usize = 16;
 const INSTANCES_MAX: usize = 32;
 
+/// The memory that all live instances of a tenant may hold together.
+#[derive(Debug)]
+pub struct MemoryBudget {
+    max: Size,
+    held_bytes: AtomicUsize,
+}
+
 /// Sums what all memories and tables of a store have, and refuses what goes beyond.
 #[derive(Debug)]
 pub(crate) struct Limiter {
+    budget: Option<Arc<MemoryBudget>>,
     memory_bytes_max: usize,
     memory_bytes: usize,
     table_elements_max: usize,
@@ -21,11 +34,32 @@ pub(crate) struct Limiter {
     pub(crate) memory_refused: bool,
     /// Whether the guest asked for larger tables than it may have.
     pub(crate) table_refused: bool,
+    /// Where the guest asked for memory that it may have, but others of its tenant hold: the most that they may hold.
+    pub(crate) budget_refused: Option<Size>,
+}
+
+impl MemoryBudget {
+    /// A budget of so much.
+    pub fn new(max: Size) -> Arc<Self> {
+        Arc::new(Self { max, held_bytes: AtomicUsize::new(0) })
+    }
+
+    /// How much is held now, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let max = self.max.bytes();
+        let more = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= max);
+        self.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
 }
 
 impl Limiter {
-    pub(crate) fn new(memory_bytes_max: usize, table_elements_max: usize) -> Self {
+    pub(crate) fn new(memory_bytes_max: usize, table_elements_max: usize, budget: Option<Arc<MemoryBudget>>) -> Self {
         Self {
+            budget,
             memory_bytes_max,
             memory_bytes: 0,
             table_elements_max,
@@ -33,6 +67,7 @@ impl Limiter {
             memory_peak_bytes: 0,
             memory_refused: false,
             table_refused: false,
+            budget_refused: None,
         }
     }
 }
@@ -48,6 +83,14 @@ impl Limiter {
     }
 }
 
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        if let Some(budget) = &self.budget {
+            budget.held_bytes.fetch_sub(self.memory_bytes, Ordering::Relaxed);
+        }
+    }
+}
+
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let sum = self.memory_bytes.saturating_add(desired.saturating_sub(current));
@@ -56,6 +99,10 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        if let Some(budget) = self.budget.as_ref().filter(|budget| !budget.take(sum - self.memory_bytes)) {
+            self.budget_refused = Some(budget.max);
             return Ok(false);
         }
         self.memory_bytes = sum;

@@ -89,6 +89,8 @@ limits! {
     attribute_value_bytes: Size = Size(4 << 10),
     /// Names and values of all attributes of one message.
     attributes_bytes: Size = Size(32 << 10),
+    /// Receivers that a message may have come through; one more is a loop.
+    hops: u32 = 16,
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use wasmpost_msg::{BodyError, Component, Context, Disposition, Message, Reason, 
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::error::classify;
+use crate::error::{classify, out_of_budget};
 use crate::imports::message;
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, MemoryBudget};
 use crate::meter::Meter;
 use crate::state::{Shared, StoreState};
 use crate::{Grants, Limits, LoadedComponent, LogSink, Sandbox, TracingSink};
@@ -34,6 +34,8 @@ pub struct ReceiverOptions {
     pub config: BTreeMap<String, String>,
     /// Where its log goes.
     pub log: Arc<dyn LogSink>,
+    /// The memory that it may hold together with other receivers.
+    pub memory: Option<Arc<MemoryBudget>>,
 }
 
 /// A component that receives messages.
@@ -53,6 +55,7 @@ impl Default for ReceiverOptions {
             grants: Grants::default(),
             config: BTreeMap::new(),
             log: Arc::new(TracingSink),
+            memory: None,
         }
     }
 }
@@ -61,10 +64,15 @@ impl WasmReceiver {
     /// The receiver that `loaded` is under `options`. Memory beyond what the sandbox was set up for is not given,
     /// whatever the limits say.
     pub fn new(sandbox: Arc<Sandbox>, loaded: LoadedComponent, options: ReceiverOptions) -> Self {
-        let ReceiverOptions { name, limits, grants, config, log } = options;
+        let ReceiverOptions { name, limits, grants, config, log, memory } = options;
         let version = loaded.version().map(str::to_owned);
         let component = Arc::new(Component { digest: loaded.digest().to_owned(), version });
-        Self { sandbox, loaded, component, shared: Arc::new(Shared::new(name, limits, grants, config, log)) }
+        Self {
+            sandbox,
+            loaded,
+            component,
+            shared: Arc::new(Shared { name: name.into(), limits, grants, config, log, memory }),
+        }
     }
 
     async fn call(&self, store: &mut Store<StoreState>) -> Result<(), ReceiveError> {
@@ -108,9 +116,10 @@ impl WasmReceiver {
             Failure::Reject(text) => ReceiveError::reject(cut(text)),
         };
         // A guest that was refused memory fails for that, whatever it says.
-        match limiter.refused() {
-            Some(reason) => ReceiveError::new(error.disposition(), reason, error.text()),
-            None => error,
+        match (limiter.refused(), limiter.budget_refused) {
+            (Some(reason), _) => ReceiveError::new(error.disposition(), reason, error.text()),
+            (None, Some(max)) => out_of_budget(max, error.text()),
+            (None, None) => error,
         }
     }
 

@@ -9,7 +9,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::imports::wasi;
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, MemoryBudget};
 use crate::log::GuestLog;
 use crate::{Grants, Limits, LogSink};
 
@@ -20,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) grants: Grants,
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) log: Arc<dyn LogSink>,
+    pub(crate) memory: Option<Arc<MemoryBudget>>,
 }
 
 /// What a store holds for one delivery.
@@ -39,25 +40,13 @@ pub(crate) struct StoreState {
     pub(crate) published_bytes: u64,
 }
 
-impl Shared {
-    pub(crate) fn new(
-        name: String,
-        limits: Limits,
-        grants: Grants,
-        config: BTreeMap<String, String>,
-        log: Arc<dyn LogSink>,
-    ) -> Self {
-        Self { name: name.into(), limits, grants, config, log }
-    }
-}
-
 impl StoreState {
     pub(crate) fn new(shared: &Arc<Shared>, context: Context, attributes: Attributes, body: Bytes) -> Self {
         let limits = &shared.limits;
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         Self {
-            limiter: Limiter::new(limits.memory.bytes(), limits.table_elements as usize),
+            limiter: Limiter::new(limits.memory.bytes(), limits.table_elements as usize, shared.memory.clone()),
             log: GuestLog::new(Arc::clone(&shared.log), Arc::clone(&shared.name), context.clone(), limits),
             shared: Arc::clone(shared),
             context,

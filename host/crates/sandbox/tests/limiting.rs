@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use guest::{core_module, core_module_with, message, options, receive, receiver};
 use wasmpost_msg::{Body, Disposition, Reason, Receiver};
-use wasmpost_sandbox::{Limits, ReceiverOptions};
+use wasmpost_sandbox::{Limits, MemoryBudget, ReceiverOptions};
 
 /// Options whose limits are changed; a CPU limit that keeps tests short.
 fn limited(change: impl FnOnce(&mut Limits)) -> ReceiverOptions {
@@ -69,6 +69,36 @@ async fn a_failure_after_refused_memory_is_told_as_the_memory_limit() {
     let body = "(drop (memory.grow (i32.const 2000))) (call $fail (i32.const 0) (i32.const 2048) $length)";
     let error = receive(&core_module("no room", body), options()).await.unwrap_err();
     assert_eq!((error.disposition(), error.reason()), (Disposition::Retry, Reason::MemoryLimit));
+}
+
+#[tokio::test]
+async fn memory_that_others_of_the_tenant_hold_is_no_fault_of_the_guest() {
+    // 40 MiB each, 64 MiB together.
+    let grow = "(if (i32.eq (memory.grow (i32.const 640)) (i32.const -1)) (then unreachable))";
+    let budget = MemoryBudget::new("64MiB".parse().unwrap());
+    let options =
+        || ReceiverOptions { memory: Some(budget.clone()), ..limited(|limits| limits.cpu = "60s".parse().unwrap()) };
+    let holding = receiver(&core_module("", &format!("{grow} (loop $again (br $again)) unreachable")), options());
+    let asking = receiver(&core_module("", &format!("{grow} (call $ok)")), options());
+    {
+        let mut held = std::pin::pin!(holding.receive(message("m", 1, "")));
+        while budget.held_bytes() < 40 << 20 {
+            assert!(poll_once(held.as_mut()).await.is_none());
+        }
+        let error = asking.receive(message("m", 1, "")).await.unwrap_err();
+        assert_eq!((error.disposition(), error.reason()), (Disposition::GiveBack, Reason::HostBusy));
+    }
+    assert_eq!(budget.held_bytes(), 0, "what a delivery held is free when it has ended");
+    assert_eq!(asking.receive(message("m", 1, "")).await, Ok(()));
+}
+
+/// Polls a future once.
+async fn poll_once<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmpost_msg::{Context, Disposition, Message, Reason, ReceiveError, Receiver, SafeReceiver};
 
+use super::breaker::Breaker;
 use super::keeper::Keeper;
 use super::settle::{Outcome, settle};
-use crate::{Admission, Delivery, HOPS_MAX, QueueServerOptions, forwarded};
+use crate::{Admission, Delivery, QueueServerOptions, forwarded};
 
 /// What all deliveries of a server share.
 pub(super) struct Worker {
@@ -16,6 +17,7 @@ pub(super) struct Worker {
     pub(super) options: QueueServerOptions,
     pub(super) interrupt: CancellationToken,
     pub(super) keeper: std::sync::Arc<Keeper>,
+    pub(super) breaker: std::sync::Arc<Breaker>,
 }
 
 impl Worker {
@@ -31,14 +33,16 @@ impl Worker {
             outbox = forwarded(&self.queue, &delivery, context.outbox().take());
             check(&outbox)
         });
+        self.breaker.record(&self.options.receiver, &delivery.id, &result);
         let outcome = Outcome { result, outbox, started_at, duration: started.elapsed(), usage: context.usage() };
         settle(self, delivery, outcome).await;
         drop(kept);
     }
 
     async fn attempt(&self, delivery: &Delivery, context: &Context) -> Result<(), ReceiveError> {
-        if delivery.hops > HOPS_MAX {
-            let text = format!("message came through {} receivers, {HOPS_MAX} at most are allowed", delivery.hops);
+        let hops_max = self.options.hops_max;
+        if delivery.hops > hops_max {
+            let text = format!("message came through {} receivers, {hops_max} at most are allowed", delivery.hops);
             return Err(ReceiveError::new(Disposition::Reject, Reason::Loop, text));
         }
         let message = Message {
@@ -54,9 +58,8 @@ impl Worker {
     }
 
     async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
-        let slot = match &self.options.slots {
-            // Slots are never closed; if they were, the delivery would simply not wait for one.
-            Some(slots) => slots.acquire().await.ok(),
+        let slot = match &self.options.share {
+            Some(share) => share.enter().await,
             None => None,
         };
         let timeout = self.options.timeout;

@@ -1,6 +1,7 @@
 //! The server: pulls deliveries, hands each to a receiver, and settles them.
 
 mod attempt;
+mod breaker;
 mod keeper;
 mod settle;
 
@@ -9,14 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmpost_msg::{GraceExpired, Receiver, SafeReceiver, ServeError, Server, ServerClosed};
 
-use crate::{BrokerError, BrokerErrorKind, Clock, Delivery, Queue, RetryPolicy};
+use crate::{BrokerError, BrokerErrorKind, Clock, Delivery, HOPS_MAX, Queue, RetryPolicy, Share};
 use attempt::Worker;
+use breaker::Breaker;
+pub use breaker::BreakerState;
 use keeper::Keeper;
 
 /// The most deliveries that are pulled at once.
@@ -44,11 +46,11 @@ pub struct QueueServerOptions {
     pub retry: RetryPolicy,
     /// How long the receiver may take, beside limits of its own.
     pub timeout: Duration,
-    /// Slots shared with other servers, such as those of a tenant. A delivery holds one while the receiver works.
-    pub slots: Option<Arc<Semaphore>>,
-    /// The runtime that receivers work on; that of `serve` if none. Pulling and renewing leases stay on the latter,
-    /// where receivers cannot starve them.
-    pub guests: Option<Handle>,
+    /// How many receivers a message may come through; one more is dead-lettered.
+    pub hops_max: u32,
+    /// What it has together with other servers, such as those of a tenant. Pulling and renewing leases stay on the
+    /// runtime of `serve`, where receivers on threads of their own cannot starve them.
+    pub share: Option<Arc<Share>>,
     /// The clock for the times in evidence.
     pub clock: Clock,
 }
@@ -62,6 +64,7 @@ pub struct QueueServer {
     interrupt: CancellationToken,
     tasks: TaskTracker,
     in_flight: Arc<AtomicUsize>,
+    breaker: Arc<Breaker>,
 }
 
 impl Default for QueueServerOptions {
@@ -72,8 +75,8 @@ impl Default for QueueServerOptions {
             concurrency: 16,
             retry: RetryPolicy::default(),
             timeout: Duration::from_secs(60),
-            slots: None,
-            guests: None,
+            hops_max: HOPS_MAX,
+            share: None,
             clock: Clock::system(),
         }
     }
@@ -90,6 +93,7 @@ impl QueueServer {
             interrupt: CancellationToken::new(),
             tasks: TaskTracker::new(),
             in_flight: Arc::default(),
+            breaker: Arc::default(),
         }
     }
 
@@ -98,14 +102,24 @@ impl QueueServer {
         self.in_flight.load(Ordering::Acquire)
     }
 
+    /// Whether the receiver is slowed because it faults on every message.
+    pub fn breaker(&self) -> BreakerState {
+        self.breaker.state()
+    }
+
+    /// Says that the receiver is another than before: the faults of the last one do not slow it.
+    pub fn receiver_changed(&self) {
+        self.breaker.reset(&self.options.receiver);
+    }
+
     async fn pull_until_stopped(&self, worker: &Arc<Worker>) -> Result<(), BrokerError> {
-        let slots = Arc::new(Semaphore::new(self.options.concurrency.max(1)));
+        let slots = Arc::new(Semaphore::new(self.concurrency()));
         let mut faults = 0;
         loop {
             let pulled = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
-                pulled = pull(&*self.queue, &slots) => pulled,
+                pulled = self.pull(&slots) => pulled,
             };
             match pulled {
                 Ok((deliveries, permits)) => {
@@ -126,6 +140,34 @@ impl QueueServer {
         }
     }
 
+    /// Slots first, then deliveries for them: what is leased can start at once.
+    async fn pull(&self, slots: &Arc<Semaphore>) -> Result<(Vec<Delivery>, OwnedSemaphorePermit), BrokerError> {
+        let closed = |_| BrokerError::new(BrokerErrorKind::Closed, "server was closed");
+        if self.breaker() == BreakerState::Closed {
+            let mut permits = Arc::clone(slots).acquire_owned().await.map_err(closed)?;
+            let more = slots.available_permits().min(PULL_MAX - 1) as u32;
+            if let Ok(more) = Arc::clone(slots).try_acquire_many_owned(more) {
+                permits.merge(more);
+            }
+            // The last delivery, which this waited for, may have opened the breaker.
+            if self.breaker() == BreakerState::Closed {
+                let deliveries = self.queue.pull(permits.num_permits()).await?;
+                return Ok((deliveries, permits));
+            }
+        }
+        // One at a time: with all slots at hand, none is in flight.
+        let all = u32::try_from(self.concurrency()).unwrap_or(u32::MAX);
+        let mut permits = Arc::clone(slots).acquire_many_owned(all).await.map_err(closed)?;
+        self.breaker.pause().await;
+        let one = permits.split(1).unwrap_or(permits);
+        let deliveries = self.queue.pull(1).await?;
+        Ok((deliveries, one))
+    }
+
+    fn concurrency(&self) -> usize {
+        self.options.concurrency.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize))
+    }
+
     fn start(&self, worker: &Arc<Worker>, deliveries: Vec<Delivery>, mut permits: OwnedSemaphorePermit) {
         for delivery in deliveries {
             let permit = permits.split(1);
@@ -134,8 +176,8 @@ impl QueueServer {
                 worker.work(delivery).await;
                 drop((permit, counted));
             };
-            match &self.options.guests {
-                Some(guests) => drop(self.tasks.spawn_on(work, guests)),
+            match self.options.share.as_ref().and_then(|share| share.lane()) {
+                Some(lane) => lane.spawn(self.tasks.track_future(work)),
                 None => drop(self.tasks.spawn(work)),
             }
         }
@@ -160,6 +202,7 @@ impl Server for QueueServer {
             options: self.options.clone(),
             interrupt: self.interrupt.clone(),
             keeper,
+            breaker: Arc::clone(&self.breaker),
         });
         // Shutting down waits for the pulling to end as well, so that no delivery starts behind its back.
         let pulling = self.tasks.token();
@@ -181,18 +224,6 @@ impl Server for QueueServer {
         }
         if in_flight == 0 { Ok(ServerClosed) } else { Err(GraceExpired { in_flight }) }
     }
-}
-
-/// Slots first, then deliveries for them: what is leased can start at once.
-async fn pull(queue: &dyn Queue, slots: &Arc<Semaphore>) -> Result<(Vec<Delivery>, OwnedSemaphorePermit), BrokerError> {
-    let closed = || BrokerError::new(BrokerErrorKind::Closed, "server was closed");
-    let mut permits = Arc::clone(slots).acquire_owned().await.map_err(|_| closed())?;
-    let more = slots.available_permits().min(PULL_MAX - 1) as u32;
-    if let Ok(more) = Arc::clone(slots).try_acquire_many_owned(more) {
-        permits.merge(more);
-    }
-    let deliveries = queue.pull(permits.num_permits()).await?;
-    Ok((deliveries, permits))
 }
 
 /// Counts a delivery for as long as it is in flight.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use wasmpost_msg::{Publication, ReceiveError, Usage};
 
 use super::attempt::Worker;
+use crate::share::Ending;
 use crate::{Attempt, BrokerError, Delivery, Evidence, Nack, Timestamp, Verdict};
 
 /// The longest error text in evidence, in bytes.
@@ -27,22 +28,33 @@ pub(super) struct Outcome {
 pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome) {
     let verdict = worker.options.retry.verdict(delivery.failures, &outcome.result, fastrand::f64());
     let (id, number) = (delivery.id.clone(), delivery.deliveries);
+    if let Some(share) = &worker.options.share {
+        share.record(ending(verdict), &outcome.usage, outcome.outbox.len());
+    }
     let settled = match (verdict, &outcome.result) {
         (Verdict::Nack { delay, counted }, Err(error)) => {
-            log_nack(worker, &delivery, error, delay, counted);
+            log_nack(worker, &delivery, error, &outcome.usage, delay, counted);
             let attempt = counted.then(|| outcome.attempt(number, error, "nack", Some(delay)));
             delivery.lease.nack(Nack { delay, attempt }).await
         }
         (Verdict::DeadLetter { reason }, Err(error)) => {
             let (queue, receiver) = (&worker.queue, &worker.options.receiver);
-            tracing::warn!(%queue, %receiver, %id, attempt = number, %reason, error = ?error.text(), "dead-lettered");
+            let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = &outcome.usage;
+            let error_text = error.text();
+            tracing::warn!(
+                %queue, %receiver, %id, attempt = number, %reason, error = ?error_text, ?cpu, ?wall, memory_peak_bytes,
+                published_bytes, "dead-lettered"
+            );
             let attempt = outcome.attempt(number, error, "reject", None);
             delivery.lease.reject(evidence(worker, &outcome.usage, reason, error, attempt)).await
         }
         // Ok has no other verdict than ack.
         (_, _) => {
-            let (queue, published, duration) = (&worker.queue, outcome.outbox.len(), outcome.duration);
-            tracing::debug!(%queue, %id, attempt = number, published, ?duration, "acked");
+            let (queue, published) = (&worker.queue, outcome.outbox.len());
+            let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = &outcome.usage;
+            tracing::debug!(
+                %queue, %id, attempt = number, published, published_bytes, ?cpu, ?wall, memory_peak_bytes, "acked"
+            );
             delivery.lease.ack(outcome.outbox).await
         }
     };
@@ -80,16 +92,30 @@ fn evidence(
         component_version: component.and_then(|component| component.version.clone()),
         cpu: usage.cpu,
         memory_peak_bytes: usage.memory_peak_bytes,
+        published_bytes: usage.published_bytes,
         attempt: Some(attempt),
         ..Evidence::by_host(reason, truncated(error.text(), ERROR_BYTES_MAX))
     }
 }
 
-fn log_nack(worker: &Worker, delivery: &Delivery, error: &ReceiveError, delay: Duration, counted: bool) {
+fn ending(verdict: Verdict) -> Ending {
+    match verdict {
+        Verdict::Ack => Ending::Acked,
+        Verdict::Nack { counted: true, .. } => Ending::Failed,
+        Verdict::Nack { counted: false, .. } => Ending::GivenBack,
+        Verdict::DeadLetter { .. } => Ending::Dead,
+    }
+}
+
+fn log_nack(worker: &Worker, delivery: &Delivery, error: &ReceiveError, usage: &Usage, delay: Duration, counted: bool) {
     let (queue, receiver, id) = (&worker.queue, &worker.options.receiver, &delivery.id);
     let (attempt, reason, error) = (delivery.deliveries, error.reason(), error.text());
     if counted {
-        tracing::warn!(%queue, %receiver, %id, attempt, %reason, ?error, ?delay, "failed; will be redelivered");
+        let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = usage;
+        tracing::warn!(
+            %queue, %receiver, %id, attempt, %reason, ?error, ?delay, ?cpu, ?wall, memory_peak_bytes, published_bytes,
+            "failed; will be redelivered"
+        );
     } else {
         tracing::info!(%queue, %receiver, %id, attempt, %reason, ?error, ?delay, "given back uncounted");
     }

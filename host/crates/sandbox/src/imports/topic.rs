@@ -24,9 +24,10 @@ type Published<T = ()> = Result<T, PublishError>;
 
 impl Host for StoreState {
     fn new_writer(&mut self, topic: String) -> wasmtime::Result<Published<Resource<Writer>>> {
-        if let Err(refused) = self.may_publish(&topic) {
-            return Ok(Err(refused));
-        }
+        let topic = match self.may_publish(&topic) {
+            Ok(topic) => topic,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let writer = Writer {
             topic,
             attributes: Attributes::new(),
@@ -99,9 +100,10 @@ impl HostMessageWriter for StoreState {
 }
 
 impl StoreState {
-    fn may_publish(&self, topic: &str) -> Published {
-        if self.shared.grants.allow_publish(topic) {
-            return Ok(());
+    /// The topic that the guest means, as the host names it.
+    fn may_publish(&self, topic: &str) -> Published<String> {
+        if let Some(topic) = self.shared.grants.publish_to(topic) {
+            return Ok(topic);
         }
         let (receiver, id) = (&*self.shared.name, self.context.id());
         tracing::warn!(receiver, id, topic = %topic.escape_debug(), "publishing denied: no grant for the topic");
@@ -109,7 +111,7 @@ impl StoreState {
     }
 
     fn publish_now(&mut self, topic: String, given: AttributeList, body: Vec<u8>) -> Published {
-        self.may_publish(&topic)?;
+        let topic = self.may_publish(&topic)?;
         let max = self.shared.limits.publish_message_bytes.0;
         if body.len() as u64 > max {
             return Err(PublishError::TooLarge(max));

@@ -129,6 +129,7 @@ pub(crate) fn options() -> ReceiverOptions {
         grants: Default::default(),
         config: Default::default(),
         log: Arc::new(TracingSink),
+        memory: None,
     }
 }
 

@@ -1,0 +1,142 @@
+//! Threads for receivers: each tenant has a lane, and the lanes share the threads by the time that they use.
+//!
+//! A future is polled by whichever thread is free. Between two polls the next lane is chosen by deficit round-robin:
+//! each lane gets credit in turn, in proportion to its weight, and pays with the time of its polls. A lane that used
+//! less than its share goes first, so that a tenant with little to do does not wait behind one that burns all it can.
+
+mod choice;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use async_task::Runnable;
+use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
+
+use choice::Lanes;
+
+/// Threads that poll the futures of all lanes.
+pub struct Threads {
+    shared: Arc<Shared>,
+    running: Vec<JoinHandle<()>>,
+}
+
+/// The place of one tenant among all that share the threads. Clones are one lane.
+#[derive(Clone)]
+pub struct Lane {
+    shared: Arc<Shared>,
+    number: usize,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+struct State {
+    lanes: Lanes<Runnable>,
+    /// Threads that wait for work.
+    idle: usize,
+    ended: bool,
+}
+
+impl Threads {
+    /// Starts `count` threads. Timers and sockets of the futures are those of the runtime in `context`.
+    pub fn start(count: usize, context: &Handle) -> std::io::Result<Self> {
+        let count = count.max(1);
+        let state = State { lanes: Lanes::new(count, Instant::now()), idle: 0, ended: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), work: Condvar::new() });
+        let mut threads = Self { shared, running: Vec::new() };
+        for number in 0..count {
+            let (shared, context) = (Arc::clone(&threads.shared), context.clone());
+            let thread = std::thread::Builder::new().name(format!("wasmpost-guest-{number}"));
+            threads.running.push(thread.spawn(move || {
+                let _entered = context.enter();
+                shared.run();
+            })?);
+        }
+        Ok(threads)
+    }
+
+    /// A lane of its own, which gets `weight` times the time of a lane of weight 1 when all want more than there is.
+    pub fn lane(&self, weight: u32) -> Lane {
+        let number = self.shared.state.lock().lanes.add(weight);
+        Lane { shared: Arc::clone(&self.shared), number }
+    }
+}
+
+impl Drop for Threads {
+    /// Ends the threads after the polls that they are at. What was spawned and is not done is dropped when it is next
+    /// woken, or now if it waits for a thread.
+    fn drop(&mut self) {
+        let left = {
+            let mut state = self.shared.state.lock();
+            state.ended = true;
+            state.lanes.clear()
+        };
+        self.shared.work.notify_all();
+        drop(left);
+        let current = std::thread::current().id();
+        for thread in self.running.drain(..).filter(|thread| thread.thread().id() != current) {
+            // A poll that panicked ended its task, not its thread.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Lane {
+    /// Has the threads poll a future to its end.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let (shared, number) = (Arc::clone(&self.shared), self.number);
+        let schedule = move |runnable| shared.schedule(number, runnable);
+        let (runnable, task) = async_task::spawn(future, schedule);
+        task.detach();
+        runnable.schedule();
+    }
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Lane").field(&self.number).finish()
+    }
+}
+
+impl Shared {
+    fn schedule(&self, lane: usize, runnable: Runnable) {
+        let mut state = self.state.lock();
+        if state.ended {
+            drop(state);
+            // Dropping it drops the future, which may schedule others: not under the lock.
+            drop(runnable);
+            return;
+        }
+        state.lanes.push(lane, runnable, Instant::now());
+        if state.idle > 0 {
+            self.work.notify_one();
+        }
+    }
+
+    fn run(&self) {
+        let mut state = self.state.lock();
+        while !state.ended {
+            let Some((lane, runnable)) = state.lanes.next() else {
+                state.idle += 1;
+                // Woken by work or by the end.
+                self.work.wait(&mut state);
+                state.idle -= 1;
+                continue;
+            };
+            drop(state);
+            let began = Instant::now();
+            // Receivers are wrapped so that their panics are errors; should one get here, the thread outlives it.
+            let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runnable.run()));
+            if polled.is_err() {
+                tracing::error!("a delivery panicked; its message will be redelivered");
+            }
+            let now = Instant::now();
+            state = self.state.lock();
+            state.lanes.charge(lane, now - began, now);
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The broker as its callers see it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -87,7 +88,7 @@ impl SqliteBroker {
         let waker = sender.clone();
         clock.on_advance(move || drop(waker.send(Command::Look)));
         let channel = Arc::new(Channel::new(sender, clock, options.admission));
-        let store = Store::open(opened, Arc::downgrade(&channel), &options, channel.now())?;
+        let store = Store::open(opened, &channel, &options, channel.now())?;
         Writer::start(store, Arc::clone(&channel), receiver)?;
         Ok(Arc::new(Self { channel, path }))
     }
@@ -141,6 +142,10 @@ impl Broker for SqliteBroker {
         publications.iter().try_for_each(|publication| self.channel.admission().check(publication))?;
         let bytes = publications.iter().map(Publication::bytes).sum();
         self.channel.call(bytes, move |store| store.publish(&publications)).await
+    }
+
+    async fn set_quotas(&self, quotas: BTreeMap<String, u64>) -> Result<(), BrokerError> {
+        self.channel.call(0, move |store| store.set_quotas(&quotas)).await
     }
 
     async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError> {

@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use wasmpost_delivery::{Admission, BrokerError, BrokerErrorKind, Clock, Delivery, Timestamp};
+use wasmpost_delivery::{Admission, BrokerError, BrokerErrorKind, Clock, Delivery, Quotas, Timestamp};
 
 use crate::error::{Failure, Outcome};
 use crate::store::Store;
@@ -68,6 +68,7 @@ pub(crate) struct Channel {
     room: Arc<Semaphore>,
     clock: Clock,
     admission: Admission,
+    quotas: Arc<Quotas>,
     commits: AtomicU64,
     end: OnceLock<Failure>,
 }
@@ -100,7 +101,8 @@ where
 impl Channel {
     pub(crate) fn new(sender: Sender<Command>, clock: Clock, admission: Admission) -> Self {
         let room = Arc::new(Semaphore::new(WAITING_MAX));
-        Self { sender, room, clock, admission, commits: AtomicU64::new(0), end: OnceLock::new() }
+        let quotas = Arc::default();
+        Self { sender, room, clock, admission, quotas, commits: AtomicU64::new(0), end: OnceLock::new() }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -109,6 +111,10 @@ impl Channel {
 
     pub(crate) fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    pub(crate) fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
     }
 
     pub(crate) fn commits(&self) -> u64 {

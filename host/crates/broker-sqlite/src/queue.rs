@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use wasmpost_delivery::{BrokerError, Delivery, Queue, QueueSpec};
+use wasmpost_msg::Publication;
 
 use crate::channel::{Channel, Command, Pull};
 
@@ -35,6 +36,10 @@ impl Queue for SqliteQueue {
         let (queue, max, lasts) = (self.queue, max.max(1), self.lease);
         // Deliveries that nobody takes out of the reply are dropped with it, and dropped leases are given back.
         self.channel.ask(|reply| Command::Pull(Pull { queue, max, lasts, reply })).await
+    }
+
+    fn room(&self, publications: &[Publication]) -> Result<(), BrokerError> {
+        self.channel.quotas().check(publications)
     }
 
     async fn drained(&self) -> Result<(), BrokerError> {

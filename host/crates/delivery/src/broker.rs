@@ -1,5 +1,6 @@
 //! Brokers and queues.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,15 @@ pub trait Broker: Send + Sync {
     /// survive.
     async fn publish(&self, publications: Vec<Publication>) -> Result<Vec<Receipt>, BrokerError>;
 
+    /// From now on, refuses what would give a tenant more messages than its quota, dead letters included. Tenants that
+    /// are not named have no quota.
+    async fn set_quotas(&self, quotas: BTreeMap<String, u64>) -> Result<(), BrokerError> {
+        if quotas.is_empty() {
+            return Ok(());
+        }
+        Err(BrokerError::new(BrokerErrorKind::Unsupported, "this broker keeps no quotas of tenants"))
+    }
+
     /// What lies in each queue, by name.
     async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError>;
 
@@ -45,6 +55,12 @@ pub trait Queue: Send + Sync {
     /// Leases at least one delivery and at most `max`, waiting until there is one. Dropping the future loses nothing.
     async fn pull(&self, max: usize) -> Result<Vec<Delivery>, BrokerError>;
 
+    /// Whether its broker has room for what is to be published, as far as it can tell at once.
+    fn room(&self, publications: &[Publication]) -> Result<(), BrokerError> {
+        let _ = publications;
+        Ok(())
+    }
+
     /// Waits until nothing in the queue is ready, delayed or leased.
     async fn drained(&self) -> Result<(), BrokerError>;
 }
@@ -64,6 +80,8 @@ pub struct Capabilities {
     pub transactional_outbox: bool,
     /// Messages can expire.
     pub ttl: bool,
+    /// Tenants can have quotas of messages.
+    pub quotas: bool,
 }
 
 /// Which queue is wanted.
@@ -110,7 +128,15 @@ pub struct QueueStats {
 impl Capabilities {
     /// Those of the embedded brokers, which do everything by themselves; one of them keeps messages on disk.
     pub fn embedded(durable: bool) -> Self {
-        Self { durable, ordering_keys: true, delays: true, deduplication: true, transactional_outbox: true, ttl: true }
+        Self {
+            durable,
+            ordering_keys: true,
+            delays: true,
+            deduplication: true,
+            transactional_outbox: true,
+            ttl: true,
+            quotas: true,
+        }
     }
 }
 

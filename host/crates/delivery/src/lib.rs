@@ -19,6 +19,7 @@ mod lease;
 pub mod memory;
 mod micros;
 mod outbox;
+mod quota;
 mod retry;
 mod server;
 mod share;
@@ -31,6 +32,7 @@ pub use dead_letter::{Attempt, DeadLetter, DeadLetterFilter, DeadLetters, Eviden
 pub use error::{BrokerError, BrokerErrorKind};
 pub use lease::{Delivery, Lease, Nack, Renewer};
 pub use outbox::{HOPS_MAX, forwarded};
+pub use quota::Quotas;
 pub use retry::{RetryPolicy, Verdict};
 pub use server::{BreakerState, QueueServer, QueueServerOptions};
 pub use share::{Share, ShareUsage};

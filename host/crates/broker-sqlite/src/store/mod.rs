@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
-use wasmpost_delivery::{BrokerError, Timestamp};
+use wasmpost_delivery::{BrokerError, Quotas, Timestamp};
 
 use crate::SqliteOptions;
 use crate::channel::Channel;
@@ -54,6 +54,7 @@ pub(crate) struct Store {
     /// The queues of topics that were published to lately, as the file has them.
     routes: HashMap<String, Arc<[i64]>>,
     changes: Changes,
+    quotas: Arc<Quotas>,
     /// Held until the store is dropped, so that no second process opens the file.
     _lock: File,
 }
@@ -82,6 +83,8 @@ struct Changes {
     settled: Vec<u64>,
     acked: HashMap<i64, u64>,
     expired: HashMap<i64, u64>,
+    /// Messages that were added to topics of tenants, or taken out.
+    counted: Vec<(String, i64)>,
 }
 
 impl Store {
@@ -96,7 +99,7 @@ impl Store {
     /// Takes over the file: what the process before left leased is put back or dead-lettered.
     pub(crate) fn open(
         opened: Opened,
-        channel: Weak<Channel>,
+        channel: &Arc<Channel>,
         options: &SqliteOptions,
         now: Timestamp,
     ) -> Result<Self, BrokerError> {
@@ -104,7 +107,8 @@ impl Store {
         let mut store = Self {
             connection,
             path: path.clone(),
-            channel,
+            channel: Arc::downgrade(channel),
+            quotas: Arc::clone(channel.quotas()),
             now,
             window: options.deduplication_window,
             ids_until: Timestamp::default(),
@@ -166,6 +170,9 @@ impl Store {
             drop(self.connection.execute_batch("ROLLBACK"));
         }
         let changes = std::mem::take(&mut self.changes);
+        for (topic, count) in changes.counted {
+            self.quotas.count(&topic, -count);
+        }
         for (_, leased) in changes.begun {
             leased.hold.end();
         }

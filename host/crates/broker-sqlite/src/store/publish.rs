@@ -1,14 +1,15 @@
 //! Queues, topics, and publishing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::OptionalExtension;
 use uuid::Uuid;
 use wasmpost_delivery::{QueueSpec, QueueStats, Receipt, Timestamp};
-use wasmpost_msg::{Attributes, Publication};
+use wasmpost_msg::{Attributes, Publication, tenant_of};
 
 use super::{ALONE, BEHIND, LEASED, READY, Store};
-use crate::error::Outcome;
+use crate::error::{Fault, Outcome};
 
 /// Old ids that are forgotten in one go.
 const FORGOTTEN_MAX: u32 = 64;
@@ -85,7 +86,35 @@ impl Store {
         Ok(self.connection.last_insert_rowid())
     }
 
+    /// Replaces the quotas of tenants, and counts what they have.
+    pub(crate) fn set_quotas(&mut self, quotas: &BTreeMap<String, u64>) -> Outcome<()> {
+        let mut held: Vec<(String, u64)> = Vec::new();
+        if !quotas.is_empty() {
+            let sql = "SELECT topic, count(*) FROM messages WHERE topic GLOB '@*' GROUP BY topic";
+            let mut count = self.connection.prepare(sql)?;
+            let rows = count.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+            held = rows.collect::<Result<_, _>>()?;
+        }
+        self.quotas.set(quotas, held);
+        self.changes.counted.clear();
+        Ok(())
+    }
+
+    /// Refuses what the quotas of tenants do not let in.
+    pub(super) fn check_quotas(&self, publications: &[Publication]) -> Outcome<()> {
+        self.quotas.check(publications).map_err(Fault::Refused)
+    }
+
+    /// Takes note of a message that was added to a topic, or taken out.
+    pub(super) fn count_message(&mut self, topic: &str, added: i64) {
+        if tenant_of(topic).is_some() && !self.quotas.is_empty() {
+            self.quotas.count(topic, added);
+            self.changes.counted.push((topic.to_owned(), added));
+        }
+    }
+
     pub(crate) fn publish(&mut self, publications: &[Publication]) -> Outcome<Vec<Receipt>> {
+        self.check_quotas(publications)?;
         self.forget_ids()?;
         publications.iter().map(|publication| self.publish_one(publication, true)).collect()
     }
@@ -100,6 +129,7 @@ impl Store {
         };
         let queues = self.queues_of(&publication.topic)?;
         let message = self.insert_message(publication, &id)?;
+        self.count_message(&publication.topic, 1);
         for queue in queues.iter() {
             self.insert_state(*queue, message, publication, queues.len() > 1)?;
         }

@@ -9,6 +9,7 @@ use crate::error::{Fault, Outcome};
 
 impl Store {
     pub(crate) fn ack(&mut self, token: u64, outbox: &[Publication]) -> Outcome<()> {
+        self.check_quotas(outbox)?;
         let (queue, message) = self.settled(token)?;
         for publication in outbox {
             // The ids are made from the source, which is acked in this transaction or not at all: no duplicates.
@@ -113,15 +114,23 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn forget(&self, message: i64, shared: bool) -> Outcome<()> {
+    pub(super) fn forget(&mut self, message: i64, shared: bool) -> Outcome<()> {
         let sql = if shared {
             "DELETE FROM messages WHERE number = ?1 \
              AND NOT EXISTS (SELECT 1 FROM state WHERE message = ?1 AND shared = 1) \
-             AND NOT EXISTS (SELECT 1 FROM dead WHERE message = ?1 AND shared = 1)"
+             AND NOT EXISTS (SELECT 1 FROM dead WHERE message = ?1 AND shared = 1) RETURNING topic"
         } else {
-            "DELETE FROM messages WHERE number = ?1"
+            "DELETE FROM messages WHERE number = ?1 RETURNING topic"
         };
-        self.connection.prepare_cached(sql)?.execute([message])?;
+        if self.quotas.is_empty() {
+            self.connection.prepare_cached(sql)?.query_row([message], |_| Ok(())).optional()?;
+            return Ok(());
+        }
+        let topic =
+            self.connection.prepare_cached(sql)?.query_row([message], |row| row.get::<_, String>(0)).optional()?;
+        if let Some(topic) = topic {
+            self.count_message(&topic, -1);
+        }
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ mod leasing;
 mod ordering;
 mod outbox;
 mod publishing;
+mod quotas;
 
 use std::sync::Arc;
 
@@ -92,6 +93,9 @@ cases! {
     ordering::messages_with_one_key_are_delivered_one_at_a_time_in_publish_order needs ordering_keys,
     ordering::a_failing_message_blocks_its_own_key_alone needs ordering_keys,
     ordering::a_dead_message_frees_its_key needs ordering_keys,
+    quotas::a_tenant_that_has_as_much_as_it_may_gets_no_more needs quotas,
+    quotas::dead_letters_count_until_they_are_purged needs quotas,
+    quotas::what_a_file_had_before_counts needs quotas,
     outbox::an_ack_publishes_its_outbox needs transactional_outbox,
     outbox::a_stale_ack_publishes_nothing needs transactional_outbox,
     dead_letters::a_rejected_message_becomes_a_dead_letter_with_its_evidence,

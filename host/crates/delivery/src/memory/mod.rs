@@ -6,6 +6,7 @@ mod lease;
 mod queue;
 mod state;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -93,6 +94,11 @@ impl Broker for MemoryBroker {
         publications.iter().try_for_each(|publication| self.0.options.admission.check(publication))?;
         let now = self.now();
         self.open()?.publish(publications, now, true)
+    }
+
+    async fn set_quotas(&self, quotas: BTreeMap<String, u64>) -> Result<(), BrokerError> {
+        self.open()?.set_quotas(quotas);
+        Ok(())
     }
 
     async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError> {

@@ -10,6 +10,7 @@ use super::held::Entry;
 use super::lease::MemoryLease;
 use super::state::{Signals, Ticket};
 use crate::{BrokerError, Delivery, Queue, QueueSpec};
+use wasmpost_msg::Publication;
 
 pub(super) struct MemoryQueue {
     broker: MemoryBroker,
@@ -65,6 +66,10 @@ impl Queue for MemoryQueue {
                 Some(next) => drop(tokio::time::timeout(next.since(now), ready).await),
             }
         }
+    }
+
+    fn room(&self, publications: &[Publication]) -> Result<(), BrokerError> {
+        self.broker.open()?.room(publications)
     }
 
     async fn drained(&self) -> Result<(), BrokerError> {

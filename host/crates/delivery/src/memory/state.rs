@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use uuid::Uuid;
-use wasmpost_msg::Publication;
+use wasmpost_msg::{Publication, qualified, tenant_of};
 
 use super::held::{Entry, Held, Leased};
 use crate::{BrokerError, BrokerErrorKind, DeadLetter, Evidence, Nack, QueueSpec, QueueStats, Receipt, Timestamp};
@@ -22,6 +22,7 @@ pub(super) struct State {
     next: u64,
     bytes: usize,
     bytes_max: usize,
+    quotas: BTreeMap<String, u64>,
     closed: bool,
 }
 
@@ -52,6 +53,7 @@ impl State {
             next: 1,
             bytes: 0,
             bytes_max,
+            quotas: BTreeMap::new(),
             closed: false,
         }
     }
@@ -92,12 +94,35 @@ impl State {
         held.signals.clone()
     }
 
+    pub(super) fn set_quotas(&mut self, quotas: BTreeMap<String, u64>) {
+        self.quotas = quotas;
+    }
+
+    /// Whether the quotas of tenants let all of it in.
+    pub(super) fn room(&self, publications: &[Publication]) -> Result<(), BrokerError> {
+        let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
+        for tenant in publications.iter().filter_map(|publication| tenant_of(&publication.topic)) {
+            *wanted.entry(tenant).or_default() += 1;
+        }
+        for (tenant, wanted) in wanted {
+            let Some(max) = self.quotas.get(tenant) else { continue };
+            let prefix = qualified(Some(tenant), "");
+            let queues = self.queues.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix));
+            let held: u64 = queues.map(|(_, held)| (held.entries.len() + held.dead.len()) as u64).sum();
+            if held + wanted > *max {
+                return Err(crate::quota::full(tenant, held, *max));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn publish(
         &mut self,
         publications: Vec<Publication>,
         now: Timestamp,
         deduplicate: bool,
     ) -> Result<Vec<Receipt>, BrokerError> {
+        self.room(&publications)?;
         let bytes: usize = publications.iter().map(Publication::bytes).sum();
         if self.bytes.saturating_add(bytes) > self.bytes_max {
             let context = format!("broker in memory is full: it keeps at most {} bytes", self.bytes_max);

@@ -8,11 +8,12 @@ use wasmpost_msg::{Context, Disposition, Message, Reason, ReceiveError, Receiver
 use super::breaker::Breaker;
 use super::keeper::Keeper;
 use super::settle::{Outcome, settle};
-use crate::{Admission, Delivery, QueueServerOptions, forwarded};
+use crate::{Admission, Delivery, Queue, QueueServerOptions, forwarded};
 
 /// What all deliveries of a server share.
 pub(super) struct Worker {
     pub(super) queue: String,
+    pub(super) source: std::sync::Arc<dyn Queue>,
     pub(super) receiver: SafeReceiver<std::sync::Arc<dyn Receiver>>,
     pub(super) options: QueueServerOptions,
     pub(super) interrupt: CancellationToken,
@@ -31,7 +32,7 @@ impl Worker {
         let mut outbox = Vec::new();
         let result = result.and_then(|()| {
             outbox = forwarded(&self.queue, &delivery, context.outbox().take());
-            check(&outbox)
+            check(&outbox).and_then(|()| self.room(&outbox))
         });
         self.breaker.record(&self.options.receiver, &delivery.id, &result);
         let outcome = Outcome { result, outbox, started_at, duration: started.elapsed(), usage: context.usage() };
@@ -68,6 +69,14 @@ impl Worker {
         result.unwrap_or_else(|_| {
             let text = format!("receiver took longer than {timeout:?}");
             Err(ReceiveError::new(Disposition::Retry, Reason::Timeout, text))
+        })
+    }
+
+    /// What its broker has no room for waits with the message that it came from, which is not at fault.
+    fn room(&self, outbox: &[wasmpost_msg::Publication]) -> Result<(), ReceiveError> {
+        self.source.room(outbox).map_err(|full| {
+            let text = format!("published messages have no room: {full}");
+            ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text)
         })
     }
 

@@ -198,6 +198,7 @@ impl Server for QueueServer {
         let keeper = Keeper::start(self.queue.lease() / 3);
         let worker = Arc::new(Worker {
             queue: self.queue.name().to_owned(),
+            source: Arc::clone(&self.queue),
             receiver: SafeReceiver(receiver),
             options: self.options.clone(),
             interrupt: self.interrupt.clone(),

@@ -1,0 +1,71 @@
+//! Quotas: how many messages tenants may have at a broker.
+
+use std::collections::{BTreeMap, HashMap};
+
+use parking_lot::RwLock;
+use wasmpost_msg::{Publication, tenant_of};
+
+use crate::{BrokerError, BrokerErrorKind};
+
+/// How many messages each tenant may have, dead letters included, and how many it has. A message is the tenant's whose
+/// topic it was written to.
+#[derive(Debug, Default)]
+pub struct Quotas(RwLock<HashMap<String, Quota>>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Quota {
+    max: u64,
+    held: u64,
+}
+
+impl Quotas {
+    /// Replaces all quotas; `held` tells how many messages there are, by topic.
+    pub fn set(&self, quotas: &BTreeMap<String, u64>, held: impl IntoIterator<Item = (String, u64)>) {
+        let mut all: HashMap<_, _> =
+            quotas.iter().map(|(tenant, max)| (tenant.clone(), Quota { max: *max, held: 0 })).collect();
+        for (topic, count) in held {
+            if let Some(quota) = tenant_of(&topic).and_then(|tenant| all.get_mut(tenant)) {
+                quota.held += count;
+            }
+        }
+        *self.0.write() = all;
+    }
+
+    /// Whether there are any.
+    pub fn is_empty(&self) -> bool {
+        self.0.read().is_empty()
+    }
+
+    /// Whether there is room for what is to be published.
+    pub fn check(&self, publications: &[Publication]) -> Result<(), BrokerError> {
+        let quotas = self.0.read();
+        if quotas.is_empty() {
+            return Ok(());
+        }
+        let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
+        for tenant in publications.iter().filter_map(|publication| tenant_of(&publication.topic)) {
+            *wanted.entry(tenant).or_default() += 1;
+        }
+        for (tenant, wanted) in wanted {
+            if let Some(Quota { max, held }) = quotas.get(tenant).filter(|quota| quota.held + wanted > quota.max) {
+                return Err(full(tenant, *held, *max));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of messages that were added to a topic, or taken out where there are fewer.
+    pub fn count(&self, topic: &str, added: i64) {
+        let Some(tenant) = tenant_of(topic) else { return };
+        if let Some(quota) = self.0.write().get_mut(tenant) {
+            quota.held = quota.held.saturating_add_signed(added);
+        }
+    }
+}
+
+/// The error for a tenant whose quota is used up.
+pub(crate) fn full(tenant: &str, held: u64, max: u64) -> BrokerError {
+    let context =
+        format!("tenant {tenant:?} has {held} messages, dead letters included, of the {max} that it may have");
+    BrokerError::new(BrokerErrorKind::Full, context)
+}

@@ -36,20 +36,28 @@ fn everything_can_be_said() {
         instances = 8
         memory_max = "128MiB"
         grace = "10s"
+        stack = "256KiB"
+        load = { file = "100MiB", core_instances = 200, compile_cpu = "1m" }
 
         [tenants.acme]
         concurrency = 4
-        publish = ["acme.*"]
+        weight = 3
+        memory = "16MiB"
+        publish_rate = 100
+        messages = 5000
+        publish = ["invoices.*", "@beta/inbox"]
         limits = { cpu = "1s" }
+
+        [tenants.beta]
 
         [[receivers]]
         name = "billing"
         queue = "orders"
-        topics = ["refunds"]
+        topics = ["refunds", "@beta/feed"]
         broker = "main"
         tenant = "acme"
         component = "billing.wasm"
-        publish = ["acme.invoices"]
+        publish = ["invoices.new", "@beta/inbox"]
         concurrency = 2
         lease = "10s"
         retry = { attempts = 3, backoff_first = "100ms", backoff_max = "1m", jitter = 0.5, retry_after_max = "1h" }
@@ -58,10 +66,17 @@ fn everything_can_be_said() {
     "#;
     let config = Config::parse(text, "wasmpost.toml".as_ref()).unwrap();
     let receiver = &config.receivers[0];
-    assert_eq!(receiver.queue.all_topics(), ["orders", "refunds"]);
+    assert_eq!(receiver.queue.all_topics(), ["@acme/orders", "@acme/refunds", "@beta/feed"]);
     assert_eq!((receiver.limits.wall.to_string(), receiver.limits.cpu.to_string()), ("5s".into(), "1s".into()));
     assert_eq!((receiver.config["currency"].as_str(), receiver.retry.attempts_max), ("EUR", 3));
-    assert!(config.engine.hostile && config.tenants["acme"].concurrency == 4);
+    let acme = &config.tenants["acme"];
+    assert!(config.engine.hostile && acme.concurrency == 4 && acme.weight == 3);
+    assert_eq!((acme.publish_rate, acme.messages), (Some(100), Some(5000)));
+    assert_eq!(receiver.limits.memory.to_string(), "16MiB", "no delivery may have more than its tenant");
+    assert_eq!(receiver.grants.publish_to("invoices.new").as_deref(), Some("@acme/invoices.new"));
+    assert_eq!(receiver.grants.publish_to("@beta/inbox").as_deref(), Some("@beta/inbox"));
+    let load = config.engine.load;
+    assert_eq!((load.file.to_string(), load.core_instances, load.functions), ("100MiB".into(), 200, 50_000));
 }
 
 #[test]

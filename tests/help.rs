@@ -11,6 +11,8 @@ const VERBS: &[&[&str]] = &[
     &["inspect"],
     &["check"],
     &["queues"],
+    &["tenants"],
+    &["reload"],
     &["dead-letters"],
     &["dead-letters", "list"],
     &["dead-letters", "show"],
@@ -42,7 +44,7 @@ fn the_help_of_every_verb_has_an_example() {
 #[test]
 fn the_list_of_verbs_is_complete() {
     let command = wasmpost::cli::command();
-    for verb in command.get_subcommands() {
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         assert!(VERBS.contains(&&[verb.get_name()][..]), "{} is not tested", verb.get_name());
     }
 }

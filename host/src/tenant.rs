@@ -1,21 +1,32 @@
 //! A tenant: the owner of receivers, and what all of them may use together.
 
-use wasmpost_sandbox::{LimitCaps, TopicPattern};
+use wasmpost_sandbox::{LimitCaps, Size, TopicPattern};
 
 /// The owner of receivers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tenant {
     /// The most deliveries in flight at a time, over all its receivers.
     pub concurrency: usize,
-    /// The topics that its receivers can be granted; all if none are named.
+    /// How much of the time it gets when all tenants want more than there is, compared to others.
+    pub weight: u32,
+    /// The memory that all its live instances may hold together.
+    pub memory: Size,
+    /// How many messages its receivers may publish a second, over time; as many as they can if none.
+    pub publish_rate: Option<u32>,
+    /// How many messages may lie in its queues, dead letters included; as many as the broker takes if none.
+    pub messages: Option<u64>,
+    /// The topics that its receivers can be granted; all of its own if none are named.
     pub publish: Option<Vec<TopicPattern>>,
     /// What no delivery of its receivers may exceed.
     pub limits: LimitCaps,
 }
 
 impl Tenant {
-    /// Whether its receivers can be granted these topics.
+    /// Whether its receivers can be granted these topics. Topics of other tenants have to be named.
     pub fn may_grant(&self, wanted: &TopicPattern) -> bool {
-        self.publish.as_ref().is_none_or(|granted| granted.iter().any(|pattern| pattern.covers(wanted)))
+        match &self.publish {
+            Some(granted) => granted.iter().any(|pattern| pattern.covers(wanted)),
+            None => wanted.tenant().is_none(),
+        }
     }
 }

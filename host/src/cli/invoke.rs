@@ -10,8 +10,8 @@ use serde::Serialize;
 use wasmpost_delivery::{RetryPolicy, Verdict};
 use wasmpost_msg::{Attributes, Context, Message, Publication, ReceiveError, Receiver, Usage};
 use wasmpost_sandbox::{
-    EngineOptions, Grants, Level, Limits, LogRecord, LogSink, LogSource, ReceiverOptions, Sandbox, Size, TopicPattern,
-    WasmReceiver,
+    Compiler, EngineOptions, Grants, Level, Limits, LogRecord, LogSink, LogSource, ReceiverOptions, Sandbox, Size,
+    TopicPattern, WasmReceiver,
 };
 
 use super::output::JsonBody;
@@ -133,9 +133,10 @@ impl Invoke {
         let options = ReceiverOptions {
             name: self.component.display().to_string(),
             limits: Limits::default(),
-            grants: Grants { publish: self.publish.clone() },
+            grants: Grants { publish: self.publish.clone(), ..Grants::default() },
             config: self.config.iter().cloned().collect(),
             log: Arc::clone(&log) as Arc<dyn LogSink>,
+            memory: None,
         };
         let receiver = WasmReceiver::new(sandbox, loaded, options);
         let context = Context::new(self.id.clone(), self.attempt, Default::default());
@@ -158,7 +159,7 @@ impl Invoke {
 
 /// The engine of commands that look at single components.
 pub(super) fn engine() -> EngineOptions {
-    EngineOptions { cache_dir: default_cache_dir(), ..EngineOptions::default() }
+    EngineOptions { cache_dir: default_cache_dir(), compiler: Compiler::this_program(), ..EngineOptions::default() }
 }
 
 impl Report {

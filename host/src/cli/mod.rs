@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 mod check;
+mod compile_component;
 mod completions;
 mod config_schema;
 mod dead_letters;
@@ -12,8 +13,10 @@ mod ndjson;
 mod output;
 mod publish;
 mod queues;
+mod reload;
 mod run;
 mod target;
+mod tenants;
 
 use std::process::ExitCode;
 
@@ -38,8 +41,12 @@ enum Verb {
     Check(check::Check),
     Queues(queues::Queues),
     DeadLetters(dead_letters::DeadLetters),
+    Tenants(tenants::Tenants),
+    Reload(reload::Reload),
     ConfigSchema(config_schema::ConfigSchema),
     Completions(completions::Completions),
+    #[command(hide = true)]
+    CompileComponent(compile_component::CompileComponent),
 }
 
 /// Does what the arguments of the process say. The exit code is 0 when it was done, 1 when the work failed, 2 for bad
@@ -53,6 +60,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if let Verb::CompileComponent(verb) = command.verb {
+        // It has limits of its own, too narrow for threads.
+        return verb.run().map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
+    }
     // Pulling, renewing leases and talking to the outside; guests have threads of their own.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {
@@ -82,8 +93,11 @@ impl Verb {
             Self::Check(verb) => verb.run(),
             Self::Queues(verb) => verb.run().await,
             Self::DeadLetters(verb) => verb.run().await,
+            Self::Tenants(verb) => verb.run().await,
+            Self::Reload(verb) => verb.run().await,
             Self::ConfigSchema(verb) => verb.run(),
             Self::Completions(verb) => verb.run(),
+            Self::CompileComponent(verb) => verb.run(),
         }
     }
 }

@@ -17,7 +17,8 @@ const EXIT_INTERRUPTED: i32 = 130;
 
 /// Serves messages until it is told to stop.
 ///
-/// SIGINT or SIGTERM lets messages in flight finish; a second one ends the process at once.
+/// SIGINT or SIGTERM lets messages in flight finish; a second one ends the process at once. SIGHUP loads components that
+/// have changed, as `wasmpost reload` does.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -50,6 +51,7 @@ impl Run {
     pub(super) async fn run(self) -> Result<(), Failure> {
         self.logging.start()?;
         let mut signals = Signals::new()?;
+        let mut reload = signal(SignalKind::hangup())?;
         let config = self.config()?;
         if config.receivers.is_empty() {
             let fault = "the configuration names no receivers; add one under [[receivers]]";
@@ -61,12 +63,21 @@ impl Run {
             () = signals.next() => return Ok(()),
         };
         let until_empty = self.until_empty;
+        let view = host.view();
+        let reloading = async {
+            loop {
+                reload.recv().await;
+                tracing::info!("reloading components");
+                drop(view.reload().await);
+            }
+        };
         let broken: Option<HostError> = tokio::select! {
             biased;
             () = signals.next() => {
                 tracing::info!("stopping; messages in flight may finish");
                 None
             }
+            () = reloading => None,
             drained = drained(&mut host, until_empty) => drained.err(),
         };
         let stopped = tokio::select! {
@@ -88,7 +99,7 @@ impl Run {
                 return Err(Failure::usage(anyhow::anyhow!("--queue: {fault}")));
             }
             let receiver = ReceiverConfig {
-                grants: Grants { publish: self.publish.clone() },
+                grants: Grants { publish: self.publish.clone(), ..Grants::default() },
                 ..ReceiverConfig::new(queue, component.clone())
             };
             let url = self.broker.clone().unwrap_or_else(|| DEFAULT_BROKER_URL.to_owned());

@@ -50,6 +50,17 @@ impl Target {
         })
     }
 
+    /// The host that has the broker's file open.
+    pub(super) async fn host(&self) -> Result<RemoteBroker, Failure> {
+        let url = self.url()?;
+        let none = |why: String| Failure::failed(anyhow::anyhow!("no host runs on {url}: {why}"));
+        let Some(file) = registry::file(&url) else {
+            return Err(none("only hosts of a queue file can be asked from here".into()));
+        };
+        let path = socket_path(&file);
+        RemoteBroker::connect(&path).await.map_err(|error| none(format!("{}: {error}", path.display())))
+    }
+
     /// Opens the broker. If a host has its file open, goes through the host.
     pub(super) async fn open(&self, make: bool) -> Result<Arc<dyn Broker>, Failure> {
         let url = self.url()?;

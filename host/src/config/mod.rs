@@ -2,6 +2,8 @@
 
 mod error;
 mod raw;
+mod raw_host;
+mod raw_tenant;
 mod word;
 
 use std::collections::BTreeMap;
@@ -9,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wasmpost_delivery::{QueueSpec, RetryPolicy};
-use wasmpost_sandbox::{EngineOptions, Grants, Limits};
+use wasmpost_sandbox::{Compiler, EngineOptions, Grants, Limits};
 
 use crate::registry;
 use crate::tenant::Tenant;
@@ -82,7 +84,11 @@ impl Config {
             brokers: [(receiver.broker.clone(), broker_url)].into(),
             receivers: vec![receiver],
             tenants: BTreeMap::new(),
-            engine: EngineOptions { cache_dir: default_cache_dir(), ..EngineOptions::default() },
+            engine: EngineOptions {
+                cache_dir: default_cache_dir(),
+                compiler: Compiler::this_program(),
+                ..EngineOptions::default()
+            },
             grace: raw::GRACE,
         }
     }

@@ -8,11 +8,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 use wasmpost_delivery::{QueueSpec, RetryPolicy};
-use wasmpost_sandbox::{EngineOptions, Grants, LimitCaps, Limits, Profile, Size, Span};
+use wasmpost_msg::{qualified, tenant_of};
+use wasmpost_sandbox::{Grants, Limits, Span};
 
 use super::error::place;
-use super::word::{BrokerUrl, Name, Pattern};
-use super::{Config, ConfigError, DEFAULT_BROKER, DEFAULT_BROKER_URL, ReceiverConfig, default_cache_dir};
+use super::raw_host::RawHost;
+use super::raw_tenant::RawTenant;
+use super::word::{BrokerUrl, Name, Pattern, TenantName};
+use super::{Config, ConfigError, DEFAULT_BROKER, DEFAULT_BROKER_URL, ReceiverConfig};
 use crate::tenant::Tenant;
 
 pub(super) const CONCURRENCY: u32 = 16;
@@ -30,7 +33,7 @@ pub struct RawConfig {
     receivers: Vec<RawReceiver>,
     /// Who owns receivers, and what all receivers of one owner may use together.
     #[serde(default)]
-    tenants: BTreeMap<String, RawTenant>,
+    tenants: BTreeMap<TenantName, RawTenant>,
     /// The process itself.
     #[serde(default)]
     host: RawHost,
@@ -42,19 +45,22 @@ pub struct RawConfig {
 struct RawReceiver {
     /// The name, for logs and dead letters; that of the queue unless given.
     name: Option<String>,
-    /// The queue that it takes messages from. The queue takes from the topic of its own name.
+    /// The queue that it takes messages from. The queue takes from the topic of its own name. That of a tenant's
+    /// receiver is within the tenant: its name elsewhere is @tenant/queue.
     #[schemars(with = "Name")]
     queue: Spanned<Name>,
-    /// More topics that the queue takes from.
+    /// More topics that the queue takes from; those of another tenant by their whole names, @tenant/topic.
     #[serde(default)]
-    topics: Vec<Name>,
+    #[schemars(with = "Vec<Name>")]
+    topics: Vec<Spanned<Name>>,
     /// The name of the broker that has the queue.
     #[schemars(with = "Option<String>")]
     broker: Option<Spanned<String>>,
     /// The file of the component, relative to this file.
     #[schemars(with = "String")]
     component: Spanned<PathBuf>,
-    /// The topics that it may publish to. None unless given.
+    /// The topics that it may publish to; those of another tenant by their whole names, @tenant/topic. None unless
+    /// given.
     #[serde(default)]
     #[schemars(with = "Vec<Pattern>")]
     publish: Vec<Spanned<Pattern>>,
@@ -95,47 +101,6 @@ struct RawRetry {
     retry_after_max: Span,
 }
 
-/// An owner of receivers.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RawTenant {
-    /// The most messages in flight at a time, over all its receivers.
-    #[serde(default = "concurrency")]
-    #[schemars(range(min = 1))]
-    concurrency: std::num::NonZeroU32,
-    /// The topics that its receivers can be granted. All unless given.
-    publish: Option<Vec<Pattern>>,
-    /// What no delivery of its receivers may exceed.
-    #[serde(default)]
-    limits: LimitCaps,
-}
-
-/// The process itself.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-struct RawHost {
-    /// Whether tenants may attack each other: guests leave nothing behind for the next.
-    hostile: bool,
-    /// How accesses of guests to memory are kept in bounds: by guard pages, or by explicit checks.
-    profile: RawProfile,
-    /// How many instances can be live at a time.
-    instances: std::num::NonZeroU32,
-    /// The most memory that any delivery can be allowed.
-    memory_max: Size,
-    /// Where compiled components are kept between runs, relative to this file; the user's cache unless given.
-    cache_dir: Option<PathBuf>,
-    /// How long messages in flight may go on once the host is told to stop.
-    grace: Span,
-}
-
-#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum RawProfile {
-    #[default]
-    Guard,
-    Bounds,
-}
-
 impl Default for RawRetry {
     fn default() -> Self {
         let policy = RetryPolicy::default();
@@ -149,21 +114,7 @@ impl Default for RawRetry {
     }
 }
 
-impl Default for RawHost {
-    fn default() -> Self {
-        let engine = EngineOptions::default();
-        Self {
-            hostile: engine.hostile,
-            profile: RawProfile::Guard,
-            instances: std::num::NonZeroU32::new(engine.pool_instances).unwrap_or(std::num::NonZeroU32::MIN),
-            memory_max: engine.memory_max,
-            cache_dir: None,
-            grace: Span(GRACE),
-        }
-    }
-}
-
-fn concurrency() -> std::num::NonZeroU32 {
+pub(super) fn concurrency() -> std::num::NonZeroU32 {
     std::num::NonZeroU32::new(CONCURRENCY).unwrap_or(std::num::NonZeroU32::MIN)
 }
 
@@ -172,18 +123,18 @@ fn lease() -> Span {
 }
 
 /// A file that is being checked.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     text: &'a str,
     path: &'a Path,
 }
 
 impl Source<'_> {
-    fn fault<T>(&self, at: &Spanned<T>, fault: impl Into<String>) -> ConfigError {
+    pub(super) fn fault<T>(&self, at: &Spanned<T>, fault: impl Into<String>) -> ConfigError {
         ConfigError::at(self.path, self.text, at.span(), fault)
     }
 
     /// A path in the file, relative to its directory.
-    fn resolved(&self, path: &Path) -> PathBuf {
+    pub(super) fn resolved(&self, path: &Path) -> PathBuf {
         self.path.parent().map_or_else(|| path.to_owned(), |directory| directory.join(path))
     }
 }
@@ -194,7 +145,7 @@ impl RawConfig {
         let mut brokers: BTreeMap<_, _> =
             self.brokers.into_iter().map(|(name, url)| (name, relative_to(&source, url.0))).collect();
         brokers.entry(DEFAULT_BROKER.to_owned()).or_insert_with(|| relative_to(&source, DEFAULT_BROKER_URL.to_owned()));
-        let tenants: BTreeMap<_, _> = self.tenants.into_iter().map(|(name, raw)| (name, raw.into_tenant())).collect();
+        let tenants: BTreeMap<_, _> = self.tenants.into_iter().map(|(name, raw)| (name.0, raw.into_tenant())).collect();
         let mut receivers: Vec<ReceiverConfig> = Vec::new();
         for raw in self.receivers {
             let at = raw.queue.clone();
@@ -213,7 +164,7 @@ impl RawConfig {
             }
             receivers.push(receiver);
         }
-        let (engine, grace) = (self.host.engine(&source), self.host.grace.0);
+        let (engine, grace) = (self.host.engine(&source), self.host.grace());
         Ok(Config { brokers, receivers, tenants, engine, grace })
     }
 }
@@ -225,30 +176,32 @@ impl RawReceiver {
         brokers: &BTreeMap<String, String>,
         tenants: &BTreeMap<String, Tenant>,
     ) -> Result<ReceiverConfig, ConfigError> {
-        let queue = self.queue.get_ref().0.clone();
         if let Some(broker) = self.broker.as_ref().filter(|broker| !brokers.contains_key(broker.get_ref())) {
             let fault = format!("unknown broker {:?}; name it under [brokers]", broker.get_ref());
             return Err(source.fault(broker, fault));
         }
-        let mut limits = self.limits;
-        if let Some(name) = &self.tenant {
-            let Some(tenant) = tenants.get(name.get_ref()) else {
-                let fault = format!("unknown tenant {0:?}; describe it under [tenants.{0}]", name.get_ref());
-                return Err(source.fault(name, fault));
-            };
-            if let Some(pattern) = self.publish.iter().find(|pattern| !tenant.may_grant(&pattern.get_ref().0)) {
-                let (granted, tenant) = (&pattern.get_ref().0, name.get_ref());
-                let fault = format!("tenant {tenant:?} may not publish to \"{granted}\"");
-                return Err(source.fault(pattern, fault));
-            }
-            limits = limits.capped_by(&tenant.limits);
+        if tenant_of(&self.queue.get_ref().0).is_some() {
+            let fault = "name the queue without its tenant; say whose it is with tenant = \"...\"";
+            return Err(source.fault(&self.queue, fault));
         }
+        self.check_tenants(source, tenants)?;
+        let name = self.tenant.as_ref().map(Spanned::get_ref);
+        let tenant = name.and_then(|name| tenants.get(name));
+        let limits = tenant.map_or_else(|| self.limits.clone(), |tenant| self.limits.capped_by(&tenant.limits));
+        // What the tenant may hold together, a single delivery may not exceed.
+        let memory = limits.memory.min(tenant.map_or(limits.memory, |tenant| tenant.memory));
+        let within = |topic: &str| match tenant_of(topic) {
+            Some(_) => topic.to_owned(),
+            None => qualified(name.map(String::as_str), topic),
+        };
+        let queue = within(&self.queue.get_ref().0);
         let (line, column) = place(source.text, self.component.span().start);
+        let publish = self.publish.into_iter().map(|pattern| pattern.into_inner().0).collect();
         Ok(ReceiverConfig {
             name: self.name.unwrap_or_else(|| queue.clone()),
             broker: self.broker.map_or_else(|| DEFAULT_BROKER.to_owned(), Spanned::into_inner),
             queue: QueueSpec {
-                topics: self.topics.into_iter().map(|topic| topic.0).collect(),
+                topics: self.topics.iter().map(|topic| within(&topic.get_ref().0)).collect(),
                 lease: self.lease.0,
                 ..QueueSpec::new(queue)
             },
@@ -256,11 +209,38 @@ impl RawReceiver {
             component_at: Some(format!("{}:{line}:{column}", source.path.display())),
             concurrency: self.concurrency.get() as usize,
             retry: self.retry.policy(),
-            limits,
-            grants: Grants { publish: self.publish.into_iter().map(|pattern| pattern.into_inner().0).collect() },
+            grants: Grants { tenant: name.cloned(), publish },
+            limits: Limits { memory, ..limits },
             config: self.config,
             tenant: self.tenant.map(Spanned::into_inner),
         })
+    }
+
+    /// Whether every tenant that is named exists, and may have what its receiver is granted.
+    fn check_tenants(&self, source: &Source<'_>, tenants: &BTreeMap<String, Tenant>) -> Result<(), ConfigError> {
+        let unknown = |name: &str| format!("unknown tenant {name:?}; describe it under [tenants.{name}]");
+        if let Some(name) = self.tenant.as_ref().filter(|name| !tenants.contains_key(name.get_ref())) {
+            return Err(source.fault(name, unknown(name.get_ref())));
+        }
+        for topic in &self.topics {
+            if let Some(other) = tenant_of(&topic.get_ref().0).filter(|other| !tenants.contains_key(*other)) {
+                return Err(source.fault(topic, unknown(other)));
+            }
+        }
+        for pattern in &self.publish {
+            let wanted = &pattern.get_ref().0;
+            if let Some(other) = wanted.tenant().filter(|other| !tenants.contains_key(*other)) {
+                return Err(source.fault(pattern, unknown(other)));
+            }
+            let name = self.tenant.as_ref().map(Spanned::get_ref);
+            if let Some(name) = name.filter(|name| tenants.get(*name).is_some_and(|tenant| !tenant.may_grant(wanted))) {
+                let fault = format!(
+                    "tenant {name:?} may not publish to \"{wanted}\"; name it in publish under [tenants.{name}]"
+                );
+                return Err(source.fault(pattern, fault));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -273,30 +253,6 @@ impl RawRetry {
             jitter: self.jitter.clamp(0.0, 10.0),
             retry_after_max: self.retry_after_max.0,
             ..RetryPolicy::default()
-        }
-    }
-}
-
-impl RawTenant {
-    fn into_tenant(self) -> Tenant {
-        let publish = self.publish.map(|patterns| patterns.into_iter().map(|pattern| pattern.0).collect());
-        Tenant { concurrency: self.concurrency.get() as usize, publish, limits: self.limits }
-    }
-}
-
-impl RawHost {
-    fn engine(&self, source: &Source<'_>) -> EngineOptions {
-        let given = self.cache_dir.as_deref().map(|directory| source.resolved(directory));
-        EngineOptions {
-            pool_instances: self.instances.get(),
-            memory_max: self.memory_max,
-            cache_dir: given.or_else(default_cache_dir),
-            hostile: self.hostile,
-            profile: match self.profile {
-                RawProfile::Guard => Profile::Guard,
-                RawProfile::Bounds => Profile::Bounds,
-            },
-            ..EngineOptions::default()
         }
     }
 }

@@ -6,11 +6,16 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use wasmpost_delivery::topic_name_fault;
+use wasmpost_msg::tenant_name_fault;
 use wasmpost_sandbox::TopicPattern;
 
 /// The name of a queue or topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name(pub(super) String);
+
+/// The name of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TenantName(pub(super) String);
 
 /// The URL of a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +30,14 @@ impl FromStr for Name {
 
     fn from_str(name: &str) -> Result<Self, String> {
         topic_name_fault(name).map_or_else(|| Ok(Self(name.to_owned())), Err)
+    }
+}
+
+impl FromStr for TenantName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        tenant_name_fault(name).map_or_else(|| Ok(Self(name.to_owned())), Err)
     }
 }
 
@@ -71,5 +84,6 @@ macro_rules! from_text {
 }
 
 from_text!(Name, "The name of a queue or topic: letters, digits, and any of . _ - / :", "orders");
+from_text!(TenantName, "The name of a tenant: letters, digits, and any of . _ -", "acme");
 from_text!(BrokerUrl, "A broker: sqlite:PATH or memory:", "sqlite:wasmpost.db");
 from_text!(Pattern, "A topic, or a prefix of topics that ends in *", "github.*");

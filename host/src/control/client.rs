@@ -14,10 +14,14 @@ use wasmpost_delivery::{
 };
 use wasmpost_msg::Publication;
 
+use crate::host::{ReceiverStatus, Reloaded, TenantStatus};
+
 use super::protocol::{Frames, Request, Response, WirePublication, broken, decode, encode, frames};
 
 /// How long the host may take for one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it may take to load its components again, which may have to be compiled.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The broker of a host that runs in another process. Queues cannot be served through it.
 pub struct RemoteBroker {
@@ -33,7 +37,35 @@ impl RemoteBroker {
         Ok(Self { frames: Mutex::new(Some(frames(stream))) })
     }
 
+    /// What each tenant of the host may use and used.
+    pub async fn tenants(&self) -> Result<Vec<TenantStatus>, BrokerError> {
+        match self.ask(Request::Tenants).await? {
+            Response::Tenants(tenants) => Ok(tenants),
+            _ => Err(broken("no tenants")),
+        }
+    }
+
+    /// How each receiver of the host gets its messages.
+    pub async fn receivers(&self) -> Result<Vec<ReceiverStatus>, BrokerError> {
+        match self.ask(Request::Receivers).await? {
+            Response::Receivers(receivers) => Ok(receivers),
+            _ => Err(broken("no receivers")),
+        }
+    }
+
+    /// Has the host load every component whose file has changed.
+    pub async fn reload(&self) -> Result<Vec<Reloaded>, BrokerError> {
+        match self.ask_within(RELOAD_TIMEOUT, Request::Reload).await? {
+            Response::Reloaded(components) => Ok(components),
+            _ => Err(broken("nothing about components")),
+        }
+    }
+
     async fn ask(&self, request: Request) -> Result<Response, BrokerError> {
+        self.ask_within(ANSWER_TIMEOUT, request).await
+    }
+
+    async fn ask_within(&self, patience: Duration, request: Request) -> Result<Response, BrokerError> {
         let gone = |cause: String| BrokerError::new(BrokerErrorKind::Unavailable, format!("host is gone: {cause}"));
         let asking = async {
             let mut connection = self.frames.lock().await;
@@ -44,8 +76,8 @@ impl RemoteBroker {
             *connection = Some(frames);
             decode::<Response>(&frame)?.into_result()
         };
-        let asked = tokio::time::timeout(ANSWER_TIMEOUT, asking).await;
-        asked.unwrap_or_else(|_| Err(gone(format!("no answer within {ANSWER_TIMEOUT:?}"))))
+        let asked = tokio::time::timeout(patience, asking).await;
+        asked.unwrap_or_else(|_| Err(gone(format!("no answer within {patience:?}"))))
     }
 
     async fn count(&self, request: Request) -> Result<u64, BrokerError> {

@@ -12,6 +12,8 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use wasmpost_delivery::{BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilter, QueueStats, Receipt};
 use wasmpost_msg::{Attributes, Publication};
 
+use crate::host::{ReceiverStatus, Reloaded, TenantStatus};
+
 /// The largest frame, in bytes: room for the largest body and attributes in base64.
 const FRAME_BYTES_MAX: usize = 128 << 20;
 
@@ -23,6 +25,9 @@ pub(super) enum Request {
     List { filter: WireFilter, skip: usize, max: usize },
     Redrive(WireFilter),
     Purge(WireFilter),
+    Tenants,
+    Receivers,
+    Reload,
 }
 
 /// What the host answers.
@@ -32,6 +37,9 @@ pub(super) enum Response {
     Stats(Vec<QueueStats>),
     DeadLetters(Vec<WireDeadLetter>),
     Count(u64),
+    Tenants(Vec<TenantStatus>),
+    Receivers(Vec<ReceiverStatus>),
+    Reloaded(Vec<Reloaded>),
     Error { kind: String, text: String },
 }
 

@@ -13,6 +13,8 @@ use tokio::task::AbortHandle;
 use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind, DeadLetterFilter, DeadLetters};
 use wasmpost_msg::Publication;
 
+use crate::host::View;
+
 use super::protocol::{Frames, Request, Response, WireDeadLetter, decode, encode, frames};
 
 /// How many commands can be connected at a time.
@@ -28,8 +30,8 @@ pub struct Listener {
     accepting: AbortHandle,
 }
 
-/// Listens on a socket and lets those who connect use the broker. Only this user can connect.
-pub fn listen(path: &Path, broker: Arc<dyn Broker>) -> io::Result<Listener> {
+/// Listens on a socket and lets those who connect use the broker and look at the host. Only this user can connect.
+pub fn listen(path: &Path, broker: Arc<dyn Broker>, view: Arc<dyn View>) -> io::Result<Listener> {
     // Whoever holds the lock of the queue file owns the socket; what lies there is left over from a process that died.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -37,7 +39,7 @@ pub fn listen(path: &Path, broker: Arc<dyn Broker>) -> io::Result<Listener> {
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    let accepting = tokio::spawn(accept(listener, broker)).abort_handle();
+    let accepting = tokio::spawn(accept(listener, broker, view)).abort_handle();
     Ok(Listener { path: path.to_owned(), accepting })
 }
 
@@ -48,15 +50,15 @@ impl Drop for Listener {
     }
 }
 
-async fn accept(listener: UnixListener, broker: Arc<dyn Broker>) {
+async fn accept(listener: UnixListener, broker: Arc<dyn Broker>, view: Arc<dyn View>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let broker = Arc::clone(&broker);
+                let (broker, view) = (Arc::clone(&broker), Arc::clone(&view));
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, &*broker).await {
+                    if let Err(error) = converse(stream, &*broker, &*view).await {
                         tracing::debug!(%error, "connection of a command ended");
                     }
                     drop(place);
@@ -71,11 +73,11 @@ async fn accept(listener: UnixListener, broker: Arc<dyn Broker>) {
     }
 }
 
-async fn converse(stream: UnixStream, broker: &dyn Broker) -> anyhow::Result<()> {
+async fn converse(stream: UnixStream, broker: &dyn Broker, view: &dyn View) -> anyhow::Result<()> {
     let mut frames: Frames = frames(stream);
     while let Some(frame) = tokio::time::timeout(SILENCE_MAX, frames.next()).await? {
         let response = match decode(&frame?) {
-            Ok(request) => answer(request, broker).await.unwrap_or_else(Response::from),
+            Ok(request) => answer(request, broker, view).await.unwrap_or_else(Response::from),
             Err(error) => error.into(),
         };
         tokio::time::timeout(SILENCE_MAX, frames.send(encode(&response)?)).await??;
@@ -83,7 +85,7 @@ async fn converse(stream: UnixStream, broker: &dyn Broker) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn answer(request: Request, broker: &dyn Broker) -> Result<Response, BrokerError> {
+async fn answer(request: Request, broker: &dyn Broker, view: &dyn View) -> Result<Response, BrokerError> {
     Ok(match request {
         Request::Publish(publications) => {
             let publications = publications.into_iter().map(Publication::from).collect();
@@ -96,6 +98,9 @@ async fn answer(request: Request, broker: &dyn Broker) -> Result<Response, Broke
             Response::DeadLetters(letters.into_iter().map(WireDeadLetter::from).collect())
         }
         Request::Redrive(filter) => Response::Count(dead_letters(broker)?.redrive(&filter.try_into()?).await?),
+        Request::Tenants => Response::Tenants(view.tenants()),
+        Request::Receivers => Response::Receivers(view.receivers()),
+        Request::Reload => Response::Reloaded(view.reload().await),
         Request::Purge(filter) => Response::Count(dead_letters(broker)?.purge(&filter.try_into()?).await?),
     })
 }

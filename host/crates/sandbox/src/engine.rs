@@ -10,7 +10,7 @@ use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
-use crate::load::{Cache, LoadLimits};
+use crate::load::{Cache, Compiler, LoadLimits};
 use crate::state::StoreState;
 use crate::{SandboxError, Size, imports};
 
@@ -20,13 +20,11 @@ pub(crate) const TICK: Duration = Duration::from_millis(1);
 const MEMORY_RESIDENT_BYTES: usize = 4 << 20;
 const TABLE_RESIDENT_BYTES: usize = 64 << 10;
 const STACK_RESIDENT_BYTES: usize = 64 << 10;
-/// Stack for guests, and the whole stack with room for the functions of the host.
-const WASM_STACK_BYTES: usize = 512 << 10;
-const STACK_BYTES: usize = 2 << 20;
+/// Stack for functions of the host that guests call, beside that of the guest.
+const HOST_STACK_BYTES: usize = 1536 << 10;
 /// Frames of a guest's backtrace.
 const FRAMES_MAX: usize = 20;
 /// What one component may consist of in the pool.
-const CORE_INSTANCES_MAX: u32 = 32;
 const MEMORIES_MAX: u32 = 4;
 const TABLES_MAX: u32 = 16;
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
@@ -40,6 +38,8 @@ pub struct EngineOptions {
     pub memory_max: Size,
     /// The most elements that tables of any guest can have.
     pub table_elements_max: u32,
+    /// The stack of a guest.
+    pub stack: Size,
     /// Where compiled components are kept between runs; nowhere if none.
     pub cache_dir: Option<PathBuf>,
     /// Whether guests of different owners may attack each other: stacks are zeroed between them.
@@ -48,6 +48,8 @@ pub struct EngineOptions {
     pub profile: Profile,
     /// What is loaded at all.
     pub load: LoadLimits,
+    /// Where components are compiled.
+    pub compiler: Compiler,
 }
 
 /// How accesses of guests to memory are kept in bounds.
@@ -75,10 +77,12 @@ impl Default for EngineOptions {
             pool_instances: 64,
             memory_max: Size(256 << 20),
             table_elements_max: 200_000,
+            stack: Size(512 << 10),
             cache_dir: None,
             hostile: false,
             profile: Profile::Guard,
             load: LoadLimits::default(),
+            compiler: Compiler::InProcess,
         }
     }
 }
@@ -89,7 +93,7 @@ impl Sandbox {
         if options.hostile && options.profile == Profile::Bounds {
             return Err(SandboxError::BoundsForHostile);
         }
-        let engine = Engine::new(&config(&options)).map_err(|error| SandboxError::engine(&error))?;
+        let engine = Engine::new(&config_to_run(&options)).map_err(|error| SandboxError::engine(&error))?;
         let mut linker = Linker::new(&engine);
         imports::add_to_linker(&mut linker).map_err(|error| SandboxError::engine(&error))?;
         let cache = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &engine)).transpose()?;
@@ -98,17 +102,24 @@ impl Sandbox {
     }
 }
 
-fn config(options: &EngineOptions) -> Config {
+fn config_to_run(options: &EngineOptions) -> Config {
+    let mut config = config_to_compile(options);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options)));
+    config
+}
+
+/// What machine code depends on: the same for those who compile and those who run it.
+pub(crate) fn config_to_compile(options: &EngineOptions) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
-        .max_wasm_stack(WASM_STACK_BYTES)
-        .async_stack_size(STACK_BYTES)
+        .max_wasm_stack(options.stack.bytes())
+        .async_stack_size(options.stack.bytes().saturating_add(HOST_STACK_BYTES))
+        .parallel_compilation(false)
         .async_stack_zeroing(options.hostile)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES_MAX))
-        .memory_init_cow(options.profile == Profile::Guard)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options)));
+        .memory_init_cow(options.profile == Profile::Guard);
     // What few guests need and many faults of engines needed.
     config
         .concurrency_support(false)
@@ -139,12 +150,12 @@ fn pool(options: &EngineOptions) -> PoolingAllocationConfig {
     let resident = if scans { MEMORY_RESIDENT_BYTES } else { 0 };
     // One component alone fits into any pool: a host that is busy for ever would never tell that it is too small.
     pool.total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(4).max(CORE_INSTANCES_MAX))
+        .total_core_instances(instances.saturating_mul(4).max(options.load.core_instances))
         .total_memories(instances.max(MEMORIES_MAX))
         .total_tables(instances.saturating_mul(4).max(TABLES_MAX))
         .total_stacks(instances)
         .total_gc_heaps(0)
-        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_core_instances_per_component(options.load.core_instances)
         .max_memories_per_component(MEMORIES_MAX)
         .max_tables_per_component(TABLES_MAX)
         .max_component_instance_size(INSTANCE_BYTES_MAX)

@@ -49,8 +49,11 @@ pub enum LoadError {
     #[error("not a WebAssembly file: {0}")]
     NotWasm(String),
     /// It is larger or more complex than what is loaded.
-    #[error("component is over a limit: {0}")]
+    #[error("compile-limit: {0}")]
     Limit(String),
+    /// The process that compiles did not do its work.
+    #[error("compiler {0}")]
+    Compiler(String),
     /// It is WebAssembly, but broken or of a kind that is not supported.
     #[error("component is malformed: {0}")]
     Malformed(String),

@@ -25,7 +25,7 @@ pub use error::{LoadError, SandboxError};
 pub use grants::{Grants, TopicPattern};
 pub use limiter::MemoryBudget;
 pub use limits::{LimitCaps, LimitRow, Limits};
-pub use load::{LoadLimits, LoadedComponent, component_of};
+pub use load::{Compiler, LoadLimits, LoadedComponent, compile_for_parent, component_of};
 pub use log::{Level, LogRecord, LogSink, LogSource, TracingSink};
 pub use quantity::{Size, Span};
 pub use receiver::{ReceiverOptions, WasmReceiver};

@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wasmpost_msg::Reason;
 use wasmtime::ResourceLimiter;
 
-use crate::Size;
+use crate::{Limits, Size};
 
-/// The most linear memories, tables and core instances of one store.
+/// The most linear memories and tables of one store.
 const MEMORIES_MAX: usize = 4;
 const TABLES_MAX: usize = 16;
-const INSTANCES_MAX: usize = 32;
 
 /// The memory that all live instances of a tenant may hold together.
 #[derive(Debug)]
@@ -24,6 +23,7 @@ pub struct MemoryBudget {
 #[derive(Debug)]
 pub(crate) struct Limiter {
     budget: Option<Arc<MemoryBudget>>,
+    instances_max: usize,
     memory_bytes_max: usize,
     memory_bytes: usize,
     table_elements_max: usize,
@@ -57,9 +57,11 @@ impl MemoryBudget {
 }
 
 impl Limiter {
-    pub(crate) fn new(memory_bytes_max: usize, table_elements_max: usize, budget: Option<Arc<MemoryBudget>>) -> Self {
+    pub(crate) fn new(limits: &Limits, instances_max: usize, budget: Option<Arc<MemoryBudget>>) -> Self {
+        let (memory_bytes_max, table_elements_max) = (limits.memory.bytes(), limits.table_elements as usize);
         Self {
             budget,
+            instances_max,
             memory_bytes_max,
             memory_bytes: 0,
             table_elements_max,
@@ -124,7 +126,7 @@ impl ResourceLimiter for Limiter {
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        self.instances_max
     }
 
     fn tables(&self) -> usize {

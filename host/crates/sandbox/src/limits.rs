@@ -47,6 +47,11 @@ macro_rules! limits {
                 },)*]
             }
 
+            /// Each limit by name, as in the configuration.
+            pub fn values(&self) -> Vec<(&'static str, String)> {
+                vec![$((stringify!($name), self.$name.to_string()),)*]
+            }
+
             /// The lower of each limit and its cap.
             #[must_use]
             pub fn capped_by(&self, caps: &LimitCaps) -> Limits {

@@ -67,12 +67,17 @@ impl WasmReceiver {
         let ReceiverOptions { name, limits, grants, config, log, memory } = options;
         let version = loaded.version().map(str::to_owned);
         let component = Arc::new(Component { digest: loaded.digest().to_owned(), version });
-        Self {
-            sandbox,
-            loaded,
-            component,
-            shared: Arc::new(Shared { name: name.into(), limits, grants, config, log, memory }),
-        }
+        let shared = Shared {
+            name: name.into(),
+            limits,
+            grants,
+            config,
+            log,
+            memory,
+            instances_max: sandbox.options.load.core_instances as usize,
+            coarse_clocks: sandbox.options.hostile,
+        };
+        Self { sandbox, loaded, component, shared: Arc::new(shared) }
     }
 
     async fn call(&self, store: &mut Store<StoreState>) -> Result<(), ReceiveError> {

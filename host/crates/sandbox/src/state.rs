@@ -21,6 +21,10 @@ pub(crate) struct Shared {
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) log: Arc<dyn LogSink>,
     pub(crate) memory: Option<Arc<MemoryBudget>>,
+    /// The most core instances of a component.
+    pub(crate) instances_max: usize,
+    /// Whether guests see time in whole milliseconds only.
+    pub(crate) coarse_clocks: bool,
 }
 
 /// What a store holds for one delivery.
@@ -46,7 +50,7 @@ impl StoreState {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         Self {
-            limiter: Limiter::new(limits.memory.bytes(), limits.table_elements as usize, shared.memory.clone()),
+            limiter: Limiter::new(limits, shared.instances_max, shared.memory.clone()),
             log: GuestLog::new(Arc::clone(&shared.log), Arc::clone(&shared.name), context.clone(), limits),
             shared: Arc::clone(shared),
             context,
@@ -63,7 +67,7 @@ impl StoreState {
 
 impl WasiView for StoreState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let log = &self.log;
-        WasiCtxView { ctx: self.wasi.get_or_insert_with(|| wasi::context(log)), table: &mut self.table }
+        let (log, coarse) = (&self.log, self.shared.coarse_clocks);
+        WasiCtxView { ctx: self.wasi.get_or_insert_with(|| wasi::context(log, coarse)), table: &mut self.table }
     }
 }

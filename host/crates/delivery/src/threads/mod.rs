@@ -7,7 +7,6 @@
 mod choice;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use async_task::Runnable;
@@ -19,7 +18,6 @@ use choice::Lanes;
 /// Threads that poll the futures of all lanes.
 pub struct Threads {
     shared: Arc<Shared>,
-    running: Vec<JoinHandle<()>>,
 }
 
 /// The place of one tenant among all that share the threads. Clones are one lane.
@@ -47,14 +45,14 @@ impl Threads {
         let count = count.max(1);
         let state = State { lanes: Lanes::new(count, Instant::now()), idle: 0, ended: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), work: Condvar::new() });
-        let mut threads = Self { shared, running: Vec::new() };
+        let threads = Self { shared };
         for number in 0..count {
             let (shared, context) = (Arc::clone(&threads.shared), context.clone());
             let thread = std::thread::Builder::new().name(format!("wasmpost-guest-{number}"));
-            threads.running.push(thread.spawn(move || {
+            thread.spawn(move || {
                 let _entered = context.enter();
                 shared.run();
-            })?);
+            })?;
         }
         Ok(threads)
     }
@@ -77,11 +75,6 @@ impl Drop for Threads {
         };
         self.shared.work.notify_all();
         drop(left);
-        let current = std::thread::current().id();
-        for thread in self.running.drain(..).filter(|thread| thread.thread().id() != current) {
-            // A poll that panicked ended its task, not its thread.
-            drop(thread.join());
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -11,7 +12,7 @@ use tokio::io::AsyncWrite;
 use wasmtime::component::Linker;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder};
 
 use crate::log::{GuestLog, Level, LogSource};
 use crate::state::StoreState;
@@ -26,14 +27,50 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result
 }
 
 /// The world as a guest sees it.
-pub(crate) fn context(log: &Arc<GuestLog>) -> WasiCtx {
+pub(crate) fn context(log: &Arc<GuestLog>, coarse_clocks: bool) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
     builder.stdout(GuestOutput::new(log, LogSource::Stdout));
     builder.stderr(GuestOutput::new(log, LogSource::Stderr));
     builder.max_random_size(RANDOM_BYTES_MAX);
     // Nothing is granted by default, but neither is anything left to what a later version takes for a default.
     builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).allow_blocking_current_thread(false);
+    if coarse_clocks {
+        builder.wall_clock(CoarseClock::new()).monotonic_clock(CoarseClock::new());
+    }
     builder.build()
+}
+
+/// Clocks that tell whole milliseconds: finer ones tell a guest what its neighbours do.
+struct CoarseClock(std::time::Instant);
+
+const CLOCK_NANOS: u64 = 1_000_000;
+
+impl CoarseClock {
+    fn new() -> Self {
+        Self(std::time::Instant::now())
+    }
+}
+
+impl HostMonotonicClock for CoarseClock {
+    fn resolution(&self) -> u64 {
+        CLOCK_NANOS
+    }
+
+    fn now(&self) -> u64 {
+        let nanos = u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        nanos - nanos % CLOCK_NANOS
+    }
+}
+
+impl HostWallClock for CoarseClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(CLOCK_NANOS)
+    }
+
+    fn now(&self) -> Duration {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
 }
 
 /// Standard output or error of a guest.

@@ -1,5 +1,5 @@
 //! Compiled components, kept between runs. What is read is machine code, so nothing is trusted that this host did not
-//! write: each file begins with a hash of the rest under a key that only this user can read.
+//! write: beside each file lies a hash of it under a key that only this user can read.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{Hash, Hasher};
@@ -15,10 +15,11 @@ use super::mapped;
 use crate::SandboxError;
 
 const KEY_BYTES: usize = 32;
-const HASH_BYTES: usize = 32;
 /// The most that is kept. Beyond it, what was written first goes first.
 const CACHE_BYTES_MAX: u64 = 1 << 30;
 const SUFFIX: &str = "component";
+/// What the hash of a file is called, beside it.
+const HASH_SUFFIX: &str = "hash";
 
 /// A directory of compiled components.
 pub(crate) struct Cache {
@@ -49,36 +50,45 @@ impl Cache {
 
     /// What was compiled from these bytes before, if it is there and unchanged.
     pub(super) fn find(&self, engine: &Engine, component: &[u8]) -> Option<Component> {
-        let stored = fs::read(self.path(component)).ok()?;
-        let (hash, compiled) = stored.split_at_checked(HASH_BYTES)?;
+        let path = self.path(component);
+        let hash = fs::read(path.with_extension(HASH_SUFFIX)).ok()?;
+        let file = File::open(&path).ok()?;
         // The comparison of blake3 takes the same time wherever the difference lies.
-        if self.hash(component, compiled) != blake3::Hash::from_slice(hash).ok()? {
-            tracing::warn!(path = %self.path(component).display(), "cached component was changed; compiling anew");
+        if self.hash(component, &file).ok()? != blake3::Hash::from_slice(&hash).ok()? {
+            tracing::warn!(path = %path.display(), "cached component was changed; compiling anew");
             return None;
         }
-        mapped::deserialize(engine, compiled)
+        mapped::deserialize_file(engine, &path)
     }
 
-    /// Keeps what was compiled from these bytes. A cache that cannot be written costs time and nothing else.
-    pub(super) fn keep(&self, component: &[u8], compiled: &Component) {
-        let kept = compiled.serialize().map_err(io::Error::other).and_then(|compiled| self.write(component, &compiled));
-        if let Err(error) = kept {
+    /// Keeps what was compiled from these bytes, and gives it back from there. A cache that cannot be written costs time
+    /// and nothing else.
+    pub(super) fn keep(&self, engine: &Engine, component: &[u8], compiled: &[u8]) -> Option<Component> {
+        if let Err(error) = self.write(component, compiled) {
             tracing::warn!(directory = %self.directory.display(), %error, "compiled component was not cached");
+            return None;
         }
+        self.find(engine, component)
     }
 
     fn write(&self, component: &[u8], compiled: &[u8]) -> io::Result<()> {
         let path = self.path(component);
-        let unfinished = path.with_extension(format!("{:016x}", fastrand::u64(..)));
+        let hash = self.hash(component, compiled)?;
+        // The hash last: a file that it does not fit is compiled anew.
+        self.replace(&path, compiled)?;
+        self.replace(&path.with_extension(HASH_SUFFIX), hash.as_bytes())?;
+        self.make_room()
+    }
+
+    /// Puts another file in the place of one that may be mapped, which stays as it is for those who have it.
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let unfinished = self.directory.join(format!("unfinished.{:016x}", fastrand::u64(..)));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        let written = file
-            .write_all(self.hash(component, compiled).as_bytes())
-            .and_then(|()| file.write_all(compiled))
-            .and_then(|()| fs::rename(&unfinished, &path));
+        let written = file.write_all(content).and_then(|()| fs::rename(&unfinished, path));
         if written.is_err() {
             drop(fs::remove_file(&unfinished));
         }
-        written.and_then(|()| self.make_room())
+        written
     }
 
     fn make_room(&self) -> io::Result<()> {
@@ -96,6 +106,7 @@ impl Cache {
             if sum <= CACHE_BYTES_MAX {
                 break;
             }
+            fs::remove_file(path.with_extension(HASH_SUFFIX))?;
             fs::remove_file(path)?;
             sum -= bytes;
         }
@@ -108,12 +119,12 @@ impl Cache {
     }
 
     /// The hash binds the compiled code to the component and to the settings of the engine.
-    fn hash(&self, component: &[u8], compiled: &[u8]) -> blake3::Hash {
+    fn hash(&self, component: &[u8], compiled: impl Read) -> io::Result<blake3::Hash> {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(blake3::hash(component).as_bytes());
         hasher.update(&self.engine.to_le_bytes());
-        hasher.update(compiled);
-        hasher.finalize()
+        hasher.update_reader(compiled)?;
+        Ok(hasher.finalize())
     }
 }
 

@@ -1,6 +1,8 @@
 //! Loading components: checked, made from core modules where need be, compiled or taken from the cache, linked.
 
 mod cache;
+mod child;
+mod compile;
 mod componentize;
 mod mapped;
 mod scan;
@@ -15,6 +17,8 @@ use crate::bindings::PluginPre;
 use crate::state::StoreState;
 use crate::{LoadError, Sandbox};
 pub(crate) use cache::Cache;
+pub use child::compile_for_parent;
+pub use compile::Compiler;
 pub use scan::LoadLimits;
 
 /// The exports by which a component receives messages, and what such a component is called.
@@ -125,11 +129,11 @@ impl Sandbox {
         if let Some(component) = self.cache.as_ref().and_then(|cache| cache.find(&self.engine, bytes)) {
             return Ok((component, true));
         }
-        let component = Component::from_binary(&self.engine, bytes).map_err(|error| LoadError::malformed(&error))?;
-        if let Some(cache) = &self.cache {
-            cache.keep(bytes, &component);
-        }
-        Ok((component, false))
+        let compiled = self.options.compiler.compile(&self.engine, &self.options, bytes)?;
+        let kept = self.cache.as_ref().and_then(|cache| cache.keep(&self.engine, bytes, &compiled));
+        let component = kept.or_else(|| mapped::deserialize(&self.engine, &compiled));
+        let unusable = || LoadError::Compiler("made code that this engine does not take".into());
+        Ok((component.ok_or_else(unusable)?, false))
     }
 
     /// The world of a component, told by what it exports.

@@ -1,12 +1,17 @@
 //! Looking through a file before it is compiled: compiling is bounded by what is let through here.
 
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use wasmparser::{Chunk, Encoding, Parser, Payload};
 use wasmtime::Engine;
 
-use crate::{LoadError, Size};
+use crate::{LoadError, Size, Span};
 
-/// What is loaded at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is loaded at all, and what compiling may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct LoadLimits {
     /// The size of the file.
     pub file: Size,
@@ -20,10 +25,19 @@ pub struct LoadLimits {
     pub nesting: u32,
     /// Imports and exports of all modules and components together.
     pub imports_and_exports: u32,
+    /// Core instances that one component is made of.
+    pub core_instances: u32,
+    /// CPU time of compiling one component.
+    pub compile_cpu: Span,
+    /// Memory of the process that compiles one component.
+    pub compile_memory: Size,
+    /// Time from the start of compiling to its end.
+    pub compile_wall: Span,
 }
 
 impl Default for LoadLimits {
-    /// 64 MiB, 50 000 functions of 1 MiB each, 10 000 types, nested 16 deep, 1 000 imports and exports.
+    /// 64 MiB, 50 000 functions of 1 MiB each, 10 000 types, nested 16 deep, 1 000 imports and exports, 32 core
+    /// instances; 30 seconds of CPU time, 2 GiB and 40 seconds to compile.
     fn default() -> Self {
         Self {
             file: Size(64 << 20),
@@ -32,6 +46,10 @@ impl Default for LoadLimits {
             types: 10_000,
             nesting: 16,
             imports_and_exports: 1_000,
+            core_instances: 32,
+            compile_cpu: Span(Duration::from_secs(30)),
+            compile_memory: Size(2 << 30),
+            compile_wall: Span(Duration::from_secs(40)),
         }
     }
 }

@@ -1,0 +1,87 @@
+//! The compiler's own process: what the host starts to compile one component.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use wasmtime::Engine;
+
+use crate::{EngineOptions, Profile, SandboxError, Size, engine};
+
+/// How the answer begins: with machine code behind it, or with the text of an error.
+pub(super) const DONE: u8 = 0;
+pub(super) const FAILED: u8 = 1;
+
+/// The lowest priority.
+const NICE: i32 = 19;
+/// Stack for compiling, which goes deep where types nest deep.
+const STACK_BYTES: usize = 16 << 20;
+
+/// What a host tells its child: the settings that machine code depends on, then the limits.
+pub(super) fn arguments(options: &EngineOptions) -> Vec<OsString> {
+    let profile = if options.profile == Profile::Bounds { "bounds" } else { "guard" };
+    let seconds = options.load.compile_cpu.0.as_secs_f64().ceil() as u64;
+    let numbers = [
+        u64::from(options.hostile),
+        options.memory_max.0,
+        options.stack.0,
+        seconds.max(1),
+        options.load.compile_memory.0,
+    ];
+    std::iter::once(profile.into()).chain(numbers.map(|number| number.to_string().into())).collect()
+}
+
+/// Compiles the component on standard input, as a child of a host whose arguments these are, and writes the machine
+/// code to standard output.
+///
+/// The limits bind this process before it reads anything.
+pub fn compile_for_parent(arguments: &[String]) -> Result<(), SandboxError> {
+    let fault = |text: String| SandboxError::Engine(text);
+    let (options, seconds, bytes) = parse(arguments).ok_or_else(|| fault("arguments are for hosts only".into()))?;
+    restrict(seconds, bytes).map_err(|error| fault(format!("limits could not be set: {error}")))?;
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || answer(&options));
+    let answered = thread.map_err(SandboxError::Thread)?.join();
+    answered.map_err(|_| fault("compiler panicked".into()))?.map_err(|error| fault(error.to_string()))
+}
+
+fn parse(arguments: &[String]) -> Option<(EngineOptions, u64, u64)> {
+    let [profile, numbers @ ..] = arguments else { return None };
+    let numbers: Vec<u64> = numbers.iter().map(|number| number.parse()).collect::<Result<_, _>>().ok()?;
+    let [hostile, memory_max, stack, seconds, bytes] = numbers[..] else { return None };
+    let options = EngineOptions {
+        profile: if profile == "bounds" { Profile::Bounds } else { Profile::Guard },
+        hostile: hostile == 1,
+        memory_max: Size(memory_max),
+        stack: Size(stack),
+        ..EngineOptions::default()
+    };
+    Some((options, seconds, bytes))
+}
+
+fn restrict(seconds: u64, bytes: u64) -> rustix::io::Result<()> {
+    let limit = |current, maximum| Rlimit { current: Some(current), maximum: Some(maximum) };
+    setrlimit(Resource::As, limit(bytes, bytes))?;
+    // The first ends it with a signal that tells why; the second cannot be put off.
+    setrlimit(Resource::Cpu, limit(seconds, seconds + 1))?;
+    setrlimit(Resource::Core, limit(0, 0))?;
+    // It has its pipes, and opens and writes no file.
+    setrlimit(Resource::Fsize, limit(0, 0))?;
+    setrlimit(Resource::Nofile, limit(16, 16))?;
+    // A system that lets nobody lower his priority compiles all the same.
+    let _ = nice(NICE);
+    Ok(())
+}
+
+fn answer(options: &EngineOptions) -> io::Result<()> {
+    let mut component = Vec::new();
+    io::stdin().lock().read_to_end(&mut component)?;
+    let engine = Engine::new(&engine::config_to_compile(options)).map_err(io::Error::other)?;
+    let (kind, bytes) = match engine.precompile_component(&component) {
+        Ok(compiled) => (DONE, compiled),
+        Err(error) => (FAILED, format!("{error:#}").into_bytes()),
+    };
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&[kind])?;
+    stdout.write_all(&bytes)?;
+    stdout.flush()
+}

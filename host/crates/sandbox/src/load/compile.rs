@@ -1,0 +1,118 @@
+//! Compiling: in a process of its own, so that a component made to be dear to compile costs nobody else anything.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use wasmtime::Engine;
+
+use super::{LoadLimits, child};
+use crate::{EngineOptions, LoadError};
+
+/// The most machine code of one component, in bytes.
+const COMPILED_BYTES_MAX: u64 = 1 << 30;
+/// Signals that end a process which used too much.
+const SIGABRT: i32 = 6;
+const SIGKILL: i32 = 9;
+const SIGSEGV: i32 = 11;
+const SIGXCPU: i32 = 24;
+
+/// Where components are compiled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Compiler {
+    /// In this process, on the caller's thread: for components that one trusts.
+    #[default]
+    InProcess,
+    /// In a process that runs a program which calls [`compile_for_parent`](crate::compile_for_parent) with the
+    /// arguments behind these. It has limits of CPU time, memory and time, one thread, and the lowest priority.
+    Child {
+        /// The program.
+        program: PathBuf,
+        /// The first arguments.
+        arguments: Vec<OsString>,
+    },
+}
+
+impl Compiler {
+    /// A child that runs this very program with the hidden verb `compile-component`.
+    pub fn this_program() -> Self {
+        // What runs now, even if another version was installed in its place meanwhile.
+        let itself = PathBuf::from("/proc/self/exe");
+        let program = if itself.exists() { Some(itself) } else { std::env::current_exe().ok() };
+        let child = |program| Self::Child { program, arguments: vec!["compile-component".into()] };
+        program.map_or(Self::InProcess, child)
+    }
+
+    pub(super) fn compile(
+        &self,
+        engine: &Engine,
+        options: &EngineOptions,
+        component: &[u8],
+    ) -> Result<Vec<u8>, LoadError> {
+        match self {
+            Self::InProcess => engine.precompile_component(component).map_err(|error| LoadError::malformed(&error)),
+            Self::Child { program, arguments } => {
+                let mut command = Command::new(program);
+                command.args(arguments).args(child::arguments(options)).env_clear();
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+                let running = command.spawn().map_err(|error| LoadError::Compiler(format!("not started: {error}")))?;
+                answer_of(running, component, &options.load)
+            }
+        }
+    }
+}
+
+/// Hands the component to the child, and waits for its answer no longer than it may take.
+fn answer_of(mut child: Child, component: &[u8], limits: &LoadLimits) -> Result<Vec<u8>, LoadError> {
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let began = Instant::now();
+    let (answered, answer) = mpsc::channel();
+    let read = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // A child that ended early says why by its end.
+            drop(stdin.map(|mut stdin| stdin.write_all(component)));
+        });
+        scope.spawn(move || {
+            let mut bytes = Vec::new();
+            let read = stdout.map(|stdout| stdout.take(COMPILED_BYTES_MAX).read_to_end(&mut bytes));
+            // Nobody waits any more when the time is over.
+            drop(answered.send((bytes, read)));
+        });
+        let read = answer.recv_timeout(limits.compile_wall.0);
+        if read.is_err() {
+            // Ends the threads as well, which wait for its pipes.
+            drop(child.kill());
+        }
+        read
+    });
+    let status = child.wait().map_err(|error| LoadError::Compiler(error.to_string()))?;
+    let Ok((bytes, _)) = read else {
+        return Err(LoadError::Limit(format!("compiling took longer than {}", limits.compile_wall)));
+    };
+    tracing::debug!(bytes = component.len(), took = ?began.elapsed(), "compiled");
+    match bytes.split_first() {
+        Some((&child::DONE, compiled)) if status.success() => Ok(compiled.to_vec()),
+        Some((&child::FAILED, text)) if status.success() => {
+            Err(LoadError::Malformed(String::from_utf8_lossy(text).into_owned()))
+        }
+        _ => Err(ended(status, limits)),
+    }
+}
+
+fn ended(status: ExitStatus, limits: &LoadLimits) -> LoadError {
+    match status.signal() {
+        Some(SIGXCPU | SIGKILL) => {
+            LoadError::Limit(format!("compiling used more than {} of CPU time", limits.compile_cpu))
+        }
+        // An allocation that fails ends the process in one of these ways.
+        Some(SIGABRT | SIGSEGV) => LoadError::Limit(format!(
+            "compiling used more than {} of memory, or overflowed its stack",
+            limits.compile_memory
+        )),
+        _ => LoadError::Compiler(format!("ended with {status}")),
+    }
+}

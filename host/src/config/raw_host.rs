@@ -1,0 +1,81 @@
+//! The process itself as it is written.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use wasmpost_sandbox::{Compiler, EngineOptions, LoadLimits, Profile, Size, Span};
+
+use super::default_cache_dir;
+use super::raw::{GRACE, Source};
+
+/// The process itself.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawHost {
+    /// Whether tenants may attack each other: guests leave nothing behind for the next, and see coarse clocks.
+    hostile: bool,
+    /// How accesses of guests to memory are kept in bounds: by guard pages, or by explicit checks.
+    profile: RawProfile,
+    /// How many instances can be live at a time.
+    instances: std::num::NonZeroU32,
+    /// The most memory that any delivery can be allowed.
+    memory_max: Size,
+    /// The stack of a guest.
+    stack: Size,
+    /// Where compiled components are kept between runs, relative to this file; the user's cache unless given.
+    cache_dir: Option<PathBuf>,
+    /// What components may consist of to be loaded, and what compiling one may use.
+    load: LoadLimits,
+    /// How long messages in flight may go on once the host is told to stop.
+    grace: Span,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum RawProfile {
+    #[default]
+    Guard,
+    Bounds,
+}
+
+impl Default for RawHost {
+    fn default() -> Self {
+        let engine = EngineOptions::default();
+        Self {
+            hostile: engine.hostile,
+            profile: RawProfile::Guard,
+            instances: std::num::NonZeroU32::new(engine.pool_instances).unwrap_or(std::num::NonZeroU32::MIN),
+            memory_max: engine.memory_max,
+            stack: engine.stack,
+            cache_dir: None,
+            load: engine.load,
+            grace: Span(GRACE),
+        }
+    }
+}
+
+impl RawHost {
+    pub(super) fn engine(&self, source: &Source<'_>) -> EngineOptions {
+        let given = self.cache_dir.as_deref().map(|directory| source.resolved(directory));
+        EngineOptions {
+            pool_instances: self.instances.get(),
+            memory_max: self.memory_max,
+            stack: self.stack,
+            cache_dir: given.or_else(default_cache_dir),
+            hostile: self.hostile,
+            profile: match self.profile {
+                RawProfile::Guard => Profile::Guard,
+                RawProfile::Bounds => Profile::Bounds,
+            },
+            load: self.load,
+            compiler: Compiler::this_program(),
+            ..EngineOptions::default()
+        }
+    }
+
+    pub(super) fn grace(&self) -> Duration {
+        self.grace.0
+    }
+}

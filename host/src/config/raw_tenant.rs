@@ -1,0 +1,59 @@
+//! A tenant as it is written.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use wasmpost_sandbox::{LimitCaps, Size};
+
+use super::raw::concurrency;
+use super::word::Pattern;
+use crate::tenant::Tenant;
+
+/// An owner of receivers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTenant {
+    /// The most messages in flight at a time, over all its receivers.
+    #[serde(default = "concurrency")]
+    #[schemars(range(min = 1))]
+    concurrency: std::num::NonZeroU32,
+    /// How much of the time it gets when all tenants want more than there is, compared to others.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1))]
+    weight: std::num::NonZeroU32,
+    /// The memory that all deliveries of its receivers may hold together.
+    #[serde(default = "memory")]
+    memory: Size,
+    /// How many messages its receivers may publish a second, over time. What is over the rate delays the messages after
+    /// it. As many as they can unless given.
+    publish_rate: Option<std::num::NonZeroU32>,
+    /// How many messages may lie in its queues, dead letters included; more are refused. As many as there is room for
+    /// unless given.
+    messages: Option<std::num::NonZeroU64>,
+    /// The topics that its receivers can be granted. All of its own unless given, and none of other tenants.
+    publish: Option<Vec<Pattern>>,
+    /// What no delivery of its receivers may exceed.
+    #[serde(default)]
+    limits: LimitCaps,
+}
+
+fn one() -> std::num::NonZeroU32 {
+    std::num::NonZeroU32::MIN
+}
+
+fn memory() -> Size {
+    Size(1 << 30)
+}
+
+impl RawTenant {
+    pub(super) fn into_tenant(self) -> Tenant {
+        Tenant {
+            concurrency: self.concurrency.get() as usize,
+            weight: self.weight.get(),
+            memory: self.memory,
+            publish_rate: self.publish_rate.map(std::num::NonZeroU32::get),
+            messages: self.messages.map(std::num::NonZeroU64::get),
+            publish: self.publish.map(|patterns| patterns.into_iter().map(|pattern| pattern.0).collect()),
+            limits: self.limits,
+        }
+    }
+}

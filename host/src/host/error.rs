@@ -1,0 +1,67 @@
+//! Why a host did not start or stopped.
+
+use std::path::PathBuf;
+
+use wasmpost_delivery::BrokerError;
+use wasmpost_msg::ServeError;
+use wasmpost_sandbox::{LoadError, SandboxError};
+
+/// Why a host did not start or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The engine could not be set up.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// A component was not loaded.
+    #[error("{}receiver {receiver:?}: {source}", at.as_ref().map_or_else(String::new, |at| format!("{at}: ")))]
+    Component {
+        /// The receiver.
+        receiver: String,
+        /// Where the configuration names the component.
+        at: Option<String>,
+        /// What is wrong with it.
+        source: LoadError,
+    },
+    /// A broker could not be opened or used.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// A server ended by itself.
+    #[error("receiver {receiver:?} stopped: {source}")]
+    Serve {
+        /// The receiver.
+        receiver: String,
+        /// Why.
+        source: ServeError,
+    },
+    /// The local socket for other commands could not be set up.
+    #[error("socket {path:?} for other commands could not be set up: {source}")]
+    Control {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The threads for guests could not be started.
+    #[error("threads for guests could not be started: {0}")]
+    Threads(#[source] std::io::Error),
+    /// There are more components than the system lets one process map.
+    #[error(
+        "{components} components need {wanted} memory mappings, the system allows {max}; raise vm.max_map_count with \
+         sysctl, or spread the receivers over several hosts"
+    )]
+    Mappings {
+        /// How many components there are.
+        components: usize,
+        /// How many mappings they need, with everything else.
+        wanted: usize,
+        /// How many there can be.
+        max: usize,
+    },
+    /// Deliveries were interrupted at shutdown.
+    #[error("{in_flight} deliveries were interrupted and given back")]
+    GraceExpired {
+        /// How many.
+        in_flight: usize,
+    },
+}

@@ -1,0 +1,251 @@
+//! The host: brokers, components and servers, wired as the configuration says.
+
+mod components;
+mod error;
+mod replaceable;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::task::JoinSet;
+use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind, Queue, QueueServer, QueueServerOptions, Share, Threads};
+use wasmpost_msg::Server;
+use wasmpost_sandbox::{LoadedComponent, MemoryBudget, Sandbox};
+
+use crate::config::{Config, ReceiverConfig};
+use crate::{control, registry};
+pub use components::{Components, load_components};
+pub use error::HostError;
+use replaceable::Replaceable;
+pub use view::{ReceiverStatus, Reloaded, TenantStatus, View};
+use view::{Served, ServedTenant, Serving, wasm_receiver};
+
+/// How much longer than its own limit the server waits for a call: the sandbox should be the one to end it.
+const CALL_SLACK: Duration = Duration::from_secs(5);
+/// How long closing the brokers may take. With the default grace and the time for settling, the process ends within
+/// thirty seconds.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A host at work.
+pub struct Host {
+    served: Arc<Served>,
+    tasks: JoinSet<Result<(), HostError>>,
+    brokers: BTreeMap<String, Arc<dyn Broker>>,
+    control: Vec<control::Listener>,
+    grace: Duration,
+    /// Guests run on threads of their own, so that none of them keeps leases from being renewed.
+    _threads: Threads,
+}
+
+impl Host {
+    /// Starts everything that the configuration names.
+    pub async fn start(config: Config) -> Result<Self, HostError> {
+        let sandbox = Sandbox::new(config.engine.clone())?;
+        let components = {
+            let (sandbox, config) = (Arc::clone(&sandbox), config.clone());
+            let loading = tokio::task::spawn_blocking(move || load_components(&sandbox, &config));
+            loading.await.map_err(|error| HostError::Threads(std::io::Error::other(error)))??
+        };
+        let count = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = Threads::start(count, &tokio::runtime::Handle::current()).map_err(HostError::Threads)?;
+        let served = Served {
+            sandbox,
+            receivers: RwLock::default(),
+            tenants: tenants(&config, &threads),
+            reloading: tokio::sync::Mutex::default(),
+        };
+        let mut host = Self {
+            served: Arc::new(served),
+            tasks: JoinSet::new(),
+            brokers: BTreeMap::new(),
+            control: Vec::new(),
+            grace: config.grace,
+            _threads: threads,
+        };
+        let started = host.wire(&config, &components).await;
+        if let Err(error) = started {
+            // What was started so far is ended in order, so that no lease waits for its time.
+            drop(host.stop().await);
+            return Err(error);
+        }
+        Ok(host)
+    }
+
+    async fn wire(&mut self, config: &Config, components: &Components) -> Result<(), HostError> {
+        let in_use: std::collections::BTreeSet<&str> =
+            config.receivers.iter().map(|receiver| receiver.broker.as_str()).collect();
+        for (name, url) in config.brokers.iter().filter(|(name, _)| in_use.contains(name.as_str())) {
+            let broker = open(url).await?;
+            self.brokers.insert(name.clone(), Arc::clone(&broker));
+            broker.set_quotas(quotas(config)).await?;
+            if let Some(file) = registry::file(url) {
+                let path = control::socket_path(&file);
+                let listener = control::listen(&path, broker, Arc::clone(&self.served) as Arc<dyn View>);
+                self.control.push(listener.map_err(|source| HostError::Control { path, source })?);
+            }
+        }
+        let tenants: BTreeMap<_, _> =
+            self.served.tenants.iter().map(|tenant| (tenant.name.as_deref(), tenant)).collect();
+        let mut servings = Vec::new();
+        for receiver in &config.receivers {
+            let (Some(broker), Some(loaded), Some(tenant)) = (
+                self.brokers.get(&receiver.broker),
+                components.get(&receiver.component),
+                tenants.get(&receiver.tenant.as_deref()),
+            ) else {
+                continue;
+            };
+            let queue = broker.queue(receiver.queue.clone()).await?;
+            servings.push(serving(&self.served.sandbox, receiver, queue, tenant, loaded));
+            tracing::info!(
+                receiver = %receiver.name, queue = %receiver.queue.name, component = %loaded.digest(),
+                from_cache = loaded.is_from_cache(), "receiving"
+            );
+        }
+        for serving in &servings {
+            let (server, receiver, name) =
+                (Arc::clone(&serving.server), Arc::clone(&serving.receiver), serving.config.name.clone());
+            self.tasks.spawn(async move {
+                let served = server.serve(receiver).await;
+                served.map(drop).map_err(|source| HostError::Serve { receiver: name, source })
+            });
+        }
+        *self.served.receivers.write() = servings;
+        Ok(())
+    }
+
+    /// What other commands see of it.
+    pub fn view(&self) -> Arc<dyn View> {
+        Arc::clone(&self.served) as Arc<dyn View>
+    }
+
+    /// Waits until a receiver stops by itself, which it only does when its broker cannot go on.
+    pub async fn stopped(&mut self) -> HostError {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(Err(error))) => return error,
+                Some(Ok(Ok(()))) => {}
+                Some(Err(error)) => return HostError::Threads(std::io::Error::other(error)),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Waits until all queues are empty at once: nothing ready, delayed or leased.
+    pub async fn drained(&self) -> Result<(), HostError> {
+        let servings = self.served.receivers.read().clone();
+        loop {
+            for serving in &servings {
+                serving.queue.drained().await?;
+            }
+            // While one queue was waited for, another may have got messages.
+            if self.is_drained(&servings).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn is_drained(&self, servings: &[Arc<Serving>]) -> Result<bool, HostError> {
+        let served: std::collections::BTreeSet<(&str, &str)> =
+            servings.iter().map(|serving| (serving.config.broker.as_str(), serving.queue.name())).collect();
+        for (name, broker) in &self.brokers {
+            let stats = broker.stats().await?;
+            let is_busy = |stats: &wasmpost_delivery::QueueStats| {
+                stats.ready + stats.delayed + stats.leased > 0
+                    && served.contains(&(name.as_str(), stats.queue.as_str()))
+            };
+            if stats.iter().any(is_busy) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes no more messages, lets those in flight finish within the grace, gives the rest back, and closes the
+    /// brokers.
+    pub async fn stop(mut self) -> Result<(), HostError> {
+        let grace = self.grace;
+        let servings = self.served.receivers.read().clone();
+        let ending = servings.iter().map(|serving| serving.server.shutdown(grace));
+        let ended = futures::future::join_all(ending).await;
+        let in_flight = ended.iter().filter_map(|ended| ended.as_ref().err()).map(|expired| expired.in_flight).sum();
+        self.control.clear();
+        futures::future::join_all(self.brokers.iter().map(|(name, broker)| close(name, &**broker))).await;
+        if in_flight > 0 { Err(HostError::GraceExpired { in_flight }) } else { Ok(()) }
+    }
+}
+
+/// What each tenant shares between its receivers. Those without a tenant have one share without limits together.
+fn tenants(config: &Config, threads: &Threads) -> Vec<ServedTenant> {
+    let nobody = Share::new(usize::MAX, Some(threads.lane(1)));
+    let mut all = vec![ServedTenant { name: None, share: Arc::new(nobody), memory: None }];
+    for (name, tenant) in &config.tenants {
+        let share = Share::new(tenant.concurrency, Some(threads.lane(tenant.weight)));
+        let share = match tenant.publish_rate {
+            Some(per_second) => share.with_publish_rate(per_second),
+            None => share,
+        };
+        let memory = Some(MemoryBudget::new(tenant.memory));
+        all.push(ServedTenant { name: Some(name.clone()), share: Arc::new(share), memory });
+    }
+    all
+}
+
+fn quotas(config: &Config) -> BTreeMap<String, u64> {
+    let quota = |(name, tenant): (&String, &crate::tenant::Tenant)| Some((name.clone(), tenant.messages?));
+    config.tenants.iter().filter_map(quota).collect()
+}
+
+fn serving(
+    sandbox: &Arc<Sandbox>,
+    config: &ReceiverConfig,
+    queue: Arc<dyn Queue>,
+    tenant: &ServedTenant,
+    loaded: &LoadedComponent,
+) -> Arc<Serving> {
+    let options = QueueServerOptions {
+        receiver: config.name.clone(),
+        concurrency: config.concurrency,
+        retry: config.retry.clone(),
+        timeout: config.limits.wall.0 + CALL_SLACK,
+        hops_max: config.limits.hops,
+        share: Some(Arc::clone(&tenant.share)),
+        ..QueueServerOptions::default()
+    };
+    let memory = tenant.memory.clone();
+    let receiver = wasm_receiver(sandbox, loaded, config, memory.clone());
+    Arc::new(Serving {
+        config: config.clone(),
+        server: Arc::new(QueueServer::new(Arc::clone(&queue), options)),
+        queue,
+        receiver: Arc::new(Replaceable::new(Arc::new(receiver))),
+        memory,
+        digest: Mutex::new(loaded.digest().to_owned()),
+    })
+}
+
+/// Opens a broker, waiting for a command that has its file open for a moment.
+async fn open(url: &str) -> Result<Arc<dyn Broker>, BrokerError> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let began = tokio::time::Instant::now();
+    loop {
+        match registry::open(url).await {
+            Err(error) if error.kind() == BrokerErrorKind::InUse && began.elapsed() < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn close(name: &str, broker: &dyn Broker) {
+    match tokio::time::timeout(CLOSE_TIMEOUT, broker.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(broker = %name, %error, "broker was not closed"),
+        Err(_) => tracing::error!(broker = %name, "closing the broker took too long"),
+    }
+}

@@ -1,0 +1,28 @@
+//! A receiver whose component can be replaced while it receives.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::RwLock;
+use wasmpost_msg::{Message, ReceiveError, Receiver};
+
+/// Hands each message to the receiver of the moment. What is in flight ends with the receiver that it began with.
+pub(super) struct Replaceable(RwLock<Arc<dyn Receiver>>);
+
+impl Replaceable {
+    pub(super) fn new(receiver: Arc<dyn Receiver>) -> Self {
+        Self(RwLock::new(receiver))
+    }
+
+    pub(super) fn replace(&self, receiver: Arc<dyn Receiver>) {
+        *self.0.write() = receiver;
+    }
+}
+
+#[async_trait]
+impl Receiver for Replaceable {
+    async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
+        let receiver = Arc::clone(&self.0.read());
+        receiver.receive(message).await
+    }
+}

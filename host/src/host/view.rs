@@ -1,0 +1,203 @@
+//! What other commands see of a host at work, and the one thing that they can have it do: reload its components.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
+use wasmpost_delivery::{BreakerState, QueueServer, Share, ShareUsage};
+use wasmpost_sandbox::{LoadedComponent, MemoryBudget, Sandbox, WasmReceiver};
+
+use super::components::load_all;
+use super::replaceable::Replaceable;
+use crate::config::ReceiverConfig;
+
+/// What a host tells other commands.
+#[async_trait]
+pub trait View: Send + Sync {
+    /// What each tenant may use and used.
+    fn tenants(&self) -> Vec<TenantStatus>;
+
+    /// How each receiver gets its messages.
+    fn receivers(&self) -> Vec<ReceiverStatus>;
+
+    /// Loads every component whose file has changed. Receivers go on with the old one where the new one is refused.
+    async fn reload(&self) -> Vec<Reloaded>;
+}
+
+/// A tenant of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantStatus {
+    /// Its name; none for what belongs to no tenant.
+    pub tenant: Option<String>,
+    /// How many receivers it has.
+    pub receivers: usize,
+    /// How many of its deliveries are in flight.
+    pub in_flight: usize,
+    /// The memory that its instances hold now, in bytes.
+    pub memory_bytes: u64,
+    /// What its deliveries used since the host started.
+    #[serde(flatten)]
+    pub used: ShareUsage,
+}
+
+/// A receiver of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiverStatus {
+    /// Its name.
+    pub receiver: String,
+    /// Its queue.
+    pub queue: String,
+    /// The name of its broker.
+    pub broker: String,
+    /// The digest of its component.
+    pub component: String,
+    /// How many of its deliveries are in flight.
+    pub in_flight: usize,
+    /// Whether it is slowed.
+    pub breaker: BreakerState,
+}
+
+/// What became of a component when it was looked at again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The file.
+    pub component: String,
+    /// The receivers that it is for.
+    pub receivers: Vec<String>,
+    /// What became of it: `unchanged`, `replaced` or `refused`.
+    pub outcome: String,
+    /// The digest of what serves now.
+    pub digest: String,
+    /// Why the new one was refused.
+    pub error: Option<String>,
+}
+
+/// The receivers of a host at work, and their tenants.
+pub(super) struct Served {
+    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) receivers: RwLock<Vec<Arc<Serving>>>,
+    pub(super) tenants: Vec<ServedTenant>,
+    /// Held while components are reloaded: two at once could each put the older one in place.
+    pub(super) reloading: tokio::sync::Mutex<()>,
+}
+
+/// What all receivers of a tenant share.
+pub(super) struct ServedTenant {
+    pub(super) name: Option<String>,
+    pub(super) share: Arc<Share>,
+    pub(super) memory: Option<Arc<MemoryBudget>>,
+}
+
+/// A receiver at work.
+pub(super) struct Serving {
+    pub(super) config: ReceiverConfig,
+    pub(super) server: Arc<QueueServer>,
+    pub(super) queue: Arc<dyn wasmpost_delivery::Queue>,
+    pub(super) receiver: Arc<Replaceable>,
+    pub(super) memory: Option<Arc<MemoryBudget>>,
+    pub(super) digest: Mutex<String>,
+}
+
+#[async_trait]
+impl View for Served {
+    fn tenants(&self) -> Vec<TenantStatus> {
+        let mut by_tenant: BTreeMap<Option<String>, (usize, usize)> = BTreeMap::new();
+        for serving in self.receivers.read().iter() {
+            let sums = by_tenant.entry(serving.config.tenant.clone()).or_default();
+            *sums = (sums.0 + 1, sums.1 + serving.server.in_flight());
+        }
+        let status = |tenant: &ServedTenant| {
+            let (receivers, in_flight) = by_tenant.get(&tenant.name).copied().unwrap_or_default();
+            TenantStatus {
+                tenant: tenant.name.clone(),
+                receivers,
+                in_flight,
+                memory_bytes: tenant.memory.as_ref().map_or(0, |memory| memory.held_bytes() as u64),
+                used: tenant.share.used(),
+            }
+        };
+        self.tenants.iter().map(status).filter(|tenant| tenant.tenant.is_some() || tenant.receivers > 0).collect()
+    }
+
+    fn receivers(&self) -> Vec<ReceiverStatus> {
+        let status = |serving: &Arc<Serving>| ReceiverStatus {
+            receiver: serving.config.name.clone(),
+            queue: serving.config.queue.name.clone(),
+            broker: serving.config.broker.clone(),
+            component: serving.digest.lock().clone(),
+            in_flight: serving.server.in_flight(),
+            breaker: serving.server.breaker(),
+        };
+        self.receivers.read().iter().map(status).collect()
+    }
+
+    async fn reload(&self) -> Vec<Reloaded> {
+        let _alone = self.reloading.lock().await;
+        let mut by_file: BTreeMap<PathBuf, Vec<Arc<Serving>>> = BTreeMap::new();
+        for serving in self.receivers.read().iter() {
+            by_file.entry(serving.config.component.clone()).or_default().push(Arc::clone(serving));
+        }
+        let (sandbox, files) = (Arc::clone(&self.sandbox), by_file.keys().cloned().collect::<Vec<_>>());
+        let loading = tokio::task::spawn_blocking(move || load_all(&sandbox, &files.iter().collect::<Vec<_>>()));
+        // The task neither panics nor is cancelled; if it were, nothing would have been replaced.
+        let loaded = loading.await.unwrap_or_default();
+        by_file
+            .into_iter()
+            .zip(loaded)
+            .map(|((file, servings), loaded)| match loaded {
+                Ok(loaded) => replace(&self.sandbox, file.display().to_string(), &servings, &loaded),
+                Err(error) => {
+                    let refused =
+                        Reloaded { error: Some(error.to_string()), ..report(&file.display(), &servings, "refused") };
+                    tracing::error!(component = %refused.component, %error, "component refused; the old one serves on");
+                    refused
+                }
+            })
+            .collect()
+    }
+}
+
+fn report(file: &dyn std::fmt::Display, servings: &[Arc<Serving>], outcome: &str) -> Reloaded {
+    Reloaded {
+        component: file.to_string(),
+        receivers: servings.iter().map(|serving| serving.config.name.clone()).collect(),
+        outcome: outcome.to_owned(),
+        digest: servings.first().map(|serving| serving.digest.lock().clone()).unwrap_or_default(),
+        error: None,
+    }
+}
+
+fn replace(sandbox: &Arc<Sandbox>, file: String, servings: &[Arc<Serving>], loaded: &LoadedComponent) -> Reloaded {
+    if servings.iter().all(|serving| *serving.digest.lock() == loaded.digest()) {
+        return report(&file, servings, "unchanged");
+    }
+    for serving in servings {
+        let receiver = wasm_receiver(sandbox, loaded, &serving.config, serving.memory.clone());
+        serving.receiver.replace(Arc::new(receiver));
+        *serving.digest.lock() = loaded.digest().to_owned();
+        serving.server.receiver_changed();
+        tracing::info!(receiver = %serving.config.name, component = %loaded.digest(), "component replaced");
+    }
+    report(&file, servings, "replaced")
+}
+
+/// The receiver that a component is under a configuration.
+pub(super) fn wasm_receiver(
+    sandbox: &Arc<Sandbox>,
+    loaded: &LoadedComponent,
+    config: &ReceiverConfig,
+    memory: Option<Arc<MemoryBudget>>,
+) -> WasmReceiver {
+    let options = wasmpost_sandbox::ReceiverOptions {
+        name: config.name.clone(),
+        limits: config.limits.clone(),
+        grants: config.grants.clone(),
+        config: config.config.clone(),
+        log: Arc::new(wasmpost_sandbox::TracingSink),
+        memory,
+    };
+    WasmReceiver::new(Arc::clone(sandbox), loaded.clone(), options)
+}

@@ -1,0 +1,165 @@
+//! Tenants of one host, from outside: what is theirs, what they used, and components that change under them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
+
+use std::time::Instant;
+
+use serde_json::Value;
+use wasmpost_tests::{PATIENCE, Place, guest, stats};
+
+/// A configuration of two tenants, whose receivers have queues of the same name.
+fn config(place: &Place, acme: &str, beta: &str) {
+    let component = |name: &str| guest(name).display().to_string();
+    let text = format!(
+        r#"
+        [tenants.acme]
+        messages = 20
+
+        [tenants.beta]
+        publish = ["@acme/orders"]
+
+        [[receivers]]
+        queue = "orders"
+        tenant = "acme"
+        component = "{}"
+        publish = ["*"]
+
+        [[receivers]]
+        queue = "orders"
+        tenant = "beta"
+        component = "{}"
+        publish = ["@acme/orders"]
+        "#,
+        component(acme),
+        component(beta),
+    );
+    place.write("wasmpost.toml", text);
+}
+
+fn publish(place: &Place, topic: &str, count: usize) {
+    let lines: String = (0..count).map(|number| format!("{{\"body\":\"{number}\"}}\n")).collect();
+    place.run_with(&["publish", topic, "--ndjson", "-"], &lines).exits(0);
+}
+
+fn tenant(all: &Value, name: &str) -> Value {
+    all.as_array().unwrap().iter().find(|tenant| tenant["tenant"] == name).cloned().unwrap_or_default()
+}
+
+/// Waits until a queue has acked so many messages.
+fn wait_until_acked(place: &Place, queue: &str, count: u64) {
+    let began = Instant::now();
+    while stats(place, queue)["acked"] != count {
+        assert!(began.elapsed() < PATIENCE, "{}", stats(place, queue));
+    }
+}
+
+#[test]
+fn what_each_tenant_used_is_told_while_the_host_runs() {
+    let place = Place::default();
+    config(&place, "noop", "noop");
+    let host = place.start(&["run"]);
+    publish(&place, "@acme/orders", 7);
+    publish(&place, "@beta/orders", 3);
+    wait_until_acked(&place, "@acme/orders", 7);
+    wait_until_acked(&place, "@beta/orders", 3);
+    let all = place.run(&["tenants", "--json"]).exits(0).json();
+    let (acme, beta) = (tenant(&all, "acme"), tenant(&all, "beta"));
+    assert_eq!((&acme["deliveries"], &acme["acked"], &acme["failed"]), (&7.into(), &7.into(), &0.into()));
+    assert_eq!((&beta["deliveries"], &beta["receivers"], &beta["in_flight"]), (&3.into(), &1.into(), &0.into()));
+    assert!(acme["cpu_us"].as_u64() > Some(0) && acme["memory_peak_bytes"].as_u64() > Some(0), "{acme}");
+    let table = place.run(&["tenants"]).exits(0).stdout();
+    assert!(table.starts_with("TENANT") && table.contains("\nacme ") && table.contains("\nbeta "), "{table}");
+    host.signal("TERM");
+    assert_eq!(host.end().0, Some(0));
+    place.run(&["tenants"]).fails(1, &["no host runs", "wasmpost.db"]);
+}
+
+#[test]
+fn a_tenant_with_as_many_messages_as_it_may_have_is_refused_more_by_name() {
+    let place = Place::default();
+    config(&place, "looping", "noop");
+    let _host = place.start(&["run"]);
+    publish(&place, "@acme/orders", 20);
+    let ran = place.run_with(&["publish", "@acme/orders", "-"], "one more");
+    ran.fails(1, &["acme", "20"]);
+    publish(&place, "@beta/orders", 30);
+    wait_until_acked(&place, "@beta/orders", 30);
+}
+
+#[test]
+fn a_changed_component_takes_over_and_a_broken_one_does_not() {
+    let place = Place::default();
+    let file = place.write("orders.wasm", std::fs::read(guest("trapping")).unwrap());
+    place.write("wasmpost.toml", "[[receivers]]\nqueue = \"orders\"\ncomponent = \"orders.wasm\"\n");
+    let mut host = place.start(&["run"]);
+    publish(&place, "orders", 1);
+    host.wait_for("failed; will be redelivered");
+    // The one that traps is replaced by one that works: the redelivery is acked.
+    std::fs::write(&file, std::fs::read(guest("noop")).unwrap()).unwrap();
+    let reloaded = place.run(&["reload", "--json"]).exits(0).json();
+    assert_eq!((&reloaded[0]["outcome"], &reloaded[0]["receivers"][0]), (&"replaced".into(), &"orders".into()));
+    wait_until_acked(&place, "orders", 1);
+    let digest = reloaded[0]["digest"].clone();
+    // One that is broken is refused, and the old one serves on.
+    std::fs::write(&file, b"\0asm of no kind").unwrap();
+    let refused = place.run(&["reload", "--json"]).fails(1, &["1 components were refused"]).json();
+    assert_eq!((&refused[0]["outcome"], &refused[0]["digest"]), (&"refused".into(), &digest));
+    assert!(refused[0]["error"].as_str().unwrap().contains("malformed"), "{refused}");
+    publish(&place, "orders", 1);
+    wait_until_acked(&place, "orders", 2);
+    // Put back, it has not changed; SIGHUP looks again as well.
+    std::fs::write(&file, std::fs::read(guest("noop")).unwrap()).unwrap();
+    assert!(place.run(&["reload"]).exits(0).stdout().starts_with("unchanged"));
+    std::fs::write(&file, std::fs::read(guest("counter")).unwrap()).unwrap();
+    host.signal("HUP");
+    host.wait_for("component replaced");
+    host.signal("TERM");
+    assert_eq!(host.end().0, Some(0));
+}
+
+#[test]
+fn a_receiver_that_faults_on_every_message_is_slowed_until_its_component_changes() {
+    let place = Place::default();
+    let file = place.write("orders.wasm", std::fs::read(guest("trapping")).unwrap());
+    let text =
+        "[[receivers]]\nqueue = \"orders\"\ncomponent = \"orders.wasm\"\nretry = { attempts = 1 }\nconcurrency = 1\n";
+    place.write("wasmpost.toml", text);
+    publish(&place, "orders", 200);
+    let mut host = place.start(&["run"]);
+    host.wait_for("slowed to one at a time");
+    let slowed = stats(&place, "orders");
+    assert!(slowed["receiver"]["breaker"]["open"]["pause_ms"].as_u64() >= Some(1000), "{slowed}");
+    let table = place.run(&["queues"]).exits(0).stdout();
+    assert!(table.contains("slowed, pause"), "{table}");
+    assert!(slowed["ready"].as_u64() > Some(150), "the messages wait: {slowed}");
+    std::fs::write(&file, std::fs::read(guest("noop")).unwrap()).unwrap();
+    place.run(&["reload"]).exits(0);
+    let began = Instant::now();
+    while stats(&place, "orders")["ready"] != 0 {
+        assert!(began.elapsed() < PATIENCE);
+    }
+    let done = stats(&place, "orders");
+    assert_eq!(done["acked"].as_u64().unwrap() + done["dead"].as_u64().unwrap(), 200);
+    assert!(done["dead"].as_u64() < Some(20), "{done}");
+    assert_eq!(done["receiver"]["breaker"], "closed");
+}
+
+#[test]
+fn check_shows_limits_as_tenants_cap_them() {
+    let place = Place::default();
+    let component = guest("noop").display().to_string();
+    let text = format!(
+        "[tenants.acme]\nlimits = {{ cpu = \"1s\" }}\n[[receivers]]\nqueue = \"orders\"\ntenant = \"acme\"\n\
+         component = \"{component}\"\nlimits = {{ wall = \"5s\", cpu = \"10s\" }}\n"
+    );
+    place.write("wasmpost.toml", text);
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let changed = place.run(&["check"]).exits(0).stdout();
+    let rows: Vec<_> = changed.lines().map(words).collect();
+    assert_eq!(rows[1], ["@acme/orders", "acme", "wall", "5s", "30s"]);
+    assert_eq!(rows[2], ["@acme/orders", "acme", "cpu", "1s", "2s"]);
+    assert_eq!(rows.len(), 4, "{changed}");
+    let all = place.run(&["check", "--limits"]).exits(0).stdout();
+    assert_eq!(all.lines().count(), wasmpost_sandbox::Limits::table().len() + 2);
+    let json = place.run(&["check", "--json"]).exits(0).json();
+    assert_eq!((&json[0]["limits"]["cpu"], &json[0]["limits"]["memory"]), (&"1s".into(), &"64MiB".into()));
+}

@@ -1,9 +1,9 @@
 # Every line is a command that can be typed as well.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench guests fmt lint
+.PHONY: help setup demo test bench bench-neighbours guests fmt lint
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: ## installs what is missing to build, test and run
 	scripts/setup.sh
@@ -19,6 +19,10 @@ test: ## installs what is missing and runs every test and check
 bench: ## measures the host against the raw loops
 	scripts/setup.sh demo
 	scripts/bench.sh
+
+bench-neighbours: ## measures what a tenant notices of one that attacks
+	scripts/setup.sh demo
+	scripts/bench.sh neighbours
 
 guests: ## builds the guests of the examples and tests
 	scripts/guest-cargo.sh guest-examples/rust

@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# Measures the host against the raw loops below it, optimised as a release is.
+# Measures, optimised as a release is.
+# usage: bench.sh [BENCHMARK [FILTER]]
+#   throughput: the host against the raw loops below it; the default
+#   neighbours: what a tenant notices of one that attacks
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
 target=${CARGO_TARGET_DIR:-$PWD/target}
 export WASMPOST_GUESTS=$target/guests/out
+scripts/guest-cargo.sh guest-examples/rust
 scripts/guest-cargo.sh tests/guests
-cargo bench --quiet --locked -p wasmpost-tests --bench throughput -- "$@"
+benchmark=${1:-throughput}
+cargo bench --quiet --locked -p wasmpost-tests --bench "$benchmark" -- "${@:2}"

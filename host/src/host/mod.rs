@@ -50,7 +50,11 @@ impl Host {
             loading.await.map_err(|error| HostError::Threads(std::io::Error::other(error)))??
         };
         let count = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = Threads::start(count, &tokio::runtime::Handle::current()).map_err(HostError::Threads)?;
+        let preempt = {
+            let sandbox = Arc::clone(&sandbox);
+            Box::new(move || sandbox.interrupt())
+        };
+        let threads = Threads::start(count, &tokio::runtime::Handle::current(), preempt).map_err(HostError::Threads)?;
         let served = Served {
             sandbox,
             receivers: RwLock::default(),
@@ -115,6 +119,11 @@ impl Host {
         }
         *self.served.receivers.write() = servings;
         Ok(())
+    }
+
+    /// One of its brokers, by the name in the configuration, if a receiver uses it.
+    pub fn broker(&self, name: &str) -> Option<Arc<dyn Broker>> {
+        self.brokers.get(name).cloned()
     }
 
     /// What other commands see of it.

@@ -36,5 +36,5 @@ pub use quota::Quotas;
 pub use retry::{RetryPolicy, Verdict};
 pub use server::{BreakerState, QueueServer, QueueServerOptions};
 pub use share::{Share, ShareUsage};
-pub use threads::{Lane, Threads};
+pub use threads::{Lane, Preempt, Threads};
 pub use wasmpost_msg::topic_name_fault;

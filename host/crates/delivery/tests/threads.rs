@@ -23,7 +23,7 @@ async fn burn(stop: Arc<AtomicBool>, slices: Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn what_is_spawned_runs_to_its_end_and_can_wait_for_timers() {
-    let threads = Threads::start(2, &Handle::current()).unwrap();
+    let threads = Threads::start(2, &Handle::current(), Box::new(|| ())).unwrap();
     let lane = threads.lane(1);
     let (done, mut ended) = mpsc::unbounded_channel();
     for number in 0..100 {
@@ -43,7 +43,7 @@ async fn what_is_spawned_runs_to_its_end_and_can_wait_for_timers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_lane_with_little_to_do_is_served_while_another_burns_all_threads() {
-    let threads = Threads::start(1, &Handle::current()).unwrap();
+    let threads = Threads::start(1, &Handle::current(), Box::new(|| ())).unwrap();
     let (burning, quiet) = (threads.lane(1), threads.lane(1));
     let (stop, slices) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     (0..50).for_each(|_| burning.spawn(burn(Arc::clone(&stop), Arc::clone(&slices))));
@@ -61,9 +61,30 @@ async fn a_lane_with_little_to_do_is_served_while_another_burns_all_threads() {
     assert!(waited[10] <= 15, "{waited:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_lane_that_goes_first_has_those_interrupted_that_are_at_work() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let preempt = Box::new(move || drop(counted.fetch_add(1, Ordering::SeqCst)));
+    let threads = Threads::start(1, &Handle::current(), preempt).unwrap();
+    let (burning, quiet) = (threads.lane(1), threads.lane(1));
+    let (began, beginning) = oneshot::channel();
+    // Ends its poll when it is preempted, as a guest does.
+    burning.spawn(async move {
+        began.send(()).unwrap();
+        while calls.load(Ordering::SeqCst) == 0 {
+            std::hint::spin_loop();
+        }
+    });
+    beginning.await.unwrap();
+    let (done, ended) = oneshot::channel();
+    quiet.spawn(async move { done.send(()).unwrap() });
+    ended.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_panic_ends_its_future_and_nothing_else() {
-    let threads = Threads::start(1, &Handle::current()).unwrap();
+    let threads = Threads::start(1, &Handle::current(), Box::new(|| ())).unwrap();
     let lane = threads.lane(1);
     lane.spawn(async { panic!("on purpose") });
     let (done, ended) = oneshot::channel();
@@ -73,7 +94,7 @@ async fn a_panic_ends_its_future_and_nothing_else() {
 
 #[tokio::test]
 async fn what_waits_when_the_threads_end_is_dropped() {
-    let threads = Threads::start(1, &Handle::current()).unwrap();
+    let threads = Threads::start(1, &Handle::current(), Box::new(|| ())).unwrap();
     let lane = threads.lane(1);
     let (sender, receiver) = oneshot::channel::<()>();
     let (stop, slices) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));

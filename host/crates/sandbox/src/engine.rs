@@ -100,6 +100,11 @@ impl Sandbox {
         start_ticker(engine.weak())?;
         Ok(Arc::new(Self { engine, linker, cache, options }))
     }
+
+    /// Has every guest that is running let others run.
+    pub fn interrupt(&self) {
+        self.engine.increment_epoch();
+    }
 }
 
 fn config_to_run(options: &EngineOptions) -> Config {

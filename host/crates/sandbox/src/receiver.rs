@@ -17,7 +17,7 @@ use crate::state::{Shared, StoreState};
 use crate::{Grants, Limits, LoadedComponent, LogSink, Sandbox, TracingSink};
 
 /// How many ticks of the epoch a guest runs before it lets others run.
-const YIELD_TICKS: u64 = 2;
+const YIELD_TICKS: u64 = 1;
 /// What a guest may pass to the host in one call beside twice the largest body, in bytes.
 const HOSTCALL_EXTRA: usize = 1 << 20;
 

@@ -55,12 +55,13 @@ impl<T> Lanes<T> {
         self.lanes.len() - 1
     }
 
-    pub(super) fn push(&mut self, number: usize, item: T, now: Instant) {
+    /// Adds to what a lane has to do. Says whether the lane goes first because of that.
+    pub(super) fn push(&mut self, number: usize, item: T, now: Instant) -> bool {
         let (busy, threads) = (self.fresh.len() + self.waiting.len(), self.threads);
-        let Some(lane) = self.lanes.get_mut(number) else { return };
+        let Some(lane) = self.lanes.get_mut(number) else { return false };
         lane.ready.push_back(item);
         if lane.place != Place::Away {
-            return;
+            return false;
         }
         if lane.polled == 0 {
             // While it was away, it was owed what it did not use: an equal share of the threads.
@@ -69,7 +70,12 @@ impl<T> Lanes<T> {
         }
         let is_fresh = lane.polled == 0 && lane.credit > 0;
         lane.place = if is_fresh { Place::Fresh } else { Place::Waiting };
-        if is_fresh { self.fresh.push_back(number) } else { self.waiting.push_back(number) }
+        if is_fresh {
+            self.fresh.push_back(number)
+        } else {
+            self.waiting.push_back(number)
+        }
+        is_fresh
     }
 
     /// The next to be polled, and its lane.

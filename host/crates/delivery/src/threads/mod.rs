@@ -20,6 +20,13 @@ pub struct Threads {
     shared: Arc<Shared>,
 }
 
+/// Has the futures that are being polled return soon.
+pub type Preempt = Box<dyn Fn() + Send + Sync>;
+
+/// How much lower the priority of these threads is than that of the others of the process: who renews leases or takes
+/// messages in gets a processor at once.
+const NICE: i32 = 5;
+
 /// The place of one tenant among all that share the threads. Clones are one lane.
 #[derive(Clone)]
 pub struct Lane {
@@ -30,6 +37,7 @@ pub struct Lane {
 struct Shared {
     state: Mutex<State>,
     work: Condvar,
+    preempt: Preempt,
 }
 
 struct State {
@@ -40,16 +48,19 @@ struct State {
 }
 
 impl Threads {
-    /// Starts `count` threads. Timers and sockets of the futures are those of the runtime in `context`.
-    pub fn start(count: usize, context: &Handle) -> std::io::Result<Self> {
+    /// Starts `count` threads. Timers and sockets of the futures are those of the runtime in `context`. When a lane that
+    /// goes first has something to do and all threads are at work, `preempt` is called.
+    pub fn start(count: usize, context: &Handle, preempt: Preempt) -> std::io::Result<Self> {
         let count = count.max(1);
         let state = State { lanes: Lanes::new(count, Instant::now()), idle: 0, ended: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), work: Condvar::new() });
+        let shared = Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), preempt });
         let threads = Self { shared };
         for number in 0..count {
             let (shared, context) = (Arc::clone(&threads.shared), context.clone());
             let thread = std::thread::Builder::new().name(format!("wasmpost-guest-{number}"));
             thread.spawn(move || {
+                // A system that lets nobody lower his priority polls all the same.
+                let _ = rustix::process::nice(NICE);
                 let _entered = context.enter();
                 shared.run();
             })?;
@@ -104,9 +115,13 @@ impl Shared {
             drop(runnable);
             return;
         }
-        state.lanes.push(lane, runnable, Instant::now());
-        if state.idle > 0 {
+        let goes_first = state.lanes.push(lane, runnable, Instant::now());
+        let is_idle = state.idle > 0;
+        drop(state);
+        if is_idle {
             self.work.notify_one();
+        } else if goes_first {
+            (self.preempt)();
         }
     }
 

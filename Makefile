@@ -1,6 +1,6 @@
 # Every line is a command that can be typed as well.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-neighbours guests fmt lint
+.PHONY: help setup demo test bench bench-neighbours bench-scale guests fmt lint
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,6 +23,10 @@ bench: ## measures the host against the raw loops
 bench-neighbours: ## measures what a tenant notices of one that attacks
 	scripts/setup.sh demo
 	scripts/bench.sh neighbours
+
+bench-scale: ## measures a host of many components and tenants
+	scripts/setup.sh demo
+	scripts/bench.sh scale
 
 guests: ## builds the guests of the examples and tests
 	scripts/guest-cargo.sh guest-examples/rust

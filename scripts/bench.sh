@@ -2,6 +2,7 @@
 # Measures, optimised as a release is.
 # usage: bench.sh [BENCHMARK [FILTER]]
 #   throughput: the host against the raw loops below it; the default
+#   scale: a host of many components and tenants
 #   neighbours: what a tenant notices of one that attacks
 set -euo pipefail
 

@@ -41,7 +41,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Line and column of a byte, from 1.
-pub(super) fn place(text: &str, byte: usize) -> (usize, usize) {
+fn place(text: &str, byte: usize) -> (usize, usize) {
     let before = text.get(..text.floor_char_boundary(byte)).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |end| end + 1);
     (before.matches('\n').count() + 1, before.get(line_start..).map_or(0, |line| line.chars().count()) + 1)

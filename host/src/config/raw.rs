@@ -1,6 +1,6 @@
 //! The file as it is written, and the check that turns it into a configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use wasmpost_delivery::{QueueSpec, RetryPolicy};
 use wasmpost_msg::{qualified, tenant_of};
 use wasmpost_sandbox::{Grants, Limits, Span};
 
-use super::error::place;
 use super::raw_host::RawHost;
 use super::raw_tenant::RawTenant;
 use super::word::{BrokerUrl, Name, Pattern, TenantName};
@@ -126,9 +125,24 @@ fn lease() -> Span {
 pub(super) struct Source<'a> {
     text: &'a str,
     path: &'a Path,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    fn new(text: &'a str, path: &'a Path) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { text, path, lines: std::iter::once(0).chain(ends).collect() }
+    }
+
+    /// A place in the file as people write it.
+    fn at(&self, byte: usize) -> String {
+        let line = self.lines.partition_point(|begin| *begin <= byte);
+        let begin = line.checked_sub(1).and_then(|line| self.lines.get(line)).copied().unwrap_or(0);
+        let column = self.text.get(begin..byte).map_or(0, |before| before.chars().count()) + 1;
+        format!("{}:{line}:{column}", self.path.display())
+    }
+
     pub(super) fn fault<T>(&self, at: &Spanned<T>, fault: impl Into<String>) -> ConfigError {
         ConfigError::at(self.path, self.text, at.span(), fault)
     }
@@ -141,24 +155,23 @@ impl Source<'_> {
 
 impl RawConfig {
     pub(super) fn checked(self, text: &str, path: &Path) -> Result<Config, ConfigError> {
-        let source = Source { text, path };
+        let source = Source::new(text, path);
         let mut brokers: BTreeMap<_, _> =
             self.brokers.into_iter().map(|(name, url)| (name, relative_to(&source, url.0))).collect();
         brokers.entry(DEFAULT_BROKER.to_owned()).or_insert_with(|| relative_to(&source, DEFAULT_BROKER_URL.to_owned()));
         let tenants: BTreeMap<_, _> = self.tenants.into_iter().map(|(name, raw)| (name.0, raw.into_tenant())).collect();
         let mut receivers: Vec<ReceiverConfig> = Vec::new();
+        let (mut names, mut queues) = (HashSet::new(), HashMap::new());
         for raw in self.receivers {
             let at = raw.queue.clone();
             let receiver = raw.checked(&source, &brokers, &tenants)?;
-            if receivers.iter().any(|other| other.name == receiver.name) {
+            if !names.insert(receiver.name.clone()) {
                 let fault = format!("a second receiver is named {:?}; give one of them another name", receiver.name);
                 return Err(source.fault(&at, fault));
             }
-            if let Some(other) = receivers
-                .iter()
-                .find(|other| other.queue.name == receiver.queue.name && other.broker == receiver.broker)
-            {
-                let (queue, other) = (&receiver.queue.name, &other.name);
+            let place = (receiver.broker.clone(), receiver.queue.name.clone());
+            if let Some(other) = queues.insert(place, receiver.name.clone()) {
+                let queue = &receiver.queue.name;
                 let fault = format!("queue {queue:?} has receiver {other:?} already; a queue has one receiver");
                 return Err(source.fault(&at, fault));
             }
@@ -195,7 +208,7 @@ impl RawReceiver {
             None => qualified(name.map(String::as_str), topic),
         };
         let queue = within(&self.queue.get_ref().0);
-        let (line, column) = place(source.text, self.component.span().start);
+        let at = source.at(self.component.span().start);
         let publish = self.publish.into_iter().map(|pattern| pattern.into_inner().0).collect();
         Ok(ReceiverConfig {
             name: self.name.unwrap_or_else(|| queue.clone()),
@@ -206,7 +219,7 @@ impl RawReceiver {
                 ..QueueSpec::new(queue)
             },
             component: source.resolved(self.component.get_ref()),
-            component_at: Some(format!("{}:{line}:{column}", source.path.display())),
+            component_at: Some(at),
             concurrency: self.concurrency.get() as usize,
             retry: self.retry.policy(),
             grants: Grants { tenant: name.cloned(), publish },

@@ -23,8 +23,9 @@ use replaceable::Replaceable;
 pub use view::{ReceiverStatus, Reloaded, TenantStatus, View};
 use view::{Served, ServedTenant, Serving, wasm_receiver};
 
-/// How much longer than its own limit the server waits for a call: the sandbox should be the one to end it.
-const CALL_SLACK: Duration = Duration::from_secs(5);
+/// How much longer than its own limit the server waits for a call: the sandbox should be the one to end it, and may have
+/// to wait for an instance first.
+const CALL_SLACK: Duration = Duration::from_secs(10);
 /// How long closing the brokers may take. With the default grace and the time for settling, the process ends within
 /// thirty seconds.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
@@ -68,6 +69,8 @@ pub struct Sandbox {
     pub(crate) linker: Linker<StoreState>,
     pub(crate) cache: Option<Cache>,
     pub(crate) options: EngineOptions,
+    /// A place for each instance that the pool has: who finds none waits, instead of being refused by the pool.
+    pub(crate) places: Semaphore,
 }
 
 impl Default for EngineOptions {
@@ -98,7 +101,8 @@ impl Sandbox {
         imports::add_to_linker(&mut linker).map_err(|error| SandboxError::engine(&error))?;
         let cache = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &engine)).transpose()?;
         start_ticker(engine.weak())?;
-        Ok(Arc::new(Self { engine, linker, cache, options }))
+        let places = Semaphore::new(options.pool_instances.max(1) as usize);
+        Ok(Arc::new(Self { engine, linker, cache, options, places }))
     }
 
     /// Has every guest that is running let others run.

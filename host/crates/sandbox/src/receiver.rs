@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::SemaphorePermit;
 use wasmpost_msg::{BodyError, Component, Context, Disposition, Message, Reason, ReceiveError, Receiver, Usage};
 use wasmtime::{Store, UpdateDeadline};
 
@@ -18,6 +20,8 @@ use crate::{Grants, Limits, LoadedComponent, LogSink, Sandbox, TracingSink};
 
 /// How many ticks of the epoch a guest runs before it lets others run.
 const YIELD_TICKS: u64 = 1;
+/// How long a delivery waits for an instance. After that the host is busy, and the delivery is given back.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a guest may pass to the host in one call beside twice the largest body, in bytes.
 const HOSTCALL_EXTRA: usize = 1 << 20;
 
@@ -108,6 +112,21 @@ impl WasmReceiver {
         meter.measure(call).await
     }
 
+    /// A place for an instance, waiting for one if need be.
+    async fn place(&self) -> Result<Option<SemaphorePermit<'_>>, ReceiveError> {
+        if let Ok(place) = self.sandbox.places.try_acquire() {
+            return Ok(Some(place));
+        }
+        match tokio::time::timeout(PLACE_TIMEOUT, self.sandbox.places.acquire()).await {
+            // Places are never closed; if they were, the pool itself would still refuse.
+            Ok(place) => Ok(place.ok()),
+            Err(_) => {
+                let text = format!("no instance was free for {PLACE_TIMEOUT:?}");
+                Err(ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text))
+            }
+        }
+    }
+
     fn failure(&self, failure: Failure, limiter: &Limiter) -> ReceiveError {
         let cut = |mut text: String| {
             text.truncate(text.floor_char_boundary(self.shared.limits.error_text.bytes()));
@@ -115,9 +134,7 @@ impl WasmReceiver {
         };
         let error = match failure {
             Failure::Retry(text) => ReceiveError::retry(cut(text)),
-            Failure::RetryAfter((nanos, text)) => {
-                ReceiveError::retry_after(std::time::Duration::from_nanos(nanos), cut(text))
-            }
+            Failure::RetryAfter((nanos, text)) => ReceiveError::retry_after(Duration::from_nanos(nanos), cut(text)),
             Failure::Reject(text) => ReceiveError::reject(cut(text)),
         };
         // A guest that was refused memory fails for that, whatever it says.
@@ -173,17 +190,23 @@ impl WasmReceiver {
 #[async_trait]
 impl Receiver for WasmReceiver {
     async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
-        let (meter, context, wall) = (Meter::new(), message.context.clone(), self.shared.limits.wall);
-        let mut store = None;
+        let (context, wall) = (message.context.clone(), self.shared.limits.wall);
+        let meter = Meter::new();
+        // Dropped in the reverse order: the instance is gone when its place is free.
+        let (mut place, mut store) = (None, None);
         let result = {
-            // The body is read within the time of the call as well: its source may never end.
-            let work = tokio::time::timeout(wall.0, self.process(message, &meter, &mut store));
-            tokio::select! {
-                biased;
-                result = work => result.unwrap_or_else(|_| {
+            let work = async {
+                place = self.place().await?;
+                // The body is read within the time of the call as well: its source may never end.
+                let call = tokio::time::timeout(wall.0, self.process(message, &meter, &mut store));
+                call.await.unwrap_or_else(|_| {
                     let text = format!("call took longer than {wall}");
                     Err(ReceiveError::new(Disposition::Retry, Reason::Timeout, text))
-                }),
+                })
+            };
+            tokio::select! {
+                biased;
+                result = work => result,
                 () = context.cancelled().cancelled() => {
                     let text = "delivery was interrupted by the host";
                     Err(ReceiveError::new(Disposition::GiveBack, Reason::Shutdown, text))

@@ -146,8 +146,8 @@ async fn a_cancelled_delivery_is_given_back() {
 }
 
 #[tokio::test]
-async fn a_full_pool_gives_the_delivery_back() {
-    // The first guest holds the only instance while it loops; the second finds no room.
+async fn a_delivery_waits_for_an_instance_while_others_have_all() {
+    // The first guest holds the only instance while it loops.
     let sandbox = Sandbox::new(EngineOptions { pool_instances: 1, ..EngineOptions::default() }).unwrap();
     let endless = sandbox.load(&core_module("", "(loop $again (br $again)) unreachable")).unwrap();
     let quick = sandbox.load(&core_module("", "(call $ok)")).unwrap();
@@ -155,9 +155,25 @@ async fn a_full_pool_gives_the_delivery_back() {
         (WasmReceiver::new(sandbox.clone(), endless, options()), WasmReceiver::new(sandbox, quick, options()));
     let (first, second) = tokio::join!(endless.receive(message("a", 1, "")), quick.receive(message("b", 1, "")));
     assert_eq!(first.unwrap_err().reason(), Reason::CpuLimit);
+    assert_eq!(second, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_without_a_free_instance_gives_the_delivery_back_in_the_end() {
+    let sandbox = Sandbox::new(EngineOptions { pool_instances: 1, ..EngineOptions::default() }).unwrap();
+    let loaded = sandbox.load(&core_module("", "(call $ok)")).unwrap();
+    let receiver = WasmReceiver::new(sandbox, loaded, options());
+    // The first has the place while its body does not come.
+    let (reader, writer) = tokio::io::duplex(16);
+    let (first, second) = tokio::join!(receiver.receive(message("a", 1, Body::from_reader(reader))), async {
+        let second = receiver.receive(message("b", 1, "")).await;
+        drop(writer);
+        second
+    });
     let error = second.unwrap_err();
     assert_eq!((error.disposition(), error.reason()), (Disposition::GiveBack, Reason::HostBusy));
-    assert_eq!(quick.receive(message("c", 1, "")).await, Ok(()));
+    assert_eq!(first, Ok(()), "its body ended at last");
+    assert_eq!(receiver.receive(message("c", 1, "")).await, Ok(()));
 }
 
 #[tokio::test]

@@ -77,7 +77,9 @@ impl State {
 
     /// Makes the queue, replaces its bindings, and moves to it what waits under its topics.
     pub(super) fn declare(&mut self, spec: &QueueSpec) -> Signals {
-        self.bindings.values_mut().for_each(|queues| queues.retain(|queue| *queue != spec.name));
+        if self.queues.get(&spec.name).is_some_and(|held| held.declared) {
+            self.bindings.values_mut().for_each(|queues| queues.retain(|queue| *queue != spec.name));
+        }
         let mut moved = BTreeMap::new();
         for topic in spec.all_topics() {
             if topic != spec.name && self.queues.get(&topic).is_some_and(|held| !held.declared) {

@@ -125,6 +125,8 @@ pub(crate) fn config_to_compile(options: &EngineOptions) -> Config {
         .max_wasm_stack(options.stack.bytes())
         .async_stack_size(options.stack.bytes().saturating_add(HOST_STACK_BYTES))
         .parallel_compilation(false)
+        // Backtraces go by frame pointers; tables for other unwinders cost memory and time at loading.
+        .native_unwind_info(false)
         .async_stack_zeroing(options.hostile)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES_MAX))

@@ -128,6 +128,9 @@ fn reason(error: &wasmtime::Error, state: &StoreState) -> (Reason, String) {
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         return (Reason::ResultTooLarge, "guest passed more to the host than it takes".to_owned());
     }
+    if state.publish_refused {
+        return (Reason::PublishLimit, format!("guest published more than a delivery may, then: {cause}"));
+    }
     match error.downcast_ref::<Trap>() {
         Some(trap) => (Reason::Trap, trap.to_string()),
         None => (Reason::Trap, cause),

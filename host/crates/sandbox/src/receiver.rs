@@ -11,7 +11,6 @@ use wasmtime::{Store, UpdateDeadline};
 use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::error::classify;
 use crate::imports::message;
-use crate::limiter::Limiter;
 use crate::meter::Meter;
 use crate::state::{Shared, StoreState};
 use crate::{Grants, Limits, LoadedComponent, LogSink, Sandbox, TracingSink};
@@ -75,7 +74,7 @@ impl WasmReceiver {
         let result = plugin.wasmpost_messaging_receiver().call_receive(&mut *store, message::handle()).await;
         match result {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(failure)) => Err(self.failure(failure, &store.data().limiter)),
+            Ok(Err(failure)) => Err(self.failure(failure, store.data())),
             Err(error) => Err(classify(&error, store.data())),
         }
     }
@@ -95,7 +94,7 @@ impl WasmReceiver {
         meter.measure(call).await
     }
 
-    fn failure(&self, failure: Failure, limiter: &Limiter) -> ReceiveError {
+    fn failure(&self, failure: Failure, state: &StoreState) -> ReceiveError {
         let cut = |mut text: String| {
             text.truncate(text.floor_char_boundary(self.shared.limits.error_text.bytes()));
             text
@@ -107,8 +106,8 @@ impl WasmReceiver {
             }
             Failure::Reject(text) => ReceiveError::reject(cut(text)),
         };
-        // A guest that was refused memory fails for that, whatever it says.
-        match limiter.refused() {
+        // A guest that was refused memory or publishing fails for that, whatever it says.
+        match state.refused() {
             Some(reason) => ReceiveError::new(error.disposition(), reason, error.text()),
             None => error,
         }

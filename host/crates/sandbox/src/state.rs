@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wasmpost_msg::{Attributes, Context};
+use wasmpost_msg::{Attributes, Context, Reason};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -37,6 +37,8 @@ pub(crate) struct StoreState {
     pub(crate) cpu_exhausted: bool,
     pub(crate) published_messages: u32,
     pub(crate) published_bytes: u64,
+    /// Whether the guest wanted to publish more than it may.
+    pub(crate) publish_refused: bool,
 }
 
 impl Shared {
@@ -68,7 +70,13 @@ impl StoreState {
             cpu_exhausted: false,
             published_messages: 0,
             published_bytes: 0,
+            publish_refused: false,
         }
+    }
+
+    /// The limit that a guest ran into which went on regardless, memory before tables before publishing.
+    pub(crate) fn refused(&self) -> Option<Reason> {
+        self.limiter.refused().or(self.publish_refused.then_some(Reason::PublishLimit))
     }
 }
 

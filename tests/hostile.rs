@@ -1,0 +1,11 @@
+//! Guests that attack the host and their neighbours: what is seen of each, and that the neighbour is served.
+//!
+//! The guests lie in `guests/hostile/`, named by the row of the attack: `a01` to `a20`.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
+
+#[path = "hostile/arena.rs"]
+mod arena;
+#[path = "hostile/budgets.rs"]
+mod budgets;
+#[path = "hostile/guests.rs"]
+mod guests;

@@ -1,0 +1,188 @@
+//! Where a hostile guest meets a neighbour: one host, one queue file, two tenants.
+
+use serde_json::{Value, json};
+use wasmpost_tests::{Place, Ran, guest};
+
+use crate::guests::Hostile;
+
+/// How many messages the neighbour gets.
+pub(crate) const NEIGHBOURS: usize = 50;
+/// The tenants, and the queues and topics that do not belong to an attack.
+const ATTACKER: &str = "attacker";
+const NEIGHBOUR: &str = "neighbour";
+const WORK: &str = "work";
+const ARRIVED: &str = "arrived";
+const SEEN: &str = "seen";
+
+/// The name of a tenant's queue or topic, as the command line has it.
+fn queue(_tenant: &str, name: &str) -> String {
+    name.to_owned()
+}
+
+/// A host before it starts: a neighbour that echoes its messages, an observer that makes dead letters of what attackers
+/// publish to `seen`, and the attackers.
+pub(crate) struct Arena {
+    pub(crate) place: Place,
+    config: String,
+    attacks: Vec<(String, Vec<Value>)>,
+}
+
+/// What is left when the host is done.
+pub(crate) struct Aftermath {
+    pub(crate) place: Place,
+    /// What the host logged, a line for each event.
+    pub(crate) log: Vec<Value>,
+}
+
+impl Arena {
+    pub(crate) fn new() -> Self {
+        let config = format!(
+            "[host]\nhostile = true\n[tenants.{ATTACKER}]\n[tenants.{NEIGHBOUR}]\n\
+             [[receivers]]\nqueue = {WORK:?}\ntenant = {NEIGHBOUR:?}\ncomponent = {:?}\npublish = [{ARRIVED:?}]\n\
+             config = {{ to = {ARRIVED:?} }}\n\
+             [[receivers]]\nqueue = {SEEN:?}\ntenant = {ATTACKER:?}\ncomponent = {:?}\n",
+            guest("echo"),
+            guest("rejecting"),
+        );
+        Self { place: Place::default(), config, attacks: Vec::new() }
+    }
+
+    /// An attacker that gets one message, which dies with its first failure unless the settings say otherwise.
+    pub(crate) fn attacker(self, guest: Hostile, settings: &str) -> Self {
+        let message = json!({ "body": "attack", "attributes": { "tag": ["attack"] } });
+        self.attacker_at(guest.name, guest, settings, vec![message])
+    }
+
+    /// An attacker at a queue with messages.
+    pub(crate) fn attacker_at(mut self, name: &str, guest: Hostile, settings: &str, messages: Vec<Value>) -> Self {
+        let retry = if settings.contains("retry = ") { "" } else { "retry = { attempts = 1 }\n" };
+        self.config += &format!(
+            "[[receivers]]\nqueue = {name:?}\ntenant = {ATTACKER:?}\ncomponent = {:?}\npublish = [\"*\"]\n\
+             {retry}{settings}\n",
+            guest.file(&self.place),
+        );
+        self.attacks.push((name.to_owned(), messages));
+        self
+    }
+
+    /// Writes the configuration.
+    pub(crate) fn configured(&self) {
+        self.place.write("wasmpost.toml", &self.config);
+    }
+
+    /// Publishes what is there for the attackers.
+    pub(crate) fn publish_attacks(&self) {
+        for (name, messages) in &self.attacks {
+            publish(&self.place, &queue(ATTACKER, name), messages);
+        }
+    }
+
+    /// Publishes messages for the neighbour.
+    pub(crate) fn publish_neighbours(&self, count: usize) {
+        let messages: Vec<_> = (0..count).map(|number| json!({ "body": format!("message {number}") })).collect();
+        publish(&self.place, &queue(NEIGHBOUR, WORK), &messages);
+    }
+
+    /// Lets the host work until there is nothing left to do, sees to it that it lived and that the neighbour got what
+    /// is its due.
+    #[track_caller]
+    pub(crate) fn fight(self) -> Aftermath {
+        self.configured();
+        self.publish_attacks();
+        self.publish_neighbours(NEIGHBOURS);
+        let run = ["run", "--config", "wasmpost.toml", "--until-empty", "--log", "info,wasmpost_delivery=debug"];
+        let log = log(self.place.run(&run).exits(0));
+        let aftermath = Aftermath { place: self.place, log };
+        aftermath.neighbours_were_served(NEIGHBOURS);
+        aftermath
+    }
+}
+
+impl Aftermath {
+    /// What is left when a host that the test ran itself is done.
+    pub(crate) fn of(arena: Arena, log: &str) -> Self {
+        Self { place: arena.place, log: events(log) }
+    }
+
+    /// What lies in a queue or topic of the attackers.
+    pub(crate) fn stats(&self, name: &str) -> Value {
+        stats(&self.place, &queue(ATTACKER, name))
+    }
+
+    /// Every message of the neighbour was processed, and with effect.
+    #[track_caller]
+    pub(crate) fn neighbours_were_served(&self, count: usize) {
+        let work = stats(&self.place, &queue(NEIGHBOUR, WORK));
+        assert_eq!((&work["acked"], &work["dead"], &work["ready"]), (&count.into(), &0.into(), &0.into()), "{work}");
+        assert_eq!(stats(&self.place, &queue(NEIGHBOUR, ARRIVED))["ready"], count);
+    }
+
+    /// The dead letters of an attacker's queue.
+    pub(crate) fn letters(&self, name: &str) -> Vec<Value> {
+        let queue = queue(ATTACKER, name);
+        let list = ["dead-letters", "list", "--json", "--queue", &queue];
+        self.place.run(&list).exits(0).json().as_array().unwrap().clone()
+    }
+
+    /// The one message of an attacker died for a reason, and nothing was published.
+    #[track_caller]
+    pub(crate) fn died(&self, guest: Hostile, reason: &str) -> Value {
+        let letters = self.letters(guest.name);
+        let [letter] = &letters[..] else { panic!("{} has one dead letter: {letters:?}", guest.name) };
+        assert_eq!(letter["evidence"]["reason"], reason, "{}: {}", guest.name, letter["evidence"]);
+        assert_eq!((self.stats(guest.name)["acked"].as_u64(), self.seen()), (Some(0), vec![]), "{}", guest.name);
+        letter.clone()
+    }
+
+    /// All messages of an attacker were acked.
+    #[track_caller]
+    pub(crate) fn survived(&self, guest: Hostile, count: usize) {
+        let stats = self.stats(guest.name);
+        let letters = self.letters(guest.name);
+        assert_eq!((&stats["acked"], &stats["dead"]), (&count.into(), &0.into()), "{}: {letters:?}", guest.name);
+    }
+
+    /// What the attackers published to `seen`.
+    pub(crate) fn seen(&self) -> Vec<String> {
+        self.letters(SEEN).iter().map(|letter| letter["body"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What the host logged about a receiver, by message.
+    pub(crate) fn logged(&self, receiver: &str) -> Vec<&str> {
+        let of_receiver = self.log.iter().filter(|event| event["receiver"] == receiver);
+        of_receiver.filter_map(|event| event["message"].as_str()).collect()
+    }
+
+    /// Where in the log messages of a queue were acked.
+    pub(crate) fn acked_at(&self, name: &str) -> Vec<usize> {
+        let queue = queue(ATTACKER, name);
+        positions(&self.log, |event| event["message"] == "acked" && event["queue"] == *queue)
+    }
+
+    /// Where in the log messages of the neighbour were acked.
+    pub(crate) fn neighbours_acked_at(&self) -> Vec<usize> {
+        let queue = queue(NEIGHBOUR, WORK);
+        positions(&self.log, |event| event["message"] == "acked" && event["queue"] == *queue)
+    }
+}
+
+fn positions(log: &[Value], is_meant: impl Fn(&Value) -> bool) -> Vec<usize> {
+    log.iter().enumerate().filter(|(_, event)| is_meant(event)).map(|(position, _)| position).collect()
+}
+
+fn stats(place: &Place, queue: &str) -> Value {
+    wasmpost_tests::stats(place, queue)
+}
+
+fn publish(place: &Place, queue: &str, messages: &[Value]) {
+    let lines: String = messages.iter().map(|message| format!("{message}\n")).collect();
+    place.run_with(&["publish", queue, "--ndjson", "-"], &lines).exits(0);
+}
+
+fn log(ran: Ran) -> Vec<Value> {
+    events(&ran.stderr())
+}
+
+fn events(log: &str) -> Vec<Value> {
+    log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"))).collect()
+}

@@ -9,3 +9,9 @@ mod arena;
 mod budgets;
 #[path = "hostile/guests.rs"]
 mod guests;
+#[path = "hostile/output.rs"]
+mod output;
+#[path = "hostile/publishing.rs"]
+mod publishing;
+#[path = "hostile/traps.rs"]
+mod traps;

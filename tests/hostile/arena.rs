@@ -1,7 +1,9 @@
 //! Where a hostile guest meets a neighbour: one host, one queue file, two tenants.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
-use wasmpost_tests::{Place, Ran, guest};
+use wasmpost_tests::{Place, guest};
 
 use crate::guests::Hostile;
 
@@ -13,6 +15,8 @@ const NEIGHBOUR: &str = "neighbour";
 const WORK: &str = "work";
 const ARRIVED: &str = "arrived";
 const SEEN: &str = "seen";
+/// What has to be logged for the tests.
+const LOG: &[&str] = &["--log", "info,wasmpost_delivery=debug"];
 
 /// The name of a tenant's queue or topic, as the command line has it.
 fn queue(_tenant: &str, name: &str) -> String {
@@ -65,13 +69,15 @@ impl Arena {
         self
     }
 
-    /// Writes the configuration.
-    pub(crate) fn configured(&self) {
-        self.place.write("wasmpost.toml", &self.config);
+    /// Writes the configuration and publishes what there is for the attackers and the neighbour.
+    pub(crate) fn prepare(&self) {
+        self.configure();
+        self.publish_neighbours(NEIGHBOURS);
     }
 
-    /// Publishes what is there for the attackers.
-    pub(crate) fn publish_attacks(&self) {
+    /// The same without messages for the neighbour.
+    pub(crate) fn configure(&self) {
+        self.place.write("wasmpost.toml", &self.config);
         for (name, messages) in &self.attacks {
             publish(&self.place, &queue(ATTACKER, name), messages);
         }
@@ -87,23 +93,41 @@ impl Arena {
     /// is its due.
     #[track_caller]
     pub(crate) fn fight(self) -> Aftermath {
-        self.configured();
-        self.publish_attacks();
-        self.publish_neighbours(NEIGHBOURS);
-        let run = ["run", "--config", "wasmpost.toml", "--until-empty", "--log", "info,wasmpost_delivery=debug"];
-        let log = log(self.place.run(&run).exits(0));
-        let aftermath = Aftermath { place: self.place, log };
-        aftermath.neighbours_were_served(NEIGHBOURS);
-        aftermath
+        self.prepare();
+        let run = [&["run", "--config", "wasmpost.toml", "--until-empty"], LOG].concat();
+        let log = self.place.run(&run).exits(0).stderr();
+        self.ended(&log)
+    }
+
+    /// The same while the host is watched: also tells how much memory it needed at most, in KiB.
+    #[track_caller]
+    pub(crate) fn fight_watched(self) -> (Aftermath, u64) {
+        self.prepare();
+        let mut host = self.place.start(&[&["run", "--config", "wasmpost.toml"], LOG].concat());
+        let (mut log, mut acked) = (Vec::new(), 0);
+        while acked < NEIGHBOURS + self.attacks.iter().map(|(_, messages)| messages.len()).sum::<usize>() {
+            let event = host.wait_for("");
+            acked += usize::from(event["message"] == "acked");
+            log.push(event);
+        }
+        let peak_kib = peak_kib(host.child.id());
+        host.signal("TERM");
+        assert_eq!(host.end().0, Some(0));
+        let after = Aftermath { place: self.place, log };
+        after.neighbours_were_served(NEIGHBOURS);
+        (after, peak_kib)
+    }
+
+    /// What is left of a host that the test ran itself to its end.
+    #[track_caller]
+    pub(crate) fn ended(self, log: &str) -> Aftermath {
+        let after = Aftermath { place: self.place, log: events(log) };
+        after.neighbours_were_served(NEIGHBOURS);
+        after
     }
 }
 
 impl Aftermath {
-    /// What is left when a host that the test ran itself is done.
-    pub(crate) fn of(arena: Arena, log: &str) -> Self {
-        Self { place: arena.place, log: events(log) }
-    }
-
     /// What lies in a queue or topic of the attackers.
     pub(crate) fn stats(&self, name: &str) -> Value {
         stats(&self.place, &queue(ATTACKER, name))
@@ -144,7 +168,20 @@ impl Aftermath {
 
     /// What the attackers published to `seen`.
     pub(crate) fn seen(&self) -> Vec<String> {
-        self.letters(SEEN).iter().map(|letter| letter["body"].as_str().unwrap().to_owned()).collect()
+        self.seen_letters().iter().map(|letter| letter["body"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The same with all that is known about it.
+    pub(crate) fn seen_letters(&self) -> Vec<Value> {
+        self.letters(SEEN)
+    }
+
+    /// Whether a text is anywhere in the files of the queue.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        let files = std::fs::read_dir(self.place.path()).unwrap().map(|entry| entry.unwrap().path());
+        let is_of_queue = |path: &PathBuf| path.to_str().unwrap().contains("wasmpost.db");
+        let mut found = files.filter(is_of_queue).filter_map(|path| std::fs::read(path).ok());
+        found.any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
     }
 
     /// What the host logged about a receiver, by message.
@@ -179,8 +216,11 @@ fn publish(place: &Place, queue: &str, messages: &[Value]) {
     place.run_with(&["publish", queue, "--ndjson", "-"], &lines).exits(0);
 }
 
-fn log(ran: Ran) -> Vec<Value> {
-    events(&ran.stderr())
+/// The most memory that a process had, in KiB.
+fn peak_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 fn events(log: &str) -> Vec<Value> {

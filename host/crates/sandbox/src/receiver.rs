@@ -63,7 +63,8 @@ impl WasmReceiver {
         let ReceiverOptions { name, limits, grants, config, log } = options;
         let version = loaded.version().map(str::to_owned);
         let component = Arc::new(Component { digest: loaded.digest().to_owned(), version });
-        Self { sandbox, loaded, component, shared: Arc::new(Shared::new(name, limits, grants, config, log)) }
+        let shared = Shared::new(name, limits, grants, config, log, sandbox.options.hostile);
+        Self { sandbox, loaded, component, shared: Arc::new(shared) }
     }
 
     async fn call(&self, store: &mut Store<StoreState>) -> Result<(), ReceiveError> {

@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) grants: Grants,
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) log: Arc<dyn LogSink>,
+    /// Whether guests see milliseconds alone.
+    pub(crate) coarse_clocks: bool,
 }
 
 /// What a store holds for one delivery.
@@ -48,8 +50,9 @@ impl Shared {
         grants: Grants,
         config: BTreeMap<String, String>,
         log: Arc<dyn LogSink>,
+        coarse_clocks: bool,
     ) -> Self {
-        Self { name: name.into(), limits, grants, config, log }
+        Self { name: name.into(), limits, grants, config, log, coarse_clocks }
     }
 }
 
@@ -82,7 +85,8 @@ impl StoreState {
 
 impl WasiView for StoreState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let log = &self.log;
-        WasiCtxView { ctx: self.wasi.get_or_insert_with(|| wasi::context(log)), table: &mut self.table }
+        let (log, coarse_clocks) = (&self.log, self.shared.coarse_clocks);
+        let ctx = self.wasi.get_or_insert_with(|| wasi::context(log, coarse_clocks));
+        WasiCtxView { ctx, table: &mut self.table }
     }
 }

@@ -26,12 +26,12 @@
     (core instance $memory (instantiate $memory))
     (core module $destructor (func (export "drop") (param i32) unreachable))
     (core instance $destructor (instantiate $destructor))
-    (type $owned (resource (rep i32) (dtor (func $destructor "drop"))))
+    (type $owned (resource (rep i32) (dtor (core func $destructor "drop"))))
     (core func $new (canon resource.new $owned))
     (core func $drop (canon resource.drop $owned))
     (core func $drop_message (canon resource.drop $message))
     (core func $publish
-        (canon lower (func $topic "publish") (memory $memory "memory") (realloc (func $memory "realloc"))))
+        (canon lower (func $topic "publish") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
     (core module $main
         (import "host" "publish" (func $publish (param i32 i32 i32 i32 i32 i32 i32)))
         (import "host" "new" (func $new (param i32) (result i32)))
@@ -52,6 +52,6 @@
         (export "publish" (func $publish)) (export "new" (func $new)) (export "drop" (func $drop))
         (export "drop_message" (func $drop_message)) (export "memory" (memory $memory "memory"))))))
     (func $receive (param "message" (borrow $message)) (result (result (error $failure)))
-        (canon lift (core func $main "receive") (memory $memory "memory") (realloc (func $memory "realloc"))))
+        (canon lift (core func $main "receive") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
     (instance $receiver (export "receive" (func $receive)))
     (export "wasmpost:messaging/receiver@0.1.0" (instance $receiver)))

@@ -14,6 +14,6 @@
         (func (export "receive") (param i32) (result i32) unreachable))
     (core instance $main (instantiate $main))
     (func $receive (param "message" (borrow $message)) (result (result (error $failure)))
-        (canon lift (core func $main "receive") (memory $main "memory") (realloc (func $main "realloc"))))
+        (canon lift (core func $main "receive") (memory (core memory $main "memory")) (realloc (core func $main "realloc"))))
     (instance $receiver (export "receive" (func $receive)))
     (export "wasmpost:messaging/receiver@0.1.0" (instance $receiver)))

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -11,7 +12,7 @@ use tokio::io::AsyncWrite;
 use wasmtime::component::Linker;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder};
 
 use crate::log::{GuestLog, Level, LogSource};
 use crate::state::StoreState;
@@ -20,20 +21,55 @@ use crate::state::StoreState;
 const WRITE_BYTES_MAX: usize = 64 << 10;
 /// Random bytes that a guest may ask for at a time.
 const RANDOM_BYTES_MAX: u64 = 64 << 10;
+/// What coarse clocks show: less would let a guest measure what others leave in the caches of the processor.
+const COARSE: Duration = Duration::from_millis(1);
 
 pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)
 }
 
-/// The world as a guest sees it.
-pub(crate) fn context(log: &Arc<GuestLog>) -> WasiCtx {
+/// The world as a guest sees it, with clocks that show milliseconds alone if they are to be coarse.
+pub(crate) fn context(log: &Arc<GuestLog>, coarse_clocks: bool) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
     builder.stdout(GuestOutput::new(log, LogSource::Stdout));
     builder.stderr(GuestOutput::new(log, LogSource::Stderr));
     builder.max_random_size(RANDOM_BYTES_MAX);
+    if coarse_clocks {
+        builder.monotonic_clock(CoarseClock(Instant::now())).wall_clock(CoarseWallClock);
+    }
     // Nothing is granted by default, but neither is anything left to what a later version takes for a default.
     builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).allow_blocking_current_thread(false);
     builder.build()
+}
+
+/// The time since the guest first asked for anything of WASI, in steps.
+struct CoarseClock(Instant);
+
+/// The time of day, in steps.
+struct CoarseWallClock;
+
+impl HostMonotonicClock for CoarseClock {
+    fn resolution(&self) -> u64 {
+        COARSE.as_nanos() as u64
+    }
+
+    fn now(&self) -> u64 {
+        coarse(self.0.elapsed()).as_nanos() as u64
+    }
+}
+
+impl HostWallClock for CoarseWallClock {
+    fn resolution(&self) -> Duration {
+        COARSE
+    }
+
+    fn now(&self) -> Duration {
+        coarse(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
+    }
+}
+
+fn coarse(time: Duration) -> Duration {
+    Duration::from_millis(time.as_millis() as u64)
 }
 
 /// Standard output or error of a guest.

@@ -9,6 +9,10 @@ mod arena;
 mod budgets;
 #[path = "hostile/guests.rs"]
 mod guests;
+#[path = "hostile/host.rs"]
+mod host;
+#[path = "hostile/loading.rs"]
+mod loading;
 #[path = "hostile/output.rs"]
 mod output;
 #[path = "hostile/publishing.rs"]

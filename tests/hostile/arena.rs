@@ -1,9 +1,10 @@
 //! Where a hostile guest meets a neighbour: one host, one queue file, two tenants.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde_json::{Value, json};
-use wasmpost_tests::{Place, guest};
+use wasmpost_tests::{Host, PATIENCE, Place, guest};
 
 use crate::guests::Hostile;
 
@@ -38,6 +39,13 @@ pub(crate) struct Aftermath {
     pub(crate) log: Vec<Value>,
 }
 
+/// A host at work.
+pub(crate) struct Fighting<'a> {
+    pub(crate) place: &'a Place,
+    host: Host,
+    log: Vec<Value>,
+}
+
 impl Arena {
     pub(crate) fn new() -> Self {
         let config = format!(
@@ -58,12 +66,17 @@ impl Arena {
     }
 
     /// An attacker at a queue with messages.
-    pub(crate) fn attacker_at(mut self, name: &str, guest: Hostile, settings: &str, messages: Vec<Value>) -> Self {
+    pub(crate) fn attacker_at(self, name: &str, guest: Hostile, settings: &str, messages: Vec<Value>) -> Self {
+        let file = guest.file(&self.place);
+        self.attacker_file(name, &file, settings, messages)
+    }
+
+    /// An attacker whose component is any file.
+    pub(crate) fn attacker_file(mut self, name: &str, file: &Path, settings: &str, messages: Vec<Value>) -> Self {
         let retry = if settings.contains("retry = ") { "" } else { "retry = { attempts = 1 }\n" };
         self.config += &format!(
-            "[[receivers]]\nqueue = {name:?}\ntenant = {ATTACKER:?}\ncomponent = {:?}\npublish = [\"*\"]\n\
+            "[[receivers]]\nqueue = {name:?}\ntenant = {ATTACKER:?}\ncomponent = {file:?}\npublish = [\"*\"]\n\
              {retry}{settings}\n",
-            guest.file(&self.place),
         );
         self.attacks.push((name.to_owned(), messages));
         self
@@ -99,23 +112,27 @@ impl Arena {
         self.ended(&log)
     }
 
-    /// The same while the host is watched: also tells how much memory it needed at most, in KiB.
+    /// The same while the test does something to the host, which goes on until it is done.
     #[track_caller]
-    pub(crate) fn fight_watched(self) -> (Aftermath, u64) {
+    pub(crate) fn fight_with(self, attack: impl FnOnce(&mut Fighting<'_>)) -> Aftermath {
         self.prepare();
-        let mut host = self.place.start(&[&["run", "--config", "wasmpost.toml"], LOG].concat());
-        let (mut log, mut acked) = (Vec::new(), 0);
-        while acked < NEIGHBOURS + self.attacks.iter().map(|(_, messages)| messages.len()).sum::<usize>() {
-            let event = host.wait_for("");
-            acked += usize::from(event["message"] == "acked");
-            log.push(event);
-        }
-        let peak_kib = peak_kib(host.child.id());
-        host.signal("TERM");
-        assert_eq!(host.end().0, Some(0));
+        let mut fighting = self.start();
+        attack(&mut fighting);
+        let log = fighting.stop();
         let after = Aftermath { place: self.place, log };
         after.neighbours_were_served(NEIGHBOURS);
-        (after, peak_kib)
+        after
+    }
+
+    /// Starts the host.
+    pub(crate) fn start(&self) -> Fighting<'_> {
+        let host = self.place.start(&[&["run", "--config", "wasmpost.toml"], LOG].concat());
+        Fighting { place: &self.place, host, log: Vec::new() }
+    }
+
+    /// What is left of hosts that were killed.
+    pub(crate) fn left(self) -> Aftermath {
+        Aftermath { place: self.place, log: Vec::new() }
     }
 
     /// What is left of a host that the test ran itself to its end.
@@ -124,6 +141,64 @@ impl Arena {
         let after = Aftermath { place: self.place, log: events(log) };
         after.neighbours_were_served(NEIGHBOURS);
         after
+    }
+}
+
+impl Fighting<'_> {
+    /// Waits until so many more messages were acked, of whomever.
+    #[track_caller]
+    pub(crate) fn wait_for_acks(&mut self, count: usize) {
+        for _ in 0..count {
+            let acked = loop {
+                let event = self.host.wait_for("");
+                if event["message"] == "acked" {
+                    break event;
+                }
+                self.log.push(event);
+            };
+            self.log.push(acked);
+        }
+    }
+
+    /// Waits until the one message of an attacker is in flight.
+    #[track_caller]
+    pub(crate) fn wait_until_leased(&self, name: &str) {
+        wasmpost_tests::wait_until_leased(self.place, &queue(ATTACKER, name));
+    }
+
+    /// Waits until so many messages of the neighbour were acked in all.
+    #[track_caller]
+    pub(crate) fn wait_until_neighbours_are_acked(&self, count: usize) {
+        let began = Instant::now();
+        while stats(self.place, &queue(NEIGHBOUR, WORK))["acked"] != count {
+            assert!(began.elapsed() < PATIENCE, "the neighbour's messages were not acked");
+        }
+    }
+
+    /// Publishes messages for an attacker.
+    pub(crate) fn publish(&self, name: &str, messages: &[Value]) {
+        publish(self.place, &queue(ATTACKER, name), messages);
+    }
+
+    /// The most memory that the host had so far, in KiB.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.host.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Takes the process down.
+    pub(crate) fn kill(mut self) {
+        self.host.child.kill().unwrap();
+        self.host.end();
+    }
+
+    /// Lets the host end in order, and gives what it logged.
+    fn stop(self) -> Vec<Value> {
+        self.host.signal("TERM");
+        let (code, rest) = self.host.end();
+        assert_eq!(code, Some(0), "{rest}");
+        [self.log, events(&rest)].concat()
     }
 }
 
@@ -214,13 +289,6 @@ fn stats(place: &Place, queue: &str) -> Value {
 fn publish(place: &Place, queue: &str, messages: &[Value]) {
     let lines: String = messages.iter().map(|message| format!("{message}\n")).collect();
     place.run_with(&["publish", queue, "--ndjson", "-"], &lines).exits(0);
-}
-
-/// The most memory that a process had, in KiB.
-fn peak_kib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 fn events(log: &str) -> Vec<Value> {

@@ -1,6 +1,6 @@
 //! The hostile guests, a constant for each: `A01_LOOP` is `guests/hostile/examples/a01_loop.rs`, `A02_COPY` is
 //! `guests/hostile/wat/a02_copy.wat`. One that no test names is dead code, which does not compile.
-#![allow(dead_code)]
+#![deny(dead_code)]
 
 use std::path::PathBuf;
 
@@ -25,6 +25,11 @@ impl Hostile {
 
     const fn text(name: &'static str, text: &'static str) -> Self {
         Self { name, text: Some(text) }
+    }
+
+    /// The component itself, if it is in text.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        assembled(self.text.unwrap())
     }
 
     /// The file of the component.

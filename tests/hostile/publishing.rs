@@ -25,7 +25,7 @@ fn a12_of_a_gibibyte_no_more_is_published_than_a_delivery_may() {
     };
     let message = vec![json!({ "body": "" })];
     let arena = Arena::new().attacker_at("large", A12_GIBIBYTE, &sized(1 << 20, 1024), message.clone());
-    let after = arena.attacker_at("small", A12_GIBIBYTE, &sized(64 << 10, 500), message).fight();
+    let after = arena.attacker_at("small", A12_GIBIBYTE, &sized(64 << 10, 100), message).fight();
     let lengths: Vec<_> = after.seen().iter().map(String::len).collect();
     let count = |bytes: usize| lengths.iter().filter(|length| **length == bytes).count();
     assert_eq!((count(1 << 20), count(64 << 10), lengths.len()), (4, 64, 68), "4 MiB of each");

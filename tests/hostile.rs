@@ -11,6 +11,8 @@ mod budgets;
 mod guests;
 #[path = "hostile/host.rs"]
 mod host;
+#[path = "hostile/limits.rs"]
+mod limits;
 #[path = "hostile/loading.rs"]
 mod loading;
 #[path = "hostile/output.rs"]

@@ -54,10 +54,18 @@ fn a06_log_lines_over_the_limit_are_counted_and_the_others_are_one_line_each() {
 #[test]
 fn a07_an_enormous_error_text_and_a_list_of_ten_million_are_too_large() {
     let limits = "limits = { memory = \"250MiB\" }";
-    let after = Arena::new().attacker(A07_ERROR_TEXT, limits).attacker(A07_LIST, limits).fight();
+    let sized = format!("config = {{ bytes = \"{}\" }}\n{limits}", 100 << 20);
+    let after = Arena::new().attacker(A07_ERROR_TEXT, &sized).attacker(A07_LIST, limits).fight();
     for guest in [A07_ERROR_TEXT, A07_LIST] {
         after.died(guest, "result-too-large");
     }
+}
+
+#[test]
+fn a07_a_long_error_text_is_cut() {
+    let after = Arena::new().attacker(A07_ERROR_TEXT, "config = { bytes = \"1000000\" }").fight();
+    let letter = after.died(A07_ERROR_TEXT, "attempts");
+    assert_eq!(letter["evidence"]["error"], "x".repeat(4 << 10));
 }
 
 #[test]

@@ -25,10 +25,12 @@ fn a12_of_a_gibibyte_no_more_is_published_than_a_delivery_may() {
     };
     let message = vec![json!({ "body": "" })];
     let arena = Arena::new().attacker_at("large", A12_GIBIBYTE, &sized(1 << 20, 1024), message.clone());
-    let after = arena.attacker_at("small", A12_GIBIBYTE, &sized(64 << 10, 100), message).fight();
+    let arena = arena.attacker_at("small", A12_GIBIBYTE, &sized(64 << 10, 100), message.clone());
+    let after = arena.attacker_at("too-large", A12_GIBIBYTE, &sized((1 << 20) + 1, 3), message).fight();
     let lengths: Vec<_> = after.seen().iter().map(String::len).collect();
     let count = |bytes: usize| lengths.iter().filter(|length| **length == bytes).count();
-    assert_eq!((count(1 << 20), count(64 << 10), lengths.len()), (4, 64, 68), "4 MiB of each");
+    assert_eq!((count(1 << 20), count(64 << 10), lengths.len()), (4, 64, 68), "4 MiB of those that a message may have");
+    assert_eq!(after.stats("too-large")["acked"], 1);
 }
 
 /// A receiver at `from` that publishes everything to `to`.

@@ -114,7 +114,7 @@ struct RawTenant {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct RawHost {
-    /// Whether tenants may attack each other: guests leave nothing behind for the next.
+    /// Whether tenants may attack each other: guests leave nothing behind for the next, and see milliseconds alone.
     hostile: bool,
     /// How accesses of guests to memory are kept in bounds: by guard pages, or by explicit checks.
     profile: RawProfile,

@@ -63,9 +63,10 @@ fn a07_an_enormous_error_text_and_a_list_of_ten_million_are_too_large() {
 
 #[test]
 fn a07_a_long_error_text_is_cut() {
-    let after = Arena::new().attacker(A07_ERROR_TEXT, "config = { bytes = \"1000000\" }").fight();
+    let settings = "config = { bytes = \"1000000\" }\nlimits = { error_text = \"1KiB\" }";
+    let after = Arena::new().attacker(A07_ERROR_TEXT, settings).fight();
     let letter = after.died(A07_ERROR_TEXT, "attempts");
-    assert_eq!(letter["evidence"]["error"], "x".repeat(4 << 10));
+    assert_eq!(letter["evidence"]["error"], "x".repeat(1 << 10));
 }
 
 #[test]

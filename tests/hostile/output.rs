@@ -1,6 +1,7 @@
 //! Guests that say too much, or what is not fit to be shown.
 
 use serde_json::json;
+use wasmpost_tests::PATIENCE;
 
 use crate::arena::{Aftermath, Arena, NEIGHBOURS};
 use crate::guests::*;
@@ -102,8 +103,8 @@ fn a10_a_guest_sees_nothing_of_the_host_and_opens_nothing() {
     let canary = "canary-7d1f";
     arena.prepare();
     arena.place.write(canary, canary);
-    let mut run = arena.place.command(&["run", "--until-empty", "--log", "trace"]);
-    let output = run.env("CANARY", canary).env("AWS_SECRET_ACCESS_KEY", canary).output().unwrap();
+    let mut run = assert_cmd::Command::from_std(arena.place.command(&["run", "--until-empty", "--log", "trace"]));
+    let output = run.env("CANARY", canary).env("AWS_SECRET_ACCESS_KEY", canary).timeout(PATIENCE).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let after = arena.ended(&String::from_utf8(output.stderr.clone()).unwrap());
     after.survived(A10_LOOKS, 1);

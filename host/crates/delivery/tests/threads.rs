@@ -65,7 +65,9 @@ async fn a_lane_with_little_to_do_is_served_while_another_burns_all_threads() {
 async fn a_lane_that_goes_first_has_those_interrupted_that_are_at_work() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
-    let preempt = Box::new(move || drop(counted.fetch_add(1, Ordering::SeqCst)));
+    let preempt = Box::new(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
     let threads = Threads::start(1, &Handle::current(), preempt).unwrap();
     let (burning, quiet) = (threads.lane(1), threads.lane(1));
     let (began, beginning) = oneshot::channel();

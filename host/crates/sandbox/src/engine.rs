@@ -43,7 +43,8 @@ pub struct EngineOptions {
     pub stack: Size,
     /// Where compiled components are kept between runs; nowhere if none.
     pub cache_dir: Option<PathBuf>,
-    /// Whether guests of different owners may attack each other: stacks are zeroed between them.
+    /// Whether guests of different owners may attack each other: stacks are zeroed between them, and
+    /// their clocks show milliseconds alone.
     pub hostile: bool,
     /// How accesses of guests to memory are kept in bounds.
     pub profile: Profile,

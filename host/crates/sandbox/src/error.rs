@@ -102,9 +102,8 @@ pub(crate) fn classify(error: &wasmtime::Error, state: &StoreState) -> ReceiveEr
     if let Some(busy) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, format!("no instance is free: {busy}"));
     }
-    if let Some(max) =
-        state.limiter.budget_refused.filter(|_| state.limiter.refused().is_none() && !state.cpu_exhausted)
-    {
+    let is_innocent = state.refused().is_none() && !state.cpu_exhausted;
+    if let Some(max) = state.limiter.budget_refused.filter(|_| is_innocent) {
         return out_of_budget(max, &error.root_cause().to_string());
     }
     let (reason, text) = reason(error, state);
@@ -142,6 +141,9 @@ fn reason(error: &wasmtime::Error, state: &StoreState) -> (Reason, String) {
     }
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         return (Reason::ResultTooLarge, "guest passed more to the host than it takes".to_owned());
+    }
+    if state.publish_refused {
+        return (Reason::PublishLimit, format!("guest published more than a delivery may, then: {cause}"));
     }
     match error.downcast_ref::<Trap>() {
         Some(trap) => (Reason::Trap, trap.to_string()),

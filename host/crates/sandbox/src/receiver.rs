@@ -13,7 +13,7 @@ use wasmtime::{Store, UpdateDeadline};
 use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::error::{classify, out_of_budget};
 use crate::imports::message;
-use crate::limiter::{Limiter, MemoryBudget};
+use crate::limiter::MemoryBudget;
 use crate::meter::Meter;
 use crate::state::{Shared, StoreState};
 use crate::{Grants, Limits, LoadedComponent, LogSink, Sandbox, TracingSink};
@@ -92,7 +92,7 @@ impl WasmReceiver {
         let result = plugin.wasmpost_messaging_receiver().call_receive(&mut *store, message::handle()).await;
         match result {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(failure)) => Err(self.failure(failure, &store.data().limiter)),
+            Ok(Err(failure)) => Err(self.failure(failure, store.data())),
             Err(error) => Err(classify(&error, store.data())),
         }
     }
@@ -127,7 +127,7 @@ impl WasmReceiver {
         }
     }
 
-    fn failure(&self, failure: Failure, limiter: &Limiter) -> ReceiveError {
+    fn failure(&self, failure: Failure, state: &StoreState) -> ReceiveError {
         let cut = |mut text: String| {
             text.truncate(text.floor_char_boundary(self.shared.limits.error_text.bytes()));
             text
@@ -137,8 +137,8 @@ impl WasmReceiver {
             Failure::RetryAfter((nanos, text)) => ReceiveError::retry_after(Duration::from_nanos(nanos), cut(text)),
             Failure::Reject(text) => ReceiveError::reject(cut(text)),
         };
-        // A guest that was refused memory fails for that, whatever it says.
-        match (limiter.refused(), limiter.budget_refused) {
+        // A guest that was refused memory or publishing fails for that, whatever it says.
+        match (state.refused(), state.limiter.budget_refused) {
             (Some(reason), _) => ReceiveError::new(error.disposition(), reason, error.text()),
             (None, Some(max)) => out_of_budget(max, error.text()),
             (None, None) => error,

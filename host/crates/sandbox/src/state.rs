@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wasmpost_msg::{Attributes, Context};
+use wasmpost_msg::{Attributes, Context, Reason};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -42,6 +42,8 @@ pub(crate) struct StoreState {
     pub(crate) cpu_exhausted: bool,
     pub(crate) published_messages: u32,
     pub(crate) published_bytes: u64,
+    /// Whether the guest wanted to publish more than it may.
+    pub(crate) publish_refused: bool,
 }
 
 impl StoreState {
@@ -61,13 +63,20 @@ impl StoreState {
             cpu_exhausted: false,
             published_messages: 0,
             published_bytes: 0,
+            publish_refused: false,
         }
+    }
+
+    /// The limit that a guest ran into which went on regardless, memory before tables before publishing.
+    pub(crate) fn refused(&self) -> Option<Reason> {
+        self.limiter.refused().or(self.publish_refused.then_some(Reason::PublishLimit))
     }
 }
 
 impl WasiView for StoreState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (log, coarse) = (&self.log, self.shared.coarse_clocks);
-        WasiCtxView { ctx: self.wasi.get_or_insert_with(|| wasi::context(log, coarse)), table: &mut self.table }
+        let (log, coarse_clocks) = (&self.log, self.shared.coarse_clocks);
+        let ctx = self.wasi.get_or_insert_with(|| wasi::context(log, coarse_clocks));
+        WasiCtxView { ctx, table: &mut self.table }
     }
 }

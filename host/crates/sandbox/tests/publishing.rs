@@ -113,6 +113,47 @@ async fn messages_over_their_number_are_refused() {
     assert_eq!((result.unwrap_err().text(), published.len()), (LIMIT_EXCEEDED, 100));
 }
 
+/// Publishes twice, of which the second time is refused.
+fn one_too_many(then: &str) -> String {
+    format!("{FORWARD} {FORWARD} {then}")
+}
+
+fn one_message() -> ReceiverOptions {
+    limited(|limits| limits.publish_messages = 1)
+}
+
+#[tokio::test]
+async fn a_failure_after_refused_publishing_is_told_as_the_publish_limit() {
+    for then in [TELL, "unreachable", "(call $fail (i32.const 0) (i32.const 2048) (i32.const 1))"] {
+        let (result, _) = run("orders", &one_too_many(then), one_message(), "x").await;
+        assert_eq!(result.unwrap_err().reason(), Reason::PublishLimit, "{then}");
+    }
+    let too_many_bytes = limited(|limits| limits.publish_bytes = "4B".parse().unwrap());
+    let (result, _) = run("orders", &format!("{FORWARD} {TELL}"), too_many_bytes, "five!").await;
+    assert_eq!(result.unwrap_err().reason(), Reason::PublishLimit);
+}
+
+#[tokio::test]
+async fn a_failure_after_refused_publishing_keeps_what_the_guest_asked_for() {
+    let (result, _) = run("orders", &one_too_many(TELL), one_message(), "x").await;
+    assert_eq!(result.unwrap_err().disposition(), Disposition::Reject);
+}
+
+#[tokio::test]
+async fn a_guest_that_makes_do_without_refused_publishing_is_ok_with_what_was_published() {
+    let (result, published) = run("orders", &one_too_many("(call $ok)"), one_message(), "x").await;
+    assert_eq!((result, published.len()), (Ok(()), 1));
+}
+
+#[tokio::test]
+async fn a_guest_that_published_too_much_and_then_too_much_of_something_else_is_told_the_latter() {
+    let loops = one_too_many("(loop $again (br $again)) unreachable");
+    let mut options = one_message();
+    options.limits.cpu = "100ms".parse().unwrap();
+    let (result, _) = run("orders", &loops, options, "x").await;
+    assert_eq!(result.unwrap_err().reason(), Reason::CpuLimit);
+}
+
 #[tokio::test]
 async fn writers_left_open_hold_no_more_than_a_delivery_may_publish() {
     // Opens writers and writes a thousand bytes to each until a write is refused.

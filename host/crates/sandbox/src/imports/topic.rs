@@ -177,7 +177,7 @@ impl StoreState {
         let max = self.shared.limits.publish_bytes;
         let sum = self.published_bytes.saturating_add(bytes as u64);
         if sum > max.0 {
-            return Err(PublishError::LimitExceeded(format!("a delivery may publish {max}")));
+            return Err(self.refuse(format!("a delivery may publish {max}")));
         }
         self.published_bytes = sum;
         Ok(())
@@ -186,10 +186,16 @@ impl StoreState {
     fn charge_message(&mut self, attributes_bytes: usize) -> Published {
         let max = self.shared.limits.publish_messages;
         if self.published_messages >= max {
-            return Err(PublishError::LimitExceeded(format!("a delivery may publish {max} messages")));
+            return Err(self.refuse(format!("a delivery may publish {max} messages")));
         }
         self.charge_bytes(attributes_bytes)?;
         self.published_messages += 1;
         Ok(())
+    }
+
+    /// Remembers the refusal: a guest that fails after it failed for the limit.
+    fn refuse(&mut self, text: String) -> PublishError {
+        self.publish_refused = true;
+        PublishError::LimitExceeded(text)
     }
 }

@@ -1,10 +1,10 @@
 //! WASI: clocks, randomness, and output that goes to the log. No files, sockets, environment or arguments.
 
-use std::io;
+use std::io::{self, BufRead};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -21,56 +21,55 @@ use crate::state::StoreState;
 const WRITE_BYTES_MAX: usize = 64 << 10;
 /// Random bytes that a guest may ask for at a time.
 const RANDOM_BYTES_MAX: u64 = 64 << 10;
+/// What coarse clocks show: less would let a guest measure what others leave in the caches of the processor.
+const COARSE: Duration = Duration::from_millis(1);
 
 pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)
 }
 
-/// The world as a guest sees it.
+/// The world as a guest sees it, with clocks that show milliseconds alone if they are to be coarse.
 pub(crate) fn context(log: &Arc<GuestLog>, coarse_clocks: bool) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
     builder.stdout(GuestOutput::new(log, LogSource::Stdout));
     builder.stderr(GuestOutput::new(log, LogSource::Stderr));
     builder.max_random_size(RANDOM_BYTES_MAX);
+    if coarse_clocks {
+        builder.monotonic_clock(CoarseClock(Instant::now())).wall_clock(CoarseWallClock);
+    }
     // Nothing is granted by default, but neither is anything left to what a later version takes for a default.
     builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).allow_blocking_current_thread(false);
-    if coarse_clocks {
-        builder.wall_clock(CoarseClock::new()).monotonic_clock(CoarseClock::new());
-    }
     builder.build()
 }
 
-/// Clocks that tell whole milliseconds: finer ones tell a guest what its neighbours do.
-struct CoarseClock(std::time::Instant);
+/// The time since the guest first asked for anything of WASI, in steps.
+struct CoarseClock(Instant);
 
-const CLOCK_NANOS: u64 = 1_000_000;
-
-impl CoarseClock {
-    fn new() -> Self {
-        Self(std::time::Instant::now())
-    }
-}
+/// The time of day, in steps.
+struct CoarseWallClock;
 
 impl HostMonotonicClock for CoarseClock {
     fn resolution(&self) -> u64 {
-        CLOCK_NANOS
+        COARSE.as_nanos() as u64
     }
 
     fn now(&self) -> u64 {
-        let nanos = u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        nanos - nanos % CLOCK_NANOS
+        coarse(self.0.elapsed()).as_nanos() as u64
     }
 }
 
-impl HostWallClock for CoarseClock {
+impl HostWallClock for CoarseWallClock {
     fn resolution(&self) -> Duration {
-        Duration::from_nanos(CLOCK_NANOS)
+        COARSE
     }
 
     fn now(&self) -> Duration {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        coarse(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
     }
+}
+
+fn coarse(time: Duration) -> Duration {
+    Duration::from_millis(time.as_millis() as u64)
 }
 
 /// Standard output or error of a guest.
@@ -95,8 +94,12 @@ impl GuestOutput {
 
 impl Lines {
     fn take(&self, bytes: &[u8]) {
-        let mut line = self.line.lock();
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let (mut line, mut rest) = (self.line.lock(), bytes);
+        while !rest.is_empty() {
+            let from = rest;
+            // Reading from memory does not fail; skipping there is as fast as the machine can, even for a GiB.
+            let length = rest.skip_until(b'\n').unwrap_or(from.len());
+            let piece = from.get(..length).unwrap_or(from);
             let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
             // What does not fit into the log any more need not be kept until its line ends; one byte too many is, so
             // that the line counts as dropped.

@@ -7,10 +7,10 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// The component of bytes that were compiled just now, by this process or by the one that it had compile them.
-pub(super) fn deserialize(engine: &Engine, compiled: &[u8]) -> Option<Component> {
+pub(super) fn deserialize(engine: &Engine, compiled: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: deserialize asks that the bytes come from precompile_component. They do: they were returned by it here, or
     // came through the pipe of a child that runs this same program and writes nothing else to it.
-    unsafe { Component::deserialize(engine, compiled) }.ok()
+    unsafe { Component::deserialize(engine, compiled) }
 }
 
 /// The component of a file, mapped rather than read: what is not run takes no memory.

@@ -131,9 +131,12 @@ impl Sandbox {
         }
         let compiled = self.options.compiler.compile(&self.engine, &self.options, bytes)?;
         let kept = self.cache.as_ref().and_then(|cache| cache.keep(&self.engine, bytes, &compiled));
-        let component = kept.or_else(|| mapped::deserialize(&self.engine, &compiled));
-        let unusable = || LoadError::Compiler("made code that this engine does not take".into());
-        Ok((component.ok_or_else(unusable)?, false))
+        let component = match kept {
+            Some(component) => component,
+            // The engine refuses what its pool has no room for.
+            None => mapped::deserialize(&self.engine, &compiled).map_err(|error| LoadError::malformed(&error))?,
+        };
+        Ok((component, false))
     }
 
     /// The world of a component, told by what it exports.

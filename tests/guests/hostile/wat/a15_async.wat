@@ -1,0 +1,2 @@
+;; Has a future, which is switched off.
+(component (type (future u8)))

@@ -1,0 +1,2 @@
+;; Has an exception, which is switched off.
+(component (core module (tag (param i32))))

@@ -1,0 +1,2 @@
+;; Has an object that would need collecting, which is switched off.
+(component (core module (type (struct (field i32)))))

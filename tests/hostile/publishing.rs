@@ -1,0 +1,58 @@
+//! Guests that publish too much, or to themselves.
+
+use serde_json::{Value, json};
+
+use crate::arena::Arena;
+use crate::guests::*;
+
+/// Time enough for what is slow in a build for tests.
+const TIME: &str = "limits = { cpu = \"50s\", wall = \"50s\" }";
+
+/// The last receiver that a message may come through has hop 16.
+const HOP_OF_DEATH: u64 = 17;
+
+#[test]
+fn a12_a_flood_of_messages_fails_with_the_publish_limit_and_publishes_nothing() {
+    let after = Arena::new().attacker(A12_FLOOD, TIME).fight();
+    let letter = after.died(A12_FLOOD, "publish-limit");
+    assert_eq!(letter["evidence"]["error"], "9900 were refused", "100 are allowed");
+}
+
+#[test]
+fn a12_of_a_gibibyte_no_more_is_published_than_a_delivery_may() {
+    let sized = |bytes: usize, messages: usize| {
+        format!("config = {{ bytes = \"{bytes}\", messages = \"{messages}\" }}\n{TIME}")
+    };
+    let message = vec![json!({ "body": "" })];
+    let arena = Arena::new().attacker_at("large", A12_GIBIBYTE, &sized(1 << 20, 1024), message.clone());
+    let arena = arena.attacker_at("small", A12_GIBIBYTE, &sized(64 << 10, 100), message.clone());
+    let after = arena.attacker_at("too-large", A12_GIBIBYTE, &sized((1 << 20) + 1, 3), message).fight();
+    let lengths: Vec<_> = after.seen().iter().map(String::len).collect();
+    let count = |bytes: usize| lengths.iter().filter(|length| **length == bytes).count();
+    assert_eq!((count(1 << 20), count(64 << 10), lengths.len()), (4, 64, 68), "4 MiB of those that a message may have");
+    assert_eq!(after.stats("too-large")["acked"], 1);
+}
+
+/// A receiver at `from` that publishes everything to `to`.
+fn forwarding(arena: Arena, from: &str, to: &str, messages: Vec<Value>) -> Arena {
+    arena.attacker_at(from, A12_FORWARD, &format!("config = {{ to = {to:?} }}"), messages)
+}
+
+#[test]
+fn a12_a_message_that_a_guest_publishes_to_itself_is_a_dead_letter_at_hop_17() {
+    let after = forwarding(Arena::new(), "ring", "ring", vec![json!({ "id": "first", "body": "round" })]).fight();
+    let letters = after.letters("ring");
+    assert_eq!((letters.len(), &letters[0]["evidence"]["reason"]), (1, &"loop".into()));
+    assert_eq!((&letters[0]["hops"], &letters[0]["body"]), (&HOP_OF_DEATH.into(), &"round".into()));
+    assert_eq!(after.stats("ring")["acked"], HOP_OF_DEATH);
+}
+
+#[test]
+fn a12_a_message_that_two_guests_pass_to_each_other_is_a_dead_letter_at_hop_17() {
+    let arena = forwarding(Arena::new(), "ping", "pong", vec![json!({ "body": "ball" })]);
+    let after = forwarding(arena, "pong", "ping", vec![]).fight();
+    let letters = after.letters("pong");
+    assert_eq!((letters.len(), &letters[0]["evidence"]["reason"]), (1, &"loop".into()));
+    assert_eq!(letters[0]["hops"], HOP_OF_DEATH);
+    assert_eq!((after.letters("ping").len(), &after.stats("ping")["acked"]), (0, &9.into()));
+}

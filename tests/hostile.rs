@@ -7,6 +7,8 @@
 
 #[path = "hostile/arena.rs"]
 mod arena;
+#[path = "hostile/bombs.rs"]
+mod bombs;
 #[path = "hostile/budgets.rs"]
 mod budgets;
 #[path = "hostile/guests.rs"]

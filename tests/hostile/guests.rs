@@ -44,7 +44,7 @@ impl Hostile {
 /// The component of a text, or its core module with the world that it implements.
 fn assembled(text: &str) -> Vec<u8> {
     const LAYER: usize = 6;
-    let mut wasm = wat::parse_str(text).unwrap();
+    let mut wasm = wat::parse_str(repeated(text)).unwrap();
     if wasm[LAYER] == 0 {
         let mut resolve = wit_parser::Resolve::default();
         let (package, _) = resolve.push_dir(root().join("wit")).unwrap();
@@ -52,4 +52,17 @@ fn assembled(text: &str) -> Vec<u8> {
         wit_component::embed_component_metadata(&mut wasm, &resolve, world, StringEncoding::UTF8).unwrap();
     }
     wasm
+}
+
+/// The text with each piece between `(;repeat N;)` and `(;end;)` written N times.
+fn repeated(text: &str) -> String {
+    let mut pieces = text.split("(;repeat ");
+    let mut whole = pieces.next().unwrap().to_owned();
+    for piece in pieces {
+        let (count, rest) = piece.split_once(";)").unwrap();
+        let (repeated, rest) = rest.split_once("(;end;)").unwrap();
+        whole += &repeated.repeat(count.parse().unwrap());
+        whole += rest;
+    }
+    whole
 }

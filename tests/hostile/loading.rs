@@ -29,7 +29,7 @@ pub(crate) fn refused_while_the_old_version_runs(settings: &str, files: &[(&str,
 }
 
 /// The guests that a test names, as files with the word that tells what is wrong with each.
-fn files(guests: &[(Hostile, &'static str)]) -> Vec<(&'static str, Vec<u8>, &'static str)> {
+pub(crate) fn files(guests: &[(Hostile, &'static str)]) -> Vec<(&'static str, Vec<u8>, &'static str)> {
     guests.iter().map(|(guest, words)| (guest.name, guest.bytes(), *words)).collect()
 }
 

@@ -56,3 +56,44 @@ fn a12_a_message_that_two_guests_pass_to_each_other_is_a_dead_letter_at_hop_17()
     assert_eq!(letters[0]["hops"], HOP_OF_DEATH);
     assert_eq!((after.letters("ping").len(), &after.stats("ping")["acked"]), (0, &9.into()));
 }
+
+#[test]
+fn a11_no_name_reaches_the_topics_of_another_tenant() {
+    let names = [
+        "@neighbour/work",
+        "@neighbour/arrived",
+        "@Neighbour/work",
+        " @neighbour/work",
+        "@neighbour/work\n",
+        "@neighbour\0/work",
+        "@neighbour/",
+        "@neighbour",
+        "@/work",
+        "@",
+        "../@neighbour/work",
+        "../neighbour/work",
+        "../x",
+        "./x",
+        "a/../../x",
+        "@attacker/../@neighbour/work",
+        "@attacker/../neighbour/work",
+        "@attacker/seen",
+        "*",
+        ">",
+        "",
+        "@neighbour/*",
+        "@*/work",
+        "＠neighbour/work",
+        "@ne\u{456}ghbour/work",
+        "@neighbour\u{2215}work",
+        "@neighbour%2fwork",
+        // A topic of its own, whatever it sounds like.
+        "neighbour/work",
+    ];
+    let message = json!({ "body": names.join("|") });
+    let after = Arena::new().attacker_at(A11_REACH.name, A11_REACH, "", vec![message]).fight();
+    assert_eq!(after.seen(), ["neighbour/work"]);
+    assert_eq!(after.stats("neighbour/work")["ready"], 2);
+    let denied = after.logged(A11_REACH.name).iter().filter(|text| text.starts_with("publishing denied")).count();
+    assert_eq!(denied, 2 * names.len(), "each attempt is on record");
+}

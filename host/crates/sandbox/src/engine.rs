@@ -10,6 +10,7 @@ use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
+use crate::imports::http::{Connector, Network};
 use crate::load::{Cache, LoadLimits};
 use crate::state::StoreState;
 use crate::{SandboxError, Size, imports};
@@ -48,6 +49,8 @@ pub struct EngineOptions {
     pub profile: Profile,
     /// What is loaded at all.
     pub load: LoadLimits,
+    /// How outgoing HTTP finds and trusts servers.
+    pub network: Network,
 }
 
 /// How accesses of guests to memory are kept in bounds.
@@ -65,6 +68,7 @@ pub struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<StoreState>,
     pub(crate) cache: Option<Cache>,
+    pub(crate) connector: Arc<Connector>,
     pub(crate) options: EngineOptions,
 }
 
@@ -79,6 +83,7 @@ impl Default for EngineOptions {
             hostile: false,
             profile: Profile::Guard,
             load: LoadLimits::default(),
+            network: Network::default(),
         }
     }
 }
@@ -93,8 +98,9 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         imports::add_to_linker(&mut linker).map_err(|error| SandboxError::engine(&error))?;
         let cache = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &engine)).transpose()?;
+        let connector = Arc::new(Connector::new(&options.network)?);
         start_ticker(engine.weak())?;
-        Ok(Arc::new(Self { engine, linker, cache, options }))
+        Ok(Arc::new(Self { engine, linker, cache, connector, options }))
     }
 }
 

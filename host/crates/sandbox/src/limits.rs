@@ -89,6 +89,12 @@ limits! {
     attribute_value_bytes: Size = Size(4 << 10),
     /// Names and values of all attributes of one message.
     attributes_bytes: Size = Size(32 << 10),
+    /// HTTP requests that a delivery makes, refused ones included.
+    http_requests: u32 = 32,
+    /// HTTP requests whose response is awaited or read at a time.
+    http_open: u32 = 6,
+    /// The body of one HTTP request, and that of one response.
+    http_body: Size = Size(4 << 20),
 }
 
 #[cfg(test)]

@@ -64,7 +64,9 @@ impl WasmReceiver {
         let ReceiverOptions { name, limits, grants, config, log } = options;
         let version = loaded.version().map(str::to_owned);
         let component = Arc::new(Component { digest: loaded.digest().to_owned(), version });
-        Self { sandbox, loaded, component, shared: Arc::new(Shared::new(name, limits, grants, config, log)) }
+        let connector = Arc::clone(&sandbox.connector);
+        let shared = Arc::new(Shared { name: name.into(), limits, grants, config, log, connector });
+        Self { sandbox, loaded, component, shared }
     }
 
     async fn call(&self, store: &mut Store<StoreState>) -> Result<(), ReceiveError> {
@@ -89,7 +91,7 @@ impl WasmReceiver {
         store: &mut Option<Store<StoreState>>,
     ) -> Result<(), ReceiveError> {
         let body = self.body(&mut message).await?;
-        let state = StoreState::new(&self.shared, message.context, message.attributes, body);
+        let state = StoreState::new(&self.shared, meter, message.context, message.attributes, body);
         let store = store.insert(self.store(state, meter));
         let call = std::pin::pin!(self.call(store));
         meter.measure(call).await

@@ -1,5 +1,7 @@
 //! One request over one connection, which ends with the body of the response.
 
+use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
@@ -42,11 +44,14 @@ pub(super) async fn send(admitted: Admitted, request: Request<WasiBody>) -> Resu
 
 /// What an error of the connection means to the guest.
 pub(super) fn fault(error: &hyper::Error, body_max: u64, overrun: &Overrun) -> Error {
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
     match () {
         () if overrun.happened() => Error::HttpRequestBodySize(Some(body_max)),
         () if error.is_parse_too_large() => Error::HttpResponseHeaderSectionSize(u32::try_from(FIELDS_BYTES_MAX).ok()),
-        () if error.is_incomplete_message() => Error::HttpResponseIncomplete,
-        () if error.is_closed() || error.is_canceled() => Error::ConnectionTerminated,
+        () if error.is_incomplete_message() || io == Some(io::ErrorKind::UnexpectedEof) => {
+            Error::HttpResponseIncomplete
+        }
+        () if error.is_closed() || error.is_canceled() || io.is_some() => Error::ConnectionTerminated,
         () => Error::HttpProtocolError,
     }
 }

@@ -11,7 +11,7 @@ use wasmpost_delivery::{QueueSpec, RetryPolicy};
 use wasmpost_sandbox::{EngineOptions, Grants, LimitCaps, Limits, Profile, Size, Span};
 
 use super::error::place;
-use super::word::{BrokerUrl, Name, Pattern};
+use super::word::{BrokerUrl, Name, Origin, Pattern};
 use super::{Config, ConfigError, DEFAULT_BROKER, DEFAULT_BROKER_URL, ReceiverConfig, default_cache_dir};
 use crate::tenant::Tenant;
 
@@ -58,6 +58,11 @@ struct RawReceiver {
     #[serde(default)]
     #[schemars(with = "Vec<Pattern>")]
     publish: Vec<Spanned<Pattern>>,
+    /// Where it may send HTTP requests, as scheme://host or scheme://host:port. Nowhere unless given. A name leads to
+    /// public addresses only, unless the address is given as well.
+    #[serde(default)]
+    #[schemars(with = "Vec<Origin>")]
+    http: Vec<Spanned<Origin>>,
     /// The most messages in flight at a time.
     #[serde(default = "concurrency")]
     #[schemars(range(min = 1))]
@@ -105,6 +110,8 @@ struct RawTenant {
     concurrency: std::num::NonZeroU32,
     /// The topics that its receivers can be granted. All unless given.
     publish: Option<Vec<Pattern>>,
+    /// The origins that its receivers can be granted HTTP requests to. All unless given.
+    http: Option<Vec<Origin>>,
     /// What no delivery of its receivers may exceed.
     #[serde(default)]
     limits: LimitCaps,
@@ -241,6 +248,11 @@ impl RawReceiver {
                 let fault = format!("tenant {tenant:?} may not publish to \"{granted}\"");
                 return Err(source.fault(pattern, fault));
             }
+            if let Some(origin) = self.http.iter().find(|origin| !tenant.may_grant_http(&origin.get_ref().0)) {
+                let (granted, tenant) = (&origin.get_ref().0, name.get_ref());
+                let fault = format!("tenant {tenant:?} may not send HTTP requests to \"{granted}\"");
+                return Err(source.fault(origin, fault));
+            }
             limits = limits.capped_by(&tenant.limits);
         }
         let (line, column) = place(source.text, self.component.span().start);
@@ -257,7 +269,10 @@ impl RawReceiver {
             concurrency: self.concurrency.get() as usize,
             retry: self.retry.policy(),
             limits,
-            grants: Grants { publish: self.publish.into_iter().map(|pattern| pattern.into_inner().0).collect() },
+            grants: Grants {
+                publish: self.publish.into_iter().map(|pattern| pattern.into_inner().0).collect(),
+                http: self.http.into_iter().map(|origin| origin.into_inner().0).collect(),
+            },
             config: self.config,
             tenant: self.tenant.map(Spanned::into_inner),
         })
@@ -280,7 +295,8 @@ impl RawRetry {
 impl RawTenant {
     fn into_tenant(self) -> Tenant {
         let publish = self.publish.map(|patterns| patterns.into_iter().map(|pattern| pattern.0).collect());
-        Tenant { concurrency: self.concurrency.get() as usize, publish, limits: self.limits }
+        let http = self.http.map(|origins| origins.into_iter().map(|origin| origin.0).collect());
+        Tenant { concurrency: self.concurrency.get() as usize, publish, limits: self.limits, http }
     }
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use wasmpost_delivery::topic_name_fault;
-use wasmpost_sandbox::TopicPattern;
+use wasmpost_sandbox::{HttpOrigin, TopicPattern};
 
 /// The name of a queue or topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +19,10 @@ pub(super) struct BrokerUrl(pub(super) String);
 /// A topic, or a prefix of topics that ends in `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern(pub(super) TopicPattern);
+
+/// Where HTTP requests go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin(pub(super) HttpOrigin);
 
 impl FromStr for Name {
     type Err = String;
@@ -41,6 +45,14 @@ impl FromStr for Pattern {
 
     fn from_str(pattern: &str) -> Result<Self, String> {
         pattern.parse().map(Self)
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(origin: &str) -> Result<Self, String> {
+        origin.parse().map(Self)
     }
 }
 
@@ -73,3 +85,4 @@ macro_rules! from_text {
 from_text!(Name, "The name of a queue or topic: letters, digits, and any of . _ - / :", "orders");
 from_text!(BrokerUrl, "A broker: sqlite:PATH or memory:", "sqlite:wasmpost.db");
 from_text!(Pattern, "A topic, or a prefix of topics that ends in *", "github.*");
+from_text!(Origin, "Where HTTP requests go: scheme://host or scheme://host:port", "https://api.example.com");

@@ -20,7 +20,7 @@ fn a_queue_and_a_component_are_enough() {
     assert_eq!(receiver.component.to_str(), Some("etc/orders.wasm"), "paths are relative to the file");
     assert_eq!(config.brokers["default"], "sqlite:etc/wasmpost.db");
     assert_eq!((receiver.concurrency, receiver.retry.attempts_max), (16, 8));
-    assert!(receiver.grants.publish.is_empty(), "nothing is granted by default");
+    assert!(receiver.grants.publish.is_empty() && receiver.grants.http.is_empty(), "nothing is granted by default");
     assert_eq!(config.grace, Duration::from_secs(25));
 }
 
@@ -46,6 +46,7 @@ fn everything_can_be_said() {
         publish_rate = 100
         messages = 5000
         publish = ["invoices.*", "@beta/inbox"]
+        http = ["https://api.acme.test", "http://10.0.0.7:8080"]
         limits = { cpu = "1s" }
 
         [tenants.beta]
@@ -58,6 +59,7 @@ fn everything_can_be_said() {
         tenant = "acme"
         component = "billing.wasm"
         publish = ["invoices.new", "@beta/inbox"]
+        http = ["https://API.acme.test:443"]
         concurrency = 2
         lease = "10s"
         retry = { attempts = 3, backoff_first = "100ms", backoff_max = "1m", jitter = 0.5, retry_after_max = "1h" }
@@ -92,6 +94,8 @@ fn each_fault_is_told_where_it_is() {
     let cases = [
         (receiver("concurrency = 0"), ":4:15:", "zero"),
         (receiver("publish = [\"a\", \"b*c\"]"), ":4:", "b*c"),
+        (receiver("http = [\"https://*.a\"]"), ":4:8:", "patterns are not supported"),
+        (receiver("http = [\"https://a/b\"]"), ":4:8:", "https://a/b"),
         (receiver("limits = { memory = \"lots\" }"), ":4:", "lots"),
         (receiver("limits = { memroy = \"1MiB\" }"), ":4:", "memroy"),
         (receiver("retry = { backoff_first = \"soon\" }"), ":4:", "soon"),
@@ -117,6 +121,10 @@ fn a_receiver_cannot_be_granted_more_than_its_tenant_may() {
     let text = format!("{tenant}{MINIMAL}tenant = \"acme\"\npublish = [\"acme.a\", \"other\"]\n");
     let fault = fault(&text);
     assert!(fault.contains(":7:22:") && fault.contains("other") && fault.contains("acme"), "{fault}");
+    let tenant = "[tenants.acme]\nhttp = [\"https://a.test\"]\n";
+    let text = format!("{tenant}{MINIMAL}tenant = \"acme\"\nhttp = [\"https://a.test\", \"http://a.test\"]\n");
+    let fault = self::fault(&text);
+    assert!(fault.contains(":7:27:") && fault.contains("\"http://a.test\"") && fault.contains("acme"), "{fault}");
 }
 
 #[test]
@@ -139,9 +147,19 @@ fn the_schema_knows_every_key_and_refuses_others() {
     let schema = Place::default().run(&["config-schema"]).exits(0).json();
     assert_eq!(schema["additionalProperties"], false);
     let receiver = &schema["$defs"]["RawReceiver"];
-    for key in
-        ["queue", "topics", "component", "publish", "concurrency", "retry", "limits", "config", "tenant", "broker"]
-    {
+    for key in [
+        "queue",
+        "topics",
+        "component",
+        "publish",
+        "http",
+        "concurrency",
+        "retry",
+        "limits",
+        "config",
+        "tenant",
+        "broker",
+    ] {
         assert!(receiver["properties"][key]["description"].is_string(), "{key} is described");
     }
     for row in wasmpost_sandbox::Limits::table() {

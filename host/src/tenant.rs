@@ -1,6 +1,6 @@
 //! A tenant: the owner of receivers, and what all of them may use together.
 
-use wasmpost_sandbox::{LimitCaps, Size, TopicPattern};
+use wasmpost_sandbox::{HttpOrigin, LimitCaps, Size, TopicPattern};
 
 /// The owner of receivers.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,8 @@ pub struct Tenant {
     pub publish: Option<Vec<TopicPattern>>,
     /// What no delivery of its receivers may exceed.
     pub limits: LimitCaps,
+    /// The origins that its receivers can be granted HTTP requests to; all if none are named.
+    pub http: Option<Vec<HttpOrigin>>,
 }
 
 impl Tenant {
@@ -28,5 +30,10 @@ impl Tenant {
             Some(granted) => granted.iter().any(|pattern| pattern.covers(wanted)),
             None => wanted.tenant().is_none(),
         }
+    }
+
+    /// Whether its receivers can be granted HTTP requests to this origin.
+    pub fn may_grant_http(&self, wanted: &HttpOrigin) -> bool {
+        self.http.as_ref().is_none_or(|granted| granted.contains(wanted))
     }
 }

@@ -81,9 +81,13 @@ fn described<'a>(receiver: &'a ReceiverConfig, components: &'a Components) -> Re
 
 fn note_grants(receiver: &ReceiverConfig, components: &Components) {
     let needs = components.get(&receiver.component).map(|loaded| loaded.needs()).unwrap_or_default();
-    let publishes = needs.iter().any(|need| need.contains("topics"));
-    if publishes && receiver.grants.publish.is_empty() {
-        let name = &receiver.name;
+    let (name, can) = (&receiver.name, |what: &str| needs.iter().any(|need| need.contains(what)));
+    if can("topics") && receiver.grants.publish.is_empty() {
         output::note(format_args!("receiver {name:?} can publish, but is granted no topic: see publish = [...]"));
+    }
+    if can("origins") && receiver.grants.http.is_empty() {
+        output::note(format_args!(
+            "receiver {name:?} can send HTTP requests, but is granted no origin: see http = [...]"
+        ));
     }
 }

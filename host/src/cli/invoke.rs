@@ -10,8 +10,8 @@ use serde::Serialize;
 use wasmpost_delivery::{RetryPolicy, Verdict};
 use wasmpost_msg::{Attributes, Context, Message, Publication, ReceiveError, Receiver, Usage};
 use wasmpost_sandbox::{
-    Compiler, EngineOptions, Grants, Level, Limits, LogRecord, LogSink, LogSource, ReceiverOptions, Sandbox, Size,
-    TopicPattern, WasmReceiver,
+    Compiler, EngineOptions, Grants, HttpOrigin, Level, Limits, LogRecord, LogSink, LogSource, ReceiverOptions,
+    Sandbox, Size, TopicPattern, WasmReceiver,
 };
 
 use super::output::JsonBody;
@@ -42,6 +42,9 @@ pub(super) struct Invoke {
     /// A topic that the component may publish to, or a prefix that ends in *.
     #[arg(long, value_name = "TOPIC")]
     publish: Vec<TopicPattern>,
+    /// An origin that the component may send HTTP requests to: scheme://host or scheme://host:port.
+    #[arg(long, value_name = "ORIGIN")]
+    http: Vec<HttpOrigin>,
     /// Which attempt the component is told that it is.
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     attempt: u32,
@@ -133,7 +136,7 @@ impl Invoke {
         let options = ReceiverOptions {
             name: self.component.display().to_string(),
             limits: Limits::default(),
-            grants: Grants { publish: self.publish.clone(), ..Grants::default() },
+            grants: Grants { publish: self.publish.clone(), http: self.http.clone(), ..Grants::default() },
             config: self.config.iter().cloned().collect(),
             log: Arc::clone(&log) as Arc<dyn LogSink>,
             memory: None,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use wasmpost_sandbox::{Grants, TopicPattern};
+use wasmpost_sandbox::{Grants, HttpOrigin, TopicPattern};
 
 use super::logging::Logging;
 use super::target::DEFAULT_CONFIG;
@@ -26,7 +26,7 @@ Examples:
   wasmpost run --queue webhooks --component triage.wasm --publish 'github.*'")]
 pub(super) struct Run {
     /// The configuration [default: wasmpost.toml, where there is one].
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["queue", "component", "publish", "broker"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["queue", "component", "publish", "http", "broker"])]
     config: Option<PathBuf>,
     /// Without a configuration: the queue to take messages from.
     #[arg(long, value_name = "NAME", requires = "component")]
@@ -37,6 +37,9 @@ pub(super) struct Run {
     /// Without a configuration: a topic that the component may publish to, or a prefix that ends in *.
     #[arg(long, value_name = "TOPIC", requires = "queue")]
     publish: Vec<TopicPattern>,
+    /// Without a configuration: an origin that the component may send HTTP requests to.
+    #[arg(long, value_name = "ORIGIN", requires = "queue")]
+    http: Vec<HttpOrigin>,
     /// Without a configuration: where messages are kept [default: sqlite:wasmpost.db].
     #[arg(long, value_name = "URL", requires = "queue")]
     broker: Option<String>,
@@ -99,7 +102,7 @@ impl Run {
                 return Err(Failure::usage(anyhow::anyhow!("--queue: {fault}")));
             }
             let receiver = ReceiverConfig {
-                grants: Grants { publish: self.publish.clone(), ..Grants::default() },
+                grants: Grants { publish: self.publish.clone(), http: self.http.clone(), ..Grants::default() },
                 ..ReceiverConfig::new(queue, component.clone())
             };
             let url = self.broker.clone().unwrap_or_else(|| DEFAULT_BROKER_URL.to_owned());

@@ -13,7 +13,7 @@ use wasmpost_sandbox::{Grants, Limits, Span};
 
 use super::raw_host::RawHost;
 use super::raw_tenant::RawTenant;
-use super::word::{BrokerUrl, Name, Pattern, TenantName};
+use super::word::{BrokerUrl, Name, Origin, Pattern, TenantName};
 use super::{Config, ConfigError, DEFAULT_BROKER, DEFAULT_BROKER_URL, ReceiverConfig};
 use crate::tenant::Tenant;
 
@@ -63,6 +63,11 @@ struct RawReceiver {
     #[serde(default)]
     #[schemars(with = "Vec<Pattern>")]
     publish: Vec<Spanned<Pattern>>,
+    /// Where it may send HTTP requests, as scheme://host or scheme://host:port. Nowhere unless given. A name leads to
+    /// public addresses only, unless the address is given as well.
+    #[serde(default)]
+    #[schemars(with = "Vec<Origin>")]
+    http: Vec<Spanned<Origin>>,
     /// The most messages in flight at a time.
     #[serde(default = "concurrency")]
     #[schemars(range(min = 1))]
@@ -210,6 +215,7 @@ impl RawReceiver {
         let queue = within(&self.queue.get_ref().0);
         let at = source.at(self.component.span().start);
         let publish = self.publish.into_iter().map(|pattern| pattern.into_inner().0).collect();
+        let http = self.http.into_iter().map(|origin| origin.into_inner().0).collect();
         Ok(ReceiverConfig {
             name: self.name.unwrap_or_else(|| queue.clone()),
             broker: self.broker.map_or_else(|| DEFAULT_BROKER.to_owned(), Spanned::into_inner),
@@ -222,7 +228,7 @@ impl RawReceiver {
             component_at: Some(at),
             concurrency: self.concurrency.get() as usize,
             retry: self.retry.policy(),
-            grants: Grants { tenant: name.cloned(), publish },
+            grants: Grants { tenant: name.cloned(), publish, http },
             limits: Limits { memory, ..limits },
             config: self.config,
             tenant: self.tenant.map(Spanned::into_inner),
@@ -253,7 +259,16 @@ impl RawReceiver {
                 return Err(source.fault(pattern, fault));
             }
         }
-        Ok(())
+        let Some(name) = self.tenant.as_ref().map(Spanned::get_ref) else { return Ok(()) };
+        let may = |origin: &Origin| tenants.get(name).is_none_or(|tenant| tenant.may_grant_http(&origin.0));
+        match self.http.iter().find(|origin| !may(origin.get_ref())) {
+            Some(origin) => {
+                let wanted = &origin.get_ref().0;
+                let fault = format!("tenant {name:?} may not send HTTP requests to \"{wanted}\"");
+                Err(source.fault(origin, fault))
+            }
+            None => Ok(()),
+        }
     }
 }
 

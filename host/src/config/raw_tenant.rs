@@ -5,7 +5,7 @@ use serde::Deserialize;
 use wasmpost_sandbox::{LimitCaps, Size};
 
 use super::raw::concurrency;
-use super::word::Pattern;
+use super::word::{Origin, Pattern};
 use crate::tenant::Tenant;
 
 /// An owner of receivers.
@@ -31,6 +31,8 @@ pub(super) struct RawTenant {
     messages: Option<std::num::NonZeroU64>,
     /// The topics that its receivers can be granted. All of its own unless given, and none of other tenants.
     publish: Option<Vec<Pattern>>,
+    /// The origins that its receivers can be granted HTTP requests to. All unless given.
+    http: Option<Vec<Origin>>,
     /// What no delivery of its receivers may exceed.
     #[serde(default)]
     limits: LimitCaps,
@@ -53,6 +55,7 @@ impl RawTenant {
             publish_rate: self.publish_rate.map(std::num::NonZeroU32::get),
             messages: self.messages.map(std::num::NonZeroU64::get),
             publish: self.publish.map(|patterns| patterns.into_iter().map(|pattern| pattern.0).collect()),
+            http: self.http.map(|origins| origins.into_iter().map(|origin| origin.0).collect()),
             limits: self.limits,
         }
     }

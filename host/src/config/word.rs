@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use wasmpost_delivery::topic_name_fault;
 use wasmpost_msg::tenant_name_fault;
-use wasmpost_sandbox::TopicPattern;
+use wasmpost_sandbox::{HttpOrigin, TopicPattern};
 
 /// The name of a queue or topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +24,10 @@ pub(super) struct BrokerUrl(pub(super) String);
 /// A topic, or a prefix of topics that ends in `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern(pub(super) TopicPattern);
+
+/// Where HTTP requests go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin(pub(super) HttpOrigin);
 
 impl FromStr for Name {
     type Err = String;
@@ -57,6 +61,14 @@ impl FromStr for Pattern {
     }
 }
 
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(origin: &str) -> Result<Self, String> {
+        origin.parse().map(Self)
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
@@ -87,3 +99,4 @@ from_text!(Name, "The name of a queue or topic: letters, digits, and any of . _ 
 from_text!(TenantName, "The name of a tenant: letters, digits, and any of . _ -", "acme");
 from_text!(BrokerUrl, "A broker: sqlite:PATH or memory:", "sqlite:wasmpost.db");
 from_text!(Pattern, "A topic, or a prefix of topics that ends in *", "github.*");
+from_text!(Origin, "Where HTTP requests go: scheme://host or scheme://host:port", "https://api.example.com");

@@ -11,6 +11,7 @@ use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
+use crate::imports::http::{Connector, Network};
 use crate::load::{Cache, Compiler, LoadLimits};
 use crate::state::StoreState;
 use crate::{SandboxError, Size, imports};
@@ -52,6 +53,8 @@ pub struct EngineOptions {
     pub load: LoadLimits,
     /// Where components are compiled.
     pub compiler: Compiler,
+    /// How outgoing HTTP finds and trusts servers.
+    pub network: Network,
 }
 
 /// How accesses of guests to memory are kept in bounds.
@@ -69,6 +72,7 @@ pub struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<StoreState>,
     pub(crate) cache: Option<Cache>,
+    pub(crate) connector: Arc<Connector>,
     pub(crate) options: EngineOptions,
     /// A place for each instance that the pool has: who finds none waits, instead of being refused by the pool.
     pub(crate) places: Semaphore,
@@ -87,6 +91,7 @@ impl Default for EngineOptions {
             profile: Profile::Guard,
             load: LoadLimits::default(),
             compiler: Compiler::InProcess,
+            network: Network::default(),
         }
     }
 }
@@ -101,9 +106,10 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         imports::add_to_linker(&mut linker).map_err(|error| SandboxError::engine(&error))?;
         let cache = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &engine)).transpose()?;
+        let connector = Arc::new(Connector::new(&options.network)?);
         start_ticker(engine.weak())?;
         let places = Semaphore::new(options.pool_instances.max(1) as usize);
-        Ok(Arc::new(Self { engine, linker, cache, options, places }))
+        Ok(Arc::new(Self { engine, linker, cache, connector, options, places }))
     }
 
     /// Has every guest that is running let others run.

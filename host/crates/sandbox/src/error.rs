@@ -23,6 +23,9 @@ pub enum SandboxError {
     /// The thread that measures time could not be started.
     #[error("thread for the epoch could not be started: {0}")]
     Thread(#[source] io::Error),
+    /// A certificate is not one of an authority that servers of HTTP can be checked with.
+    #[error("outgoing HTTP could not be set up: {0}")]
+    Network(String),
     /// The directory for compiled components cannot be used.
     #[error("cache of compiled components at {path:?}: {fault}")]
     Cache {

@@ -1,7 +1,10 @@
 //! What a component may do beyond receiving.
 
+use std::net::SocketAddr;
 use std::str::FromStr;
 
+use crate::HttpOrigin;
+use crate::origin::HttpHost;
 use wasmpost_msg::{qualified, tenant_of, topic_name_fault};
 
 /// What a component may do beyond receiving. Nothing by default.
@@ -11,6 +14,8 @@ pub struct Grants {
     pub tenant: Option<String>,
     /// The topics that it may publish to.
     pub publish: Vec<TopicPattern>,
+    /// Where it may send HTTP requests. A name leads to public addresses only, unless the address is granted as well.
+    pub http: Vec<HttpOrigin>,
 }
 
 /// The name of a topic, or the start of names.
@@ -29,6 +34,17 @@ impl Grants {
             Some(_) => topic.to_owned(),
             None => qualified(self.tenant.as_deref(), topic),
         })
+    }
+
+    /// Whether the component may send HTTP requests to an origin, as far as its addresses allow.
+    pub(crate) fn allow_http(&self, origin: &HttpOrigin) -> bool {
+        self.http.contains(origin)
+    }
+
+    /// Whether an address is granted itself, so that it need not be public.
+    pub(crate) fn allow_address(&self, address: SocketAddr) -> bool {
+        let (host, port) = (HttpHost::Address(address.ip()), address.port());
+        self.http.iter().any(|origin| origin.host == host && origin.port == port)
     }
 }
 
@@ -82,7 +98,30 @@ mod tests {
     use super::*;
 
     fn grants(patterns: &[&str]) -> Grants {
-        Grants { publish: patterns.iter().map(|pattern| pattern.parse().unwrap()).collect(), ..Grants::default() }
+        let publish = patterns.iter().map(|pattern| pattern.parse().unwrap()).collect();
+        Grants { publish, ..Grants::default() }
+    }
+
+    #[test]
+    fn an_address_is_granted_with_its_port_alone() {
+        let http = ["http://10.0.0.7:8080", "https://[fd00::7]", "http://api.example.com"];
+        let http = http.map(|origin| origin.parse().unwrap()).into();
+        let grants = Grants { http, ..Grants::default() };
+        for granted in ["10.0.0.7:8080", "[fd00::7]:443"] {
+            assert!(grants.allow_address(granted.parse().unwrap()), "{granted}");
+        }
+        for other in ["10.0.0.7:80", "10.0.0.8:8080", "[fd00::7]:80", "[::ffff:10.0.0.7]:8080"] {
+            assert!(!grants.allow_address(other.parse().unwrap()), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_granted_with_scheme_host_and_port() {
+        let grants = Grants { http: vec!["https://api.example.com".parse().unwrap()], ..Grants::default() };
+        assert!(grants.allow_http(&"https://API.example.com:443".parse().unwrap()));
+        for other in ["http://api.example.com", "https://api.example.com:444", "https://a.api.example.com"] {
+            assert!(!grants.allow_http(&other.parse().unwrap()), "{other}");
+        }
     }
 
     fn allowed(grants: &Grants, topic: &str) -> bool {

@@ -96,6 +96,12 @@ limits! {
     attributes_bytes: Size = Size(32 << 10),
     /// Receivers that a message may have come through; one more is a loop.
     hops: u32 = 16,
+    /// HTTP requests that a delivery makes, refused ones included.
+    http_requests: u32 = 32,
+    /// HTTP requests whose response is awaited or read at a time.
+    http_open: u32 = 6,
+    /// The body of one HTTP request, and that of one response.
+    http_body: Size = Size(4 << 20),
 }
 
 #[cfg(test)]

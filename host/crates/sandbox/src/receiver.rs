@@ -80,6 +80,7 @@ impl WasmReceiver {
             memory,
             instances_max: sandbox.options.load.core_instances as usize,
             coarse_clocks: sandbox.options.hostile,
+            connector: Arc::clone(&sandbox.connector),
         };
         Self { sandbox, loaded, component, shared: Arc::new(shared) }
     }
@@ -106,7 +107,7 @@ impl WasmReceiver {
         store: &mut Option<Store<StoreState>>,
     ) -> Result<(), ReceiveError> {
         let body = self.body(&mut message).await?;
-        let state = StoreState::new(&self.shared, message.context, message.attributes, body);
+        let state = StoreState::new(&self.shared, meter, message.context, message.attributes, body);
         let store = store.insert(self.store(state, meter));
         let call = std::pin::pin!(self.call(store));
         meter.measure(call).await

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use wasmpost_msg::{Attributes, Context, Reason};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::imports::http::{Connector, Http};
 use crate::imports::wasi;
 use crate::limiter::{Limiter, MemoryBudget};
 use crate::log::GuestLog;
+use crate::meter::Meter;
 use crate::{Grants, Limits, LogSink};
 
 /// What all deliveries of a receiver share.
@@ -25,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) instances_max: usize,
     /// Whether guests see time in whole milliseconds only.
     pub(crate) coarse_clocks: bool,
+    pub(crate) connector: Arc<Connector>,
 }
 
 /// What a store holds for one delivery.
@@ -39,6 +43,9 @@ pub(crate) struct StoreState {
     pub(crate) log: Arc<GuestLog>,
     /// Made when the guest first uses it: many never do.
     wasi: Option<WasiCtx>,
+    /// The same.
+    pub(crate) http: Option<Http>,
+    meter: Arc<Meter>,
     pub(crate) cpu_exhausted: bool,
     pub(crate) published_messages: u32,
     pub(crate) published_bytes: u64,
@@ -47,7 +54,13 @@ pub(crate) struct StoreState {
 }
 
 impl StoreState {
-    pub(crate) fn new(shared: &Arc<Shared>, context: Context, attributes: Attributes, body: Bytes) -> Self {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        meter: &Arc<Meter>,
+        context: Context,
+        attributes: Attributes,
+        body: Bytes,
+    ) -> Self {
         let limits = &shared.limits;
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
@@ -60,11 +73,18 @@ impl StoreState {
             body,
             table,
             wasi: None,
+            http: None,
+            meter: Arc::clone(meter),
             cpu_exhausted: false,
             published_messages: 0,
             published_bytes: 0,
             publish_refused: false,
         }
+    }
+
+    /// How much of its time the call has left.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.shared.limits.wall.0.saturating_sub(self.meter.wall())
     }
 
     /// The limit that a guest ran into which went on regardless, memory before tables before publishing.

@@ -25,8 +25,11 @@ pub use scan::LoadLimits;
 const WORLDS: &[(&str, &str)] = &[("wasmpost:messaging/receiver@0.1.0", "wasmpost:messaging/plugin@0.1.0")];
 
 /// What has to be granted before an import is of any use, by the start of its name.
-const NEEDS: &[(&str, &str)] =
-    &[("wasmpost:messaging/topic", "topics to publish to"), ("wasi:config/store", "configuration, if it expects any")];
+const NEEDS: &[(&str, &str)] = &[
+    ("wasmpost:messaging/topic", "topics to publish to"),
+    ("wasi:config/store", "configuration, if it expects any"),
+    ("wasi:http/outgoing-handler", "origins to request"),
+];
 
 /// A component that can be run. Clones share it.
 #[derive(Clone)]

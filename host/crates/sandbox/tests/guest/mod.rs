@@ -162,3 +162,11 @@ impl LogSink for Lines {
         self.0.lock().push(line);
     }
 }
+
+/// A guest that was built from its sources.
+pub(crate) fn built(name: &str) -> Vec<u8> {
+    let target = || std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("guests/out");
+    let given = std::env::var_os("WASMPOST_GUESTS").map(std::path::PathBuf::from);
+    let path = given.unwrap_or_else(target).join(format!("{name}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run make guests", path.display()))
+}

@@ -1,0 +1,149 @@
+//! Which requests are sent at all: those to granted origins, as many as a delivery may make and have open.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime_wasi_http::RequestOptions;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Method, Scheme};
+use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
+
+use crate::HttpOrigin;
+use crate::state::Shared;
+
+/// The shortest timeout of a guest, so that none is zero.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// How much later than the call a request ends that was given as long as the call has or longer: the end of the call
+/// says what happened, and takes the request with it.
+const TIMEOUT_GRACE: Duration = Duration::from_secs(1);
+
+/// Counts the requests of a delivery.
+pub(super) struct Admission {
+    made: u32,
+    open: Arc<Semaphore>,
+}
+
+/// A request that may be sent.
+pub(super) struct Admitted {
+    pub(super) shared: Arc<Shared>,
+    /// The id of the message, for the log.
+    pub(super) id: String,
+    pub(super) origin: HttpOrigin,
+    /// Its place among the open requests of the delivery.
+    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) timeouts: Timeouts,
+}
+
+/// How long the parts of a request may take.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Timeouts {
+    /// To look up the name, connect and greet.
+    pub(super) connect: Duration,
+    /// To send the request and get the head of the response.
+    pub(super) first_byte: Duration,
+    /// Between two pieces of the response's body.
+    pub(super) between_bytes: Duration,
+}
+
+impl Admission {
+    pub(super) fn new(shared: &Shared) -> Self {
+        let open = (shared.limits.http_open as usize).min(Semaphore::MAX_PERMITS);
+        Self { made: 0, open: Arc::new(Semaphore::new(open)) }
+    }
+
+    /// The origin of a request and its place, if the request may be sent. Whatever becomes of it, it counts: what
+    /// refusals cost, a line in the log among it, has a bound as well.
+    pub(super) fn admit(
+        &mut self,
+        shared: &Shared,
+        id: &str,
+        request: &HostOutgoingRequest,
+    ) -> Result<(HttpOrigin, OwnedSemaphorePermit), ErrorCode> {
+        let limits = &shared.limits;
+        if self.made >= limits.http_requests {
+            let text = format!("a delivery may make {} HTTP requests", limits.http_requests);
+            return Err(ErrorCode::InternalError(Some(text)));
+        }
+        self.made += 1;
+        // A tunnel would lead from the granted origin to others.
+        if method(&request.method) == "CONNECT" {
+            return Err(ErrorCode::HttpRequestMethodInvalid);
+        }
+        let origin = origin(request)
+            .and_then(|origin| if shared.grants.allow_http(&origin) { Ok(origin) } else { Err(origin.to_string()) });
+        let origin = origin.map_err(|denied| {
+            let (receiver, origin) = (&*shared.name, denied.escape_debug());
+            tracing::warn!(receiver, id, %origin, "HTTP request denied: no grant for the origin");
+            ErrorCode::HttpRequestDenied
+        })?;
+        let permit = Arc::clone(&self.open).try_acquire_owned().map_err(|_| ErrorCode::ConnectionLimitReached)?;
+        Ok((origin, permit))
+    }
+}
+
+impl Admitted {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        id: &str,
+        origin: HttpOrigin,
+        permit: OwnedSemaphorePermit,
+        options: RequestOptions,
+        left: Duration,
+    ) -> Self {
+        let timeouts = Timeouts::new(options, left);
+        Self { shared: Arc::clone(shared), id: id.to_owned(), origin, permit, timeouts }
+    }
+}
+
+impl Timeouts {
+    fn new(asked: RequestOptions, left: Duration) -> Self {
+        let end = left.saturating_add(TIMEOUT_GRACE);
+        let clamped = |asked: Option<Duration>| match asked {
+            Some(asked) if asked < left => asked.max(TIMEOUT_MIN),
+            _ => end,
+        };
+        Self {
+            connect: clamped(asked.connect_timeout),
+            first_byte: clamped(asked.first_byte_timeout),
+            between_bytes: clamped(asked.between_bytes_timeout),
+        }
+    }
+}
+
+/// Where a request goes, or what it says if that is no origin.
+fn origin(request: &HostOutgoingRequest) -> Result<HttpOrigin, String> {
+    let scheme = match &request.scheme {
+        Some(Scheme::Http) => "http",
+        Some(Scheme::Https) | None => "https",
+        Some(Scheme::Other(scheme)) => scheme,
+    };
+    let text = format!("{scheme}://{}", request.authority.as_deref().unwrap_or_default());
+    text.parse().map_err(|_| text)
+}
+
+fn method(method: &Method) -> &str {
+    match method {
+        Method::Connect => "CONNECT",
+        Method::Other(method) => method,
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_longer_than_nothing_and_end_with_the_call() {
+        let (left, second) = (Duration::from_secs(5), Duration::from_secs(1));
+        let asked = RequestOptions {
+            connect_timeout: Some(Duration::ZERO),
+            first_byte_timeout: Some(second),
+            between_bytes_timeout: Some(Duration::MAX),
+        };
+        let clamped = Timeouts { connect: TIMEOUT_MIN, first_byte: second, between_bytes: left + TIMEOUT_GRACE };
+        assert_eq!(Timeouts::new(asked, left), clamped);
+        let unasked = Timeouts::new(RequestOptions::default(), Duration::ZERO);
+        assert_eq!([unasked.connect, unasked.first_byte, unasked.between_bytes], [TIMEOUT_GRACE; 3]);
+    }
+}

@@ -1,0 +1,117 @@
+//! Outgoing HTTP: requests go to granted origins, over addresses that were checked, and end with the call.
+
+mod address;
+mod admit;
+mod body;
+mod bounds;
+mod connect;
+mod send;
+
+use http::Request;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi_http::p2::bindings::LinkOptions;
+use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
+use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode};
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
+
+use crate::state::StoreState;
+use admit::{Admission, Admitted};
+pub(crate) use connect::Connector;
+pub use connect::{Network, Resolver, SystemResolver};
+
+/// The newest version of the interfaces; components that import older ones get it, too.
+const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
+const TYPES: &str = "wasi:http/types@0.2.12";
+/// The most bytes of the fields of one message, names and values and what keeping them takes.
+const FIELDS_BYTES_MAX: usize = 32 << 10;
+/// What a guest may write to the body of a request at a time. Two of these wait in the host for each body, sent or not.
+const CHUNK_BYTES_MAX: usize = 32 << 10;
+
+/// The HTTP of one delivery.
+pub(crate) struct Http {
+    context: WasiHttpCtx,
+    requests: Requests,
+}
+
+/// The requests of one delivery.
+struct Requests {
+    admission: Admission,
+    /// The request that was admitted and is handed over now.
+    admitted: Option<Admitted>,
+}
+
+type Handled = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
+type Answer = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Ending), Error>> + Send>;
+type Ending = Box<dyn Future<Output = Result<(), Error>> + Send>;
+
+/// Offers `wasi:http`, as far as a client needs it.
+pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    types::add_to_linker::<_, WasiHttp>(linker, &LinkOptions::default().into(), StoreState::http)?;
+    bounds::add_to_linker(linker)?;
+    linker.instance(OUTGOING_HANDLER)?.func_wrap("handle", |mut store, (request, options)| {
+        let handled: Handled = store.data_mut().handle_http(request, options)?;
+        Ok((handled,))
+    })
+}
+
+impl StoreState {
+    /// What the functions of `wasi:http` work on.
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let http = self.http.get_or_insert_with(|| {
+            let mut context = WasiHttpCtx::new();
+            context.set_field_size_limit(FIELDS_BYTES_MAX);
+            Http { context, requests: Requests { admission: Admission::new(&self.shared), admitted: None } }
+        });
+        WasiHttpCtxView { hooks: &mut http.requests, table: &mut self.table, ctx: &mut http.context }
+    }
+
+    /// Checks a request before anything else looks at it. It belongs to the host from here on, with its options.
+    fn handle_http(
+        &mut self,
+        request: Resource<HostOutgoingRequest>,
+        options: Option<Resource<RequestOptions>>,
+    ) -> wasmtime::Result<Handled> {
+        let options = options.map(|options| self.table.delete(options)).transpose()?.unwrap_or_default();
+        let left = self.time_left();
+        self.http();
+        let (Some(http), found) = (&mut self.http, self.table.get_mut(&request)?) else {
+            return Ok(Err(ErrorCode::InternalError(None)));
+        };
+        match http.requests.admission.admit(&self.shared, self.context.id(), found) {
+            Ok((origin, permit)) => {
+                // In the one spelling that was compared with the grants.
+                found.authority = Some(origin.authority());
+                http.requests.admitted =
+                    Some(Admitted::new(&self.shared, self.context.id(), origin, permit, options, left));
+            }
+            Err(refused) => {
+                self.table.delete(request)?;
+                return Ok(Err(refused));
+            }
+        }
+        let handled = self.http().handle(request, None);
+        if let Some(http) = &mut self.http {
+            // Still here if the request was found faulty; its place is free again.
+            http.requests.admitted = None;
+        }
+        handled.map_or_else(|error| error.downcast().map(Err), |response| Ok(Ok(response)))
+    }
+}
+
+impl WasiHttpHooks for Requests {
+    fn send_request(&mut self, request: Request<WasiBody>, _: Option<RequestOptions>, _: Ending) -> Answer {
+        let admitted = self.admitted.take();
+        Box::new(async move {
+            let admitted = admitted.ok_or(Error::HttpRequestDenied)?;
+            let response = send::send(admitted, request).await?;
+            // The connection lives and ends with the body of the response.
+            let ending: Ending = Box::new(std::future::ready(Ok(())));
+            Ok((response, ending))
+        })
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES_MAX
+    }
+}

@@ -25,3 +25,5 @@ mod output;
 mod publishing;
 #[path = "hostile/traps.rs"]
 mod traps;
+#[path = "hostile/web.rs"]
+mod web;

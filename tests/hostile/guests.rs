@@ -9,6 +9,9 @@ use wit_component::StringEncoding;
 
 include!(concat!(env!("OUT_DIR"), "/hostile.rs"));
 
+/// It has a package of its own, for the interfaces that it imports.
+pub(crate) const A09_FETCHING: Hostile = Hostile::module("a09-fetching");
+
 /// A guest that does harm.
 #[derive(Clone, Copy)]
 pub(crate) struct Hostile {

@@ -23,9 +23,9 @@ const PROVEN: &[(&str, Hostile)] = &[
     ("attribute_value_bytes", A13_FORGE),
     ("attributes_bytes", A13_FORGE),
     ("hops", A12_FORWARD),
-    ("http_requests", A09_REQUESTS),
-    ("http_open", A09_REQUESTS),
-    ("http_body", A09_REQUESTS),
+    ("http_requests", A09_FETCHING),
+    ("http_open", A09_FETCHING),
+    ("http_body", A09_FETCHING),
 ];
 
 #[test]

@@ -51,7 +51,7 @@ impl Client {
         options.limits = self.limits.clone();
         options.grants.publish = vec!["out".parse().unwrap()];
         options.grants.http = self.grants.iter().map(|grant| grant.parse().unwrap()).collect();
-        let loaded = sandbox.load(&built("fetching")).unwrap();
+        let loaded = sandbox.load(&built("a09-fetching")).unwrap();
         let mut message = message("m1", 1, "");
         for (name, value) in attributes {
             message.attributes.set(name, *value);
@@ -391,6 +391,6 @@ async fn tls_with_a_server_that_has_none_is_told() {
 #[test]
 fn a_component_that_imports_http_needs_origins() {
     let sandbox = guest::sandbox();
-    let loaded = sandbox.load(&built("fetching")).unwrap();
+    let loaded = sandbox.load(&built("a09-fetching")).unwrap();
     assert!(loaded.needs().contains(&"origins to request"), "{:?}", loaded.needs());
 }

@@ -163,3 +163,27 @@ fn check_shows_limits_as_tenants_cap_them() {
     let json = place.run(&["check", "--json"]).exits(0).json();
     assert_eq!((&json[0]["limits"]["cpu"], &json[0]["limits"]["memory"]), (&"1s".into(), &"64MiB".into()));
 }
+
+#[test]
+fn leases_do_not_lapse_while_guests_burn_all_the_time_there_is() {
+    let place = Place::default();
+    let component = guest("echo").display().to_string();
+    // Each delivery burns several times its lease, and there are many more at once than processors.
+    place.write(
+        "wasmpost.toml",
+        format!(
+            "[tenants.acme]\n[[receivers]]\nqueue = \"orders\"\ntenant = \"acme\"\ncomponent = \"{component}\"\n\
+             publish = [\"out\"]\nlease = \"200ms\"\nconcurrency = 16\nlimits = {{ cpu = \"30s\" }}\n\
+             config = {{ spins = \"60000000\" }}\n"
+        ),
+    );
+    publish(&place, "@acme/orders", 16);
+    let host = place.start(&["run"]);
+    wait_until_acked(&place, "@acme/orders", 16);
+    let all = place.run(&["tenants", "--json"]).exits(0).json();
+    let acme = tenant(&all, "acme");
+    assert_eq!((&acme["deliveries"], &acme["acked"], &acme["failed"]), (&16.into(), &16.into(), &0.into()));
+    host.signal("TERM");
+    assert_eq!(host.end().0, Some(0));
+    assert_eq!(stats(&place, "@acme/out")["ready"], 16, "each had its effect once");
+}

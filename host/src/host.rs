@@ -299,7 +299,8 @@ fn options(receiver: &ReceiverConfig) -> ReceiverOptions {
     }
 }
 
+/// The threads of guests, with time and the connections of their HTTP requests.
 fn guest_runtime() -> Result<Runtime, HostError> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.thread_name("wasmpost-guest").enable_time().build().map_err(HostError::Threads)
+    builder.thread_name("wasmpost-guest").enable_all().build().map_err(HostError::Threads)
 }

@@ -263,3 +263,31 @@ fn a_body_over_the_limit_of_its_receiver_is_a_dead_letter() {
     let letters = place.run(&["dead-letters", "list", "--json"]).exits(0).json();
     assert_eq!((&letters[0]["evidence"]["reason"], &letters[0]["deliveries"]), (&"body-too-large".into(), &1.into()));
 }
+
+#[test]
+fn a_component_sends_http_requests_to_the_origins_that_it_is_granted() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", server.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in server.incoming().flatten() {
+            let mut lines = std::io::BufRead::lines(std::io::BufReader::new(&stream));
+            while lines.next().unwrap().unwrap() != "" {}
+            std::io::Write::write_all(&mut &stream, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap();
+        }
+    });
+    let (place, fetching, url) = (Place::default(), path("fetching"), format!("Url={origin}/"));
+    publish(&place, "urls", "", &["--attribute", &url]);
+    let run =
+        ["run", "--queue", "urls", "--component", &fetching, "--publish", "out", "--http", &origin, "--until-empty"];
+    place.run(&run).exits(0);
+    assert_eq!((&stats(&place, "urls")["acked"], &stats(&place, "out")["ready"]), (&1.into(), &1.into()));
+    let invoke = ["invoke", &fetching, "--attribute", &url, "--publish", "out", "--json"];
+    let report = place.run(&[&invoke[..], &["--http", &origin]].concat()).exits(0).json();
+    assert_eq!(report["published"][0]["body"], "hello");
+    assert_eq!(place.run(&invoke).exits(1).json()["error"], "HttpRequestDenied");
+    publish(&place, "urls", "", &["--attribute", &url]);
+    let denied = place.run(&["run", "--queue", "urls", "--component", &fetching, "--until-empty"]).exits(0).stderr();
+    let line = denied.lines().find(|line| line.contains("HTTP request denied")).unwrap();
+    assert!(line.contains(&origin) && line.contains("\"receiver\":\"urls\""), "{line}");
+    place.run(&[&invoke[..], &["--http", "https://*"]].concat()).fails(2, &["https://*", "patterns are not supported"]);
+}

@@ -275,7 +275,7 @@ fn a_component_sends_http_requests_to_the_origins_that_it_is_granted() {
             std::io::Write::write_all(&mut &stream, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap();
         }
     });
-    let (place, fetching, url) = (Place::default(), path("fetching"), format!("Url={origin}/"));
+    let (place, fetching, url) = (Place::default(), path("a09-fetching"), format!("Url={origin}/"));
     publish(&place, "urls", "", &["--attribute", &url]);
     let run =
         ["run", "--queue", "urls", "--component", &fetching, "--publish", "out", "--http", &origin, "--until-empty"];

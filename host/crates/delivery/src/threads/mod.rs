@@ -7,7 +7,7 @@
 mod choice;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_task::Runnable;
 use parking_lot::{Condvar, Mutex};
@@ -26,6 +26,10 @@ pub type Preempt = Box<dyn Fn() + Send + Sync>;
 /// How much lower the priority of these threads is than that of the others of the process: who renews leases or takes
 /// messages in gets a processor at once.
 const NICE: i32 = 5;
+
+/// After a poll of this length a thread offers its processor to the others of the process: the system would let them
+/// wait for several milliseconds.
+const LONG_POLL: Duration = Duration::from_micros(300);
 
 /// The place of one tenant among all that share the threads. Clones are one lane.
 #[derive(Clone)]
@@ -143,8 +147,12 @@ impl Shared {
                 tracing::error!("a delivery panicked; its message will be redelivered");
             }
             let now = Instant::now();
+            let took = now - began;
+            if took >= LONG_POLL {
+                std::thread::yield_now();
+            }
             state = self.state.lock();
-            state.lanes.charge(lane, now - began, now);
+            state.lanes.charge(lane, took, now);
         }
     }
 }

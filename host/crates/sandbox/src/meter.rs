@@ -1,20 +1,28 @@
-//! Measures the CPU time of a call: the time for which its future is being polled.
+//! Measures the CPU time of a call: what its thread uses while the call's future is being polled.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// How long a future was polled so far. What it waits for is not counted; what its thread is kept from working is.
+use rustix::time::{ClockId, clock_gettime};
+
+/// How much CPU time the polls of a future took. What it waits for is not counted.
+///
+/// Most calls are one poll of some microseconds, which asking the system for CPU time would make noticeably longer: the
+/// first poll is measured by the wall, and no guest runs longer than a tick of the epoch in it. Of a call that is polled
+/// again the time is counted in which its thread had a processor, however busy the machine is.
 #[derive(Debug)]
 pub(crate) struct Meter {
     start: Instant,
     /// Nanoseconds of finished polls.
     spent: AtomicU64,
-    /// When the running poll began, in nanoseconds after `start`.
+    /// When the running poll began, in nanoseconds by the clock that it is measured with.
     since: AtomicU64,
+    /// Whether polls are measured by CPU time.
+    by_cpu: AtomicBool,
 }
 
 /// A future whose polls are measured.
@@ -25,10 +33,16 @@ pub(crate) struct Metered<F> {
 
 impl Meter {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { start: Instant::now(), spent: AtomicU64::new(0), since: AtomicU64::new(0) })
+        let (spent, since, by_cpu) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(Self { start: Instant::now(), spent, since, by_cpu })
     }
 
+    /// The time by the clock that polls are measured with at the moment.
     fn now(&self) -> u64 {
+        if self.by_cpu.load(Ordering::Relaxed) {
+            let time = clock_gettime(ClockId::ThreadCPUTime);
+            return Duration::try_from(time).map_or(0, |time| time.as_nanos() as u64);
+        }
         self.start.elapsed().as_nanos() as u64
     }
 
@@ -60,7 +74,50 @@ impl<F: Future + Unpin> Future for Metered<F> {
         let began = self.meter.now();
         self.meter.since.store(began, Ordering::Relaxed);
         let polled = Pin::new(&mut self.future).poll(context);
-        self.meter.spent.fetch_add(self.meter.now() - began, Ordering::Relaxed);
+        self.meter.spent.fetch_add(self.meter.now().saturating_sub(began), Ordering::Relaxed);
+        // A poll begins and ends on one thread, the next may be on another.
+        self.meter.by_cpu.store(true, Ordering::Relaxed);
         polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll_once(meter: &Arc<Meter>, work: impl Fn()) {
+        let future = std::pin::pin!(async { work() });
+        let mut metered = std::pin::pin!(meter.measure(future));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(metered.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn a_thread_that_has_no_processor_uses_none_of_the_time_of_its_guest() {
+        let meter = Meter::new();
+        poll_once(&meter, || ());
+        let before = meter.spent();
+        // Asleep, the thread is without a processor as surely as on a busy machine.
+        poll_once(&meter, || std::thread::sleep(Duration::from_millis(20)));
+        assert!(meter.spent() - before < Duration::from_millis(10), "{:?}", meter.spent());
+    }
+
+    #[test]
+    fn a_thread_that_works_uses_the_time_of_its_guest() {
+        let meter = Meter::new();
+        poll_once(&meter, || ());
+        let before = meter.spent();
+        let work = || {
+            let began = clock_gettime(ClockId::ThreadCPUTime);
+            let used = || {
+                let now = clock_gettime(ClockId::ThreadCPUTime);
+                (now.tv_sec - began.tv_sec) * 1_000_000_000 + (now.tv_nsec - began.tv_nsec)
+            };
+            while used() < 5_000_000 {
+                std::hint::spin_loop();
+            }
+        };
+        poll_once(&meter, work);
+        assert!(meter.spent() - before >= Duration::from_millis(5), "{:?}", meter.spent());
     }
 }

@@ -25,7 +25,7 @@ pub type Preempt = Box<dyn Fn() + Send + Sync>;
 
 /// How much lower the priority of these threads is than that of the others of the process: who renews leases or takes
 /// messages in gets a processor at once.
-const NICE: i32 = 5;
+const NICE: i32 = 10;
 
 /// After a poll of this length a thread offers its processor to the others of the process: the system would let them
 /// wait for several milliseconds.

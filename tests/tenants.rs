@@ -187,3 +187,30 @@ fn leases_do_not_lapse_while_guests_burn_all_the_time_there_is() {
     assert_eq!(host.end().0, Some(0));
     assert_eq!(stats(&place, "@acme/out")["ready"], 16, "each had its effect once");
 }
+
+#[test]
+fn a_dead_letter_tells_what_its_last_attempt_used() {
+    let place = Place::default();
+    let component = guest("a12-flood").display().to_string();
+    place.write(
+        "wasmpost.toml",
+        format!(
+            "[[receivers]]\nqueue = \"orders\"\ncomponent = \"{component}\"\npublish = [\"*\"]\nretry = {{ attempts = 1 }}\n"
+        ),
+    );
+    publish(&place, "orders", 1);
+    let log = place.run(&["run", "--until-empty", "--log-format", "json"]).exits(0).stderr();
+    let logged: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let event = logged.iter().find(|event| event["message"] == "dead-lettered").unwrap();
+    let letter = place.run(&["dead-letters", "list", "--json"]).exits(0).json()[0].clone();
+    let evidence = &letter["evidence"];
+    assert_eq!(evidence["reason"], "publish-limit", "{letter}");
+    for used in ["cpu_us", "wall_us", "memory_peak_bytes", "published_bytes"] {
+        assert!(evidence[used].as_u64() > Some(0), "{used} in {evidence}");
+    }
+    assert_eq!(event["published_bytes"], evidence["published_bytes"]);
+    assert!(event["cpu"].is_string() && event["wall"].is_string(), "{event}");
+    let id = letter["id"].as_str().unwrap();
+    let shown = place.run(&["dead-letters", "show", id]).exits(0).stdout();
+    assert!(["cpu", "wall", "memory peak", "unpublished"].iter().all(|field| shown.contains(field)), "{shown}");
+}

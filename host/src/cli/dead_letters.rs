@@ -238,7 +238,9 @@ fn print(letter: &DeadLetter) {
         }
     }
     field("cpu", &format!("{:?}", evidence.cpu));
+    field("wall", &format!("{:?}", evidence.wall));
     field("memory peak", &Size(evidence.memory_peak_bytes).to_string());
+    field("unpublished", &Size(evidence.published_bytes).to_string());
     field("hops", &letter.hops.to_string());
     letter.attempts.iter().for_each(print_attempt);
     for (name, values) in letter.attributes.iter() {

@@ -12,7 +12,7 @@ use crate::config::{Config, ReceiverConfig};
 
 /// Memory mappings of the process for each loaded component, as measured, and what is left to everything else. A
 /// process that runs out of mappings cannot go on.
-const MAPPINGS_EACH: usize = 3;
+const MAPPINGS_EACH: usize = 4;
 const MAPPINGS_LEFT: usize = 8_000;
 
 /// Components by file, each loaded once.

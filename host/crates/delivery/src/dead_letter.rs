@@ -61,6 +61,9 @@ pub struct Evidence {
     /// CPU time of the last attempt; in JSON in microseconds.
     #[serde(rename = "cpu_us", with = "crate::micros")]
     pub cpu: Duration,
+    /// Time of the last attempt from the start of the call to its end; in JSON in microseconds.
+    #[serde(rename = "wall_us", with = "crate::micros", default)]
+    pub wall: Duration,
     /// The most memory that the guest held in the last attempt, in bytes.
     pub memory_peak_bytes: u64,
     /// Bodies and attributes that the guest wrote in the last attempt to be published, in bytes. They were dropped.
@@ -136,6 +139,7 @@ impl Evidence {
             component: None,
             component_version: None,
             cpu: Duration::ZERO,
+            wall: Duration::ZERO,
             memory_peak_bytes: 0,
             published_bytes: 0,
             attempt: None,

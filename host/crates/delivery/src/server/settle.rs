@@ -91,6 +91,7 @@ fn evidence(
         component: component.map(|component| component.digest.clone()),
         component_version: component.and_then(|component| component.version.clone()),
         cpu: usage.cpu,
+        wall: usage.wall,
         memory_peak_bytes: usage.memory_peak_bytes,
         published_bytes: usage.published_bytes,
         attempt: Some(attempt),

@@ -11,8 +11,11 @@ use crate::{Limits, Size};
 /// The most linear memories and tables of one store.
 const MEMORIES_MAX: usize = 4;
 const TABLES_MAX: usize = 16;
+/// What an element of a table takes, at most.
+const ELEMENT_BYTES: usize = 16;
 
-/// The memory that all live instances of a tenant may hold together.
+/// The memory that all live instances of a tenant may hold together: linear memories, and tables by what their elements
+/// take.
 #[derive(Debug)]
 pub struct MemoryBudget {
     max: Size,
@@ -75,6 +78,22 @@ impl Limiter {
 }
 
 impl Limiter {
+    /// Takes bytes out of the budget of the tenant, if it has one and they are left.
+    fn take(&mut self, bytes: usize) -> bool {
+        let Some(budget) = self.budget.as_ref().filter(|budget| !budget.take(bytes)) else { return true };
+        if budget.held_bytes() > self.held_bytes() {
+            self.budget_refused = Some(budget.max);
+        } else {
+            // Nobody else holds anything: it would be refused however often it came again.
+            self.memory_refused = true;
+        }
+        false
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.memory_bytes + self.table_elements * ELEMENT_BYTES
+    }
+
     /// The limit that the guest ran into, memory before tables.
     pub(crate) fn refused(&self) -> Option<Reason> {
         match (self.memory_refused, self.table_refused) {
@@ -88,7 +107,7 @@ impl Limiter {
 impl Drop for Limiter {
     fn drop(&mut self) {
         if let Some(budget) = &self.budget {
-            budget.held_bytes.fetch_sub(self.memory_bytes, Ordering::Relaxed);
+            budget.held_bytes.fetch_sub(self.held_bytes(), Ordering::Relaxed);
         }
     }
 }
@@ -103,8 +122,7 @@ impl ResourceLimiter for Limiter {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        if let Some(budget) = self.budget.as_ref().filter(|budget| !budget.take(sum - self.memory_bytes)) {
-            self.budget_refused = Some(budget.max);
+        if !self.take(sum - self.memory_bytes) {
             return Ok(false);
         }
         self.memory_bytes = sum;
@@ -119,6 +137,9 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        if !self.take((sum - self.table_elements).saturating_mul(ELEMENT_BYTES)) {
             return Ok(false);
         }
         self.table_elements = sum;

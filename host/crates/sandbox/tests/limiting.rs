@@ -92,6 +92,24 @@ async fn memory_that_others_of_the_tenant_hold_is_no_fault_of_the_guest() {
     assert_eq!(asking.receive(message("m", 1, "")).await, Ok(()));
 }
 
+#[tokio::test]
+async fn tables_count_as_memory_of_the_tenant() {
+    let budget = MemoryBudget::new("1MiB".parse().unwrap());
+    let tables = |elements: u32| {
+        let grow = format!(
+            "(if (i32.eq (table.grow $wide (ref.null func) (i32.const {elements})) (i32.const -1)) (then unreachable))"
+        );
+        core_module_with("(table $wide 1 funcref)", "", &format!("{grow} (call $ok)"))
+    };
+    let mut options = limited(|limits| limits.table_elements = 200_000);
+    options.memory = Some(budget.clone());
+    assert_eq!(receive(&tables(10_000), options.clone()).await, Ok(()));
+    // Nobody else holds anything: it is this guest that wants too much.
+    let error = receive(&tables(100_000), options).await.unwrap_err();
+    assert_eq!((error.disposition(), error.reason()), (Disposition::Retry, Reason::MemoryLimit));
+    assert_eq!(budget.held_bytes(), 0);
+}
+
 /// Polls a future once.
 async fn poll_once<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
     std::future::poll_fn(|context| match future.as_mut().poll(context) {

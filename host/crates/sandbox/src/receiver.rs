@@ -113,11 +113,8 @@ impl WasmReceiver {
         meter.measure(call).await
     }
 
-    /// A place for an instance, waiting for one if need be.
+    /// A place for an instance once one is free.
     async fn place(&self) -> Result<Option<SemaphorePermit<'_>>, ReceiveError> {
-        if let Ok(place) = self.sandbox.places.try_acquire() {
-            return Ok(Some(place));
-        }
         match tokio::time::timeout(PLACE_TIMEOUT, self.sandbox.places.acquire()).await {
             // Places are never closed; if they were, the pool itself would still refuse.
             Ok(place) => Ok(place.ok()),
@@ -192,12 +189,16 @@ impl WasmReceiver {
 impl Receiver for WasmReceiver {
     async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
         let (context, wall) = (message.context.clone(), self.shared.limits.wall);
-        let meter = Meter::new();
+        let mut meter = Meter::new();
         // Dropped in the reverse order: the instance is gone when its place is free.
-        let (mut place, mut store) = (None, None);
+        let (mut place, mut store) = (self.sandbox.places.try_acquire().ok(), None);
         let result = {
             let work = async {
-                place = self.place().await?;
+                if place.is_none() {
+                    place = self.place().await?;
+                    // Waiting for the host is no time of the call.
+                    meter = Meter::new();
+                }
                 // The body is read within the time of the call as well: its source may never end.
                 let call = tokio::time::timeout(wall.0, self.process(message, &meter, &mut store));
                 call.await.unwrap_or_else(|_| {

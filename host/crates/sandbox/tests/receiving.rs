@@ -153,9 +153,13 @@ async fn a_delivery_waits_for_an_instance_while_others_have_all() {
     let quick = sandbox.load(&core_module("", "(call $ok)")).unwrap();
     let (endless, quick) =
         (WasmReceiver::new(sandbox.clone(), endless, options()), WasmReceiver::new(sandbox, quick, options()));
-    let (first, second) = tokio::join!(endless.receive(message("a", 1, "")), quick.receive(message("b", 1, "")));
+    let (burning, waiting) = (message("a", 1, ""), message("b", 1, ""));
+    let (burnt, waited) = (burning.context.clone(), waiting.context.clone());
+    let (first, second) = tokio::join!(endless.receive(burning), quick.receive(waiting));
     assert_eq!(first.unwrap_err().reason(), Reason::CpuLimit);
     assert_eq!(second, Ok(()));
+    // What it waited for the other is no time of its call.
+    assert!(waited.usage().wall < burnt.usage().wall / 2, "{:?}", waited.usage());
 }
 
 #[tokio::test(start_paused = true)]

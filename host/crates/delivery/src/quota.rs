@@ -42,11 +42,7 @@ impl Quotas {
         if quotas.is_empty() {
             return Ok(());
         }
-        let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
-        for tenant in publications.iter().filter_map(|publication| tenant_of(&publication.topic)) {
-            *wanted.entry(tenant).or_default() += 1;
-        }
-        for (tenant, wanted) in wanted {
+        for (tenant, wanted) in wanted(publications) {
             if let Some(Quota { max, held }) = quotas.get(tenant).filter(|quota| quota.held + wanted > quota.max) {
                 return Err(full(tenant, *held, *max));
             }
@@ -61,6 +57,15 @@ impl Quotas {
             quota.held = quota.held.saturating_add_signed(added);
         }
     }
+}
+
+/// How many messages each tenant is to get.
+pub(crate) fn wanted(publications: &[Publication]) -> BTreeMap<&str, u64> {
+    let mut wanted = BTreeMap::new();
+    for tenant in publications.iter().filter_map(|publication| tenant_of(&publication.topic)) {
+        *wanted.entry(tenant).or_default() += 1;
+    }
+    wanted
 }
 
 /// The error for a tenant whose quota is used up.

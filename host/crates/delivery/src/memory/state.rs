@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use uuid::Uuid;
-use wasmpost_msg::{Publication, qualified, tenant_of};
+use wasmpost_msg::{Publication, qualified};
 
 use super::held::{Entry, Held, Leased};
+use crate::quota;
 use crate::{BrokerError, BrokerErrorKind, DeadLetter, Evidence, Nack, QueueSpec, QueueStats, Receipt, Timestamp};
 
 pub(super) struct State {
@@ -102,17 +103,16 @@ impl State {
 
     /// Whether the quotas of tenants let all of it in.
     pub(super) fn room(&self, publications: &[Publication]) -> Result<(), BrokerError> {
-        let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
-        for tenant in publications.iter().filter_map(|publication| tenant_of(&publication.topic)) {
-            *wanted.entry(tenant).or_default() += 1;
+        if self.quotas.is_empty() {
+            return Ok(());
         }
-        for (tenant, wanted) in wanted {
+        for (tenant, wanted) in quota::wanted(publications) {
             let Some(max) = self.quotas.get(tenant) else { continue };
             let prefix = qualified(Some(tenant), "");
             let queues = self.queues.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix));
             let held: u64 = queues.map(|(_, held)| (held.entries.len() + held.dead.len()) as u64).sum();
             if held + wanted > *max {
-                return Err(crate::quota::full(tenant, held, *max));
+                return Err(quota::full(tenant, held, *max));
             }
         }
         Ok(())

@@ -87,8 +87,7 @@ fn a09_requests_reach_nothing_that_was_not_granted_and_end_in_time() {
             json!({ "Url": [format!("http://{}/", silent.address)], "Mode": ["hold"], "Count": ["1000"] }),
         ),
     ];
-    let arena = Arena::new().host("profile = \"guard\"");
-    let after = arena.attacker_at(A09_FETCHING.name, A09_FETCHING, &settings, messages).fight();
+    let after = Arena::new().attacker_at(A09_FETCHING.name, A09_FETCHING, &settings, messages).fight();
     for denied in ["ungranted", "metadata", "a name of this machine"] {
         assert_eq!(outcome(&after, denied), "rejected: HttpRequestDenied", "{denied}");
     }

@@ -51,9 +51,10 @@ async fn a_lane_with_little_to_do_is_served_while_another_burns_all_threads() {
     for _ in 0..20 {
         let (done, ended) = oneshot::channel();
         let before = slices.load(Ordering::SeqCst);
-        quiet.spawn(async move { done.send(()).unwrap() });
-        ended.await.unwrap();
-        waited.push(slices.load(Ordering::SeqCst) - before);
+        let then = Arc::clone(&slices);
+        // Counted when it is its turn: how long the test takes to hear of it says nothing.
+        quiet.spawn(async move { done.send(then.load(Ordering::SeqCst)).unwrap() });
+        waited.push(ended.await.unwrap() - before);
     }
     stop.store(true, Ordering::SeqCst);
     waited.sort_unstable();

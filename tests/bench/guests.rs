@@ -112,7 +112,7 @@ struct Hosted {
 impl Hosted {
     fn receiver(&self) -> WasmReceiver {
         let loaded = self.sandbox.load(&self.wasm).unwrap();
-        WasmReceiver::new(Arc::clone(&self.sandbox), loaded, ReceiverOptions::default())
+        WasmReceiver::new(Arc::clone(&self.sandbox), loaded, ReceiverOptions::default()).unwrap()
     }
 }
 

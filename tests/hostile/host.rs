@@ -44,7 +44,7 @@ async fn a17_a_small_body_that_decompresses_to_a_large_one_is_rejected_and_the_g
     let mut options = ReceiverOptions::default();
     options.grants.publish.push("seen".parse().unwrap());
     let body_max = options.limits.body.bytes();
-    let wasm = WasmReceiver::new(sandbox, loaded, options);
+    let wasm = WasmReceiver::new(sandbox, loaded, options).unwrap();
     let receiver = Lz4Receiver::new(Lz4Receiver::new(wasm, body_max), body_max);
     let refused = Some((Reason::BodyTooLarge, format!("body of encoding lz4 is larger than {body_max} bytes")));
     for (bytes, expected) in [(body_max, None), (body_max + 1, refused.clone()), (64 << 20, refused)] {

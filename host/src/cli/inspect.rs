@@ -23,7 +23,7 @@ pub(super) struct Inspect {
 #[derive(Serialize)]
 struct Description {
     component: String,
-    world: &'static str,
+    worlds: Vec<&'static str>,
     digest: String,
     size_bytes: u64,
     version: Option<String>,
@@ -37,7 +37,7 @@ impl Inspect {
         let loaded = sandbox.load_file(&self.component).map_err(Failure::usage)?;
         let description = Description {
             component: self.component.display().to_string(),
-            world: loaded.world(),
+            worlds: loaded.worlds(),
             digest: loaded.digest().to_owned(),
             size_bytes: loaded.size_bytes(),
             version: loaded.version().map(str::to_owned),
@@ -56,7 +56,7 @@ impl Description {
     fn print(&self) {
         let bytes = self.size_bytes;
         output::line(format_args!("component  {}", self.component));
-        output::line(format_args!("world      {}", self.world));
+        output::line(format_args!("world      {}", self.worlds.join(", ")));
         output::line(format_args!("digest     {}", self.digest));
         output::line(format_args!("size       {bytes} bytes"));
         if let Some(version) = &self.version {

@@ -45,6 +45,12 @@ pub(super) struct Invoke {
     /// An origin that the component may send HTTP requests to: scheme://host or scheme://host:port.
     #[arg(long, value_name = "ORIGIN")]
     http: Vec<HttpOrigin>,
+    /// The world by which the component receives, where it implements several.
+    #[arg(long, value_name = "NAME")]
+    world: Option<String>,
+    /// The topic that takes the standard output of a command, or the body of a response.
+    #[arg(long, value_name = "TOPIC")]
+    output: Option<String>,
     /// Which attempt the component is told that it is.
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     attempt: u32,
@@ -139,9 +145,12 @@ impl Invoke {
             grants: Grants { publish: self.publish.clone(), http: self.http.clone(), ..Grants::default() },
             config: self.config.iter().cloned().collect(),
             log: Arc::clone(&log) as Arc<dyn LogSink>,
-            memory: None,
+            world: self.world.clone(),
+            topic: "invoked".to_owned(),
+            output: self.output.clone(),
+            ..ReceiverOptions::default()
         };
-        let receiver = WasmReceiver::new(sandbox, loaded, options);
+        let receiver = WasmReceiver::new(sandbox, loaded, options).map_err(Failure::usage)?;
         let context = Context::new(self.id.clone(), self.attempt, Default::default());
         let attributes = attributes(&self.attribute);
         let message = Message { attributes, body: body.into(), context: context.clone() };

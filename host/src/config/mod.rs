@@ -63,6 +63,12 @@ pub struct ReceiverConfig {
     pub config: BTreeMap<String, String>,
     /// The name of its tenant.
     pub tenant: Option<String>,
+    /// The world by which its component receives, if that implements several.
+    pub world: Option<String>,
+    /// The topic that takes what a component answers which knows no topics.
+    pub output: Option<String>,
+    /// How many messages an instance is used for.
+    pub reuse: u32,
 }
 
 impl Config {
@@ -114,6 +120,9 @@ impl ReceiverConfig {
             grants: Grants::default(),
             config: BTreeMap::new(),
             tenant: None,
+            world: None,
+            output: None,
+            reuse: 1,
         }
     }
 }

@@ -81,6 +81,17 @@ struct RawReceiver {
     /// What the component reads through wasi:config.
     #[serde(default)]
     config: BTreeMap<String, String>,
+    /// The world by which the component receives, such as wasi:http/incoming-handler; needed where it implements several.
+    world: Option<String>,
+    /// The topic that takes what the component answers, where its world knows no topics: the standard output of a
+    /// command, or the body of a response. That of another tenant by its whole name, @tenant/topic.
+    #[schemars(with = "Option<Name>")]
+    output: Option<Spanned<Name>>,
+    /// How many messages an instance is used for. With more than 1, what a message leaves in memory is there for the
+    /// next one; an instance that failed is never used again.
+    #[serde(default = "once")]
+    #[schemars(range(min = 1))]
+    reuse: std::num::NonZeroU32,
     /// The name of its tenant.
     #[schemars(with = "Option<String>")]
     tenant: Option<Spanned<String>>,
@@ -120,6 +131,10 @@ impl Default for RawRetry {
 
 pub(super) fn concurrency() -> std::num::NonZeroU32 {
     std::num::NonZeroU32::new(CONCURRENCY).unwrap_or(std::num::NonZeroU32::MIN)
+}
+
+fn once() -> std::num::NonZeroU32 {
+    std::num::NonZeroU32::MIN
 }
 
 fn lease() -> Span {
@@ -231,6 +246,9 @@ impl RawReceiver {
             grants: Grants { tenant: name.cloned(), publish, http },
             limits: Limits { memory, ..limits },
             config: self.config,
+            world: self.world,
+            output: self.output.map(|topic| within(&topic.get_ref().0)),
+            reuse: self.reuse.get(),
             tenant: self.tenant.map(Spanned::into_inner),
         })
     }
@@ -246,8 +264,12 @@ impl RawReceiver {
                 return Err(source.fault(topic, unknown(other)));
             }
         }
-        for pattern in &self.publish {
-            let wanted = &pattern.get_ref().0;
+        let output = self.output.iter().filter_map(|topic| {
+            let pattern = topic.get_ref().0.parse().ok()?;
+            Some(Spanned::new(topic.span(), pattern))
+        });
+        for pattern in self.publish.iter().cloned().chain(output) {
+            let (pattern, wanted) = (&pattern, &pattern.get_ref().0);
             if let Some(other) = wanted.tenant().filter(|other| !tenants.contains_key(*other)) {
                 return Err(source.fault(pattern, unknown(other)));
             }

@@ -37,8 +37,11 @@ pub fn load_components(sandbox: &Sandbox, config: &Config) -> Result<Components,
     }
     for receiver in &config.receivers {
         if let Some(source) = failed.remove(&receiver.component) {
-            let at = receiver.component_at.clone();
-            return Err(HostError::Component { receiver: receiver.name.clone(), at, source });
+            return Err(HostError::of_component(receiver, source));
+        }
+        let loaded = components.get(&receiver.component);
+        if let Some(source) = loaded.and_then(|loaded| loaded.check_world(receiver.world.as_deref()).err()) {
+            return Err(HostError::of_component(receiver, source));
         }
     }
     Ok(components)

@@ -6,6 +6,8 @@ use wasmpost_delivery::BrokerError;
 use wasmpost_msg::ServeError;
 use wasmpost_sandbox::{LoadError, SandboxError};
 
+use crate::config::ReceiverConfig;
+
 /// Why a host did not start or stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,4 +66,10 @@ pub enum HostError {
         /// How many.
         in_flight: usize,
     },
+}
+
+impl HostError {
+    pub(super) fn of_component(config: &ReceiverConfig, source: LoadError) -> Self {
+        Self::Component { receiver: config.name.clone(), at: config.component_at.clone(), source }
+    }
 }

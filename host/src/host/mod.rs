@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::task::JoinSet;
 use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind, Queue, QueueServer, QueueServerOptions, Share, Threads};
 use wasmpost_msg::Server;
-use wasmpost_sandbox::{LoadedComponent, MemoryBudget, Sandbox};
+use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox};
 
 use crate::config::{Config, ReceiverConfig};
 use crate::{control, registry};
@@ -104,7 +104,8 @@ impl Host {
                 continue;
             };
             let queue = broker.queue(receiver.queue.clone()).await?;
-            servings.push(serving(&self.served.sandbox, receiver, queue, tenant, loaded));
+            let made = serving(&self.served.sandbox, receiver, queue, tenant, loaded);
+            servings.push(made.map_err(|source| HostError::of_component(receiver, source))?);
             tracing::info!(
                 receiver = %receiver.name, queue = %receiver.queue.name, component = %loaded.digest(),
                 from_cache = loaded.is_from_cache(), "receiving"
@@ -215,7 +216,7 @@ fn serving(
     queue: Arc<dyn Queue>,
     tenant: &ServedTenant,
     loaded: &LoadedComponent,
-) -> Arc<Serving> {
+) -> Result<Arc<Serving>, LoadError> {
     let options = QueueServerOptions {
         receiver: config.name.clone(),
         concurrency: config.concurrency,
@@ -226,15 +227,15 @@ fn serving(
         ..QueueServerOptions::default()
     };
     let memory = tenant.memory.clone();
-    let receiver = wasm_receiver(sandbox, loaded, config, memory.clone());
-    Arc::new(Serving {
+    let receiver = wasm_receiver(sandbox, loaded, config, memory.clone())?;
+    Ok(Arc::new(Serving {
         config: config.clone(),
         server: Arc::new(QueueServer::new(Arc::clone(&queue), options)),
         queue,
         receiver: Arc::new(Replaceable::new(Arc::new(receiver))),
         memory,
         digest: Mutex::new(loaded.digest().to_owned()),
-    })
+    }))
 }
 
 /// Opens a broker, waiting for a command that has its file open for a moment.

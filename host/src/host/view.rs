@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use wasmpost_delivery::{BreakerState, QueueServer, Share, ShareUsage};
-use wasmpost_sandbox::{LoadedComponent, MemoryBudget, Sandbox, WasmReceiver};
+use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox, WasmReceiver};
 
 use super::components::load_all;
 use super::replaceable::Replaceable;
@@ -149,12 +149,7 @@ impl View for Served {
             .zip(loaded)
             .map(|((file, servings), loaded)| match loaded {
                 Ok(loaded) => replace(&self.sandbox, file.display().to_string(), &servings, &loaded),
-                Err(error) => {
-                    let refused =
-                        Reloaded { error: Some(error.to_string()), ..report(&file.display(), &servings, "refused") };
-                    tracing::error!(component = %refused.component, %error, "component refused; the old one serves on");
-                    refused
-                }
+                Err(error) => refused(&file.display(), &servings, &error),
             })
             .collect()
     }
@@ -170,12 +165,21 @@ fn report(file: &dyn std::fmt::Display, servings: &[Arc<Serving>], outcome: &str
     }
 }
 
+fn refused(file: &dyn std::fmt::Display, servings: &[Arc<Serving>], error: &LoadError) -> Reloaded {
+    tracing::error!(component = %file, %error, "component refused; the old one serves on");
+    Reloaded { error: Some(error.to_string()), ..report(file, servings, "refused") }
+}
+
 fn replace(sandbox: &Arc<Sandbox>, file: String, servings: &[Arc<Serving>], loaded: &LoadedComponent) -> Reloaded {
     if servings.iter().all(|serving| *serving.digest.lock() == loaded.digest()) {
         return report(&file, servings, "unchanged");
     }
-    for serving in servings {
-        let receiver = wasm_receiver(sandbox, loaded, &serving.config, serving.memory.clone());
+    let made = servings.iter().map(|serving| wasm_receiver(sandbox, loaded, &serving.config, serving.memory.clone()));
+    let made: Vec<_> = match made.collect::<Result<_, _>>() {
+        Ok(made) => made,
+        Err(error) => return refused(&file, servings, &error),
+    };
+    for (serving, receiver) in servings.iter().zip(made) {
         serving.receiver.replace(Arc::new(receiver));
         *serving.digest.lock() = loaded.digest().to_owned();
         serving.server.receiver_changed();
@@ -190,7 +194,7 @@ pub(super) fn wasm_receiver(
     loaded: &LoadedComponent,
     config: &ReceiverConfig,
     memory: Option<Arc<MemoryBudget>>,
-) -> WasmReceiver {
+) -> Result<WasmReceiver, LoadError> {
     let options = wasmpost_sandbox::ReceiverOptions {
         name: config.name.clone(),
         limits: config.limits.clone(),
@@ -198,6 +202,10 @@ pub(super) fn wasm_receiver(
         config: config.config.clone(),
         log: Arc::new(wasmpost_sandbox::TracingSink),
         memory,
+        world: config.world.clone(),
+        topic: config.queue.name.clone(),
+        output: config.output.clone(),
+        reuse: config.reuse,
     };
     WasmReceiver::new(Arc::clone(sandbox), loaded.clone(), options)
 }

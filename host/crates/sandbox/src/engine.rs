@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
@@ -13,8 +12,9 @@ use wasmtime::{
 
 use crate::imports::http::{Connector, Network};
 use crate::load::{Cache, Compiler, LoadLimits};
+use crate::places::Places;
 use crate::state::StoreState;
-use crate::{SandboxError, Size, imports};
+use crate::{SandboxError, Size, imports, worlds};
 
 /// How often the epoch advances.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
@@ -74,8 +74,8 @@ pub struct Sandbox {
     pub(crate) cache: Option<Cache>,
     pub(crate) connector: Arc<Connector>,
     pub(crate) options: EngineOptions,
-    /// A place for each instance that the pool has: who finds none waits, instead of being refused by the pool.
-    pub(crate) places: Semaphore,
+    /// A place for each instance that the pool has.
+    pub(crate) places: Places,
 }
 
 impl Default for EngineOptions {
@@ -104,11 +104,12 @@ impl Sandbox {
         }
         let engine = Engine::new(&config_to_run(&options)).map_err(|error| SandboxError::engine(&error))?;
         let mut linker = Linker::new(&engine);
-        imports::add_to_linker(&mut linker).map_err(|error| SandboxError::engine(&error))?;
+        let offered = imports::add_to_linker(&mut linker).and_then(|()| worlds::add_to_linker(&mut linker));
+        offered.map_err(|error| SandboxError::engine(&error))?;
         let cache = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &engine)).transpose()?;
         let connector = Arc::new(Connector::new(&options.network)?);
         start_ticker(engine.weak())?;
-        let places = Semaphore::new(options.pool_instances.max(1) as usize);
+        let places = Places::new(options.pool_instances);
         Ok(Arc::new(Self { engine, linker, cache, connector, options, places }))
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use wasmpost_msg::{Disposition, Reason, ReceiveError};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
 
 use crate::Size;
 use crate::state::StoreState;
@@ -71,6 +72,20 @@ pub enum LoadError {
         /// What it exports.
         exports: String,
     },
+    /// It implements several worlds, and nobody said which to use.
+    #[error("component implements several worlds: {found}; say which to use with world = \"...\"")]
+    SeveralWorlds {
+        /// The worlds.
+        found: String,
+    },
+    /// It does not implement the world that it is to be used by.
+    #[error("component does not implement world {wanted:?}, but {found}")]
+    OtherWorld {
+        /// The world that was asked for.
+        wanted: String,
+        /// The worlds that it implements.
+        found: String,
+    },
     /// It imports what the host does not offer.
     #[error("component cannot be linked: {0}")]
     Import(String),
@@ -114,6 +129,14 @@ pub(crate) fn classify(error: &wasmtime::Error, state: &StoreState) -> ReceiveEr
     match error.downcast_ref::<WasmBacktrace>().filter(|backtrace| !backtrace.frames().is_empty()) {
         Some(backtrace) => failure.with_backtrace(frames(backtrace)),
         None => failure,
+    }
+}
+
+/// The code that a command ended with by itself, or the error that ended it.
+pub(crate) fn exit_code(error: wasmtime::Error) -> wasmtime::Result<i32> {
+    match error.downcast_ref::<I32Exit>() {
+        Some(I32Exit(code)) => Ok(*code),
+        None => Err(error),
     }
 }
 

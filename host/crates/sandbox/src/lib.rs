@@ -17,9 +17,11 @@ mod load;
 mod log;
 mod meter;
 mod origin;
+mod places;
 mod quantity;
 mod receiver;
 mod state;
+mod worlds;
 
 pub use engine::{EngineOptions, Profile, Sandbox};
 pub use error::{LoadError, SandboxError};

@@ -68,12 +68,11 @@ pub struct TracingSink;
 pub(crate) struct GuestLog {
     sink: Arc<dyn LogSink>,
     receiver: Arc<str>,
-    context: Context,
     left: Mutex<Left>,
 }
 
-#[derive(Debug)]
 struct Left {
+    context: Context,
     bytes: usize,
     lines: u32,
     dropped: u64,
@@ -81,13 +80,18 @@ struct Left {
 
 impl GuestLog {
     pub(crate) fn new(sink: Arc<dyn LogSink>, receiver: Arc<str>, context: Context, limits: &Limits) -> Arc<Self> {
-        let left = Left { bytes: limits.log_bytes.bytes(), lines: limits.log_lines, dropped: 0 };
-        Arc::new(Self { sink, receiver, context, left: Mutex::new(left) })
+        Arc::new(Self { sink, receiver, left: Mutex::new(Left::new(context, limits)) })
+    }
+
+    /// Goes on with the lines of another delivery.
+    pub(crate) fn begin(&self, context: Context, limits: &Limits) {
+        self.tell_dropped();
+        *self.left.lock() = Left::new(context, limits);
     }
 
     /// Passes a line on if there is room for it, and counts it otherwise.
     pub(crate) fn line(&self, level: Level, source: LogSource, context: &str, text: &str) {
-        {
+        let delivery = {
             let mut left = self.left.lock();
             let bytes = context.len() + text.len();
             if left.lines == 0 || left.bytes < bytes {
@@ -96,8 +100,9 @@ impl GuestLog {
             }
             left.lines -= 1;
             left.bytes -= bytes;
-        }
-        self.record(level, source, context, text);
+            left.context.clone()
+        };
+        self.record(&delivery, level, source, context, text);
     }
 
     /// How many bytes of a line may still be held back until it ends.
@@ -105,19 +110,33 @@ impl GuestLog {
         self.left.lock().bytes
     }
 
-    fn record(&self, level: Level, source: LogSource, context: &str, text: &str) {
-        let (receiver, message_id) = (&*self.receiver, self.context.id());
+    /// Says how much was dropped, so that nobody takes the log for complete.
+    fn tell_dropped(&self) {
+        let (delivery, dropped) = {
+            let left = self.left.lock();
+            (left.context.clone(), left.dropped)
+        };
+        if dropped > 0 {
+            let text = format!("{dropped} log lines over the limit were dropped");
+            self.record(&delivery, Level::Warn, LogSource::Host, "", &text);
+        }
+    }
+
+    fn record(&self, delivery: &Context, level: Level, source: LogSource, context: &str, text: &str) {
+        let (receiver, message_id) = (&*self.receiver, delivery.id());
         self.sink.record(&LogRecord { receiver, message_id, level, source, context, text });
     }
 }
 
 impl Drop for GuestLog {
-    /// Says how much was dropped, so that nobody takes the log for complete.
     fn drop(&mut self) {
-        let dropped = self.left.get_mut().dropped;
-        if dropped > 0 {
-            self.record(Level::Warn, LogSource::Host, "", &format!("{dropped} log lines over the limit were dropped"));
-        }
+        self.tell_dropped();
+    }
+}
+
+impl Left {
+    fn new(context: Context, limits: &Limits) -> Self {
+        Self { context, bytes: limits.log_bytes.bytes(), lines: limits.log_lines, dropped: 0 }
     }
 }
 

@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::SemaphorePermit;
 use wasmpost_msg::{BodyError, Component, Context, Disposition, Message, Reason, ReceiveError, Receiver, Usage};
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::error::{classify, out_of_budget};
-use crate::imports::message;
 use crate::limiter::MemoryBudget;
 use crate::meter::Meter;
+use crate::places::{Live, Place};
 use crate::state::{Shared, StoreState};
-use crate::{Grants, Limits, LoadedComponent, LogSink, Sandbox, TracingSink};
+use crate::worlds::Entry;
+use crate::{Grants, Limits, LoadError, LoadedComponent, LogSink, Sandbox, TracingSink};
 
 /// How many ticks of the epoch a guest runs before it lets others run.
 const YIELD_TICKS: u64 = 1;
@@ -24,6 +25,9 @@ const YIELD_TICKS: u64 = 1;
 const PLACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a guest may pass to the host in one call beside twice the largest body, in bytes.
 const HOSTCALL_EXTRA: usize = 1 << 20;
+
+/// Numbers for receivers.
+static RECEIVERS: AtomicU64 = AtomicU64::new(0);
 
 /// How a component is used.
 #[derive(Clone)]
@@ -40,14 +44,29 @@ pub struct ReceiverOptions {
     pub log: Arc<dyn LogSink>,
     /// The memory that it may hold together with other receivers.
     pub memory: Option<Arc<MemoryBudget>>,
+    /// The world by which it receives, for a component that implements several.
+    pub world: Option<String>,
+    /// The topic that messages are said to come from, in worlds that tell.
+    pub topic: String,
+    /// The topic that takes what a component answers which knows no topics: the standard output of a command, or the
+    /// body of a response. Output goes to the log, and a body nowhere, if there is none.
+    pub output: Option<String>,
+    /// How many messages an instance is used for. Each gets a fresh one with 1.
+    pub reuse: u32,
 }
 
 /// A component that receives messages.
 pub struct WasmReceiver {
     sandbox: Arc<Sandbox>,
     loaded: LoadedComponent,
+    /// Which of the component's worlds is used.
+    entry: Arc<dyn Entry>,
     component: Arc<Component>,
     shared: Arc<Shared>,
+    /// How many messages an instance is used for.
+    reuse: u32,
+    /// Tells it from all other receivers.
+    number: u64,
 }
 
 impl Default for ReceiverOptions {
@@ -60,15 +79,21 @@ impl Default for ReceiverOptions {
             config: BTreeMap::new(),
             log: Arc::new(TracingSink),
             memory: None,
+            world: None,
+            topic: String::new(),
+            output: None,
+            reuse: 1,
         }
     }
 }
 
 impl WasmReceiver {
     /// The receiver that `loaded` is under `options`. Memory beyond what the sandbox was set up for is not given,
-    /// whatever the limits say.
-    pub fn new(sandbox: Arc<Sandbox>, loaded: LoadedComponent, options: ReceiverOptions) -> Self {
-        let ReceiverOptions { name, limits, grants, config, log, memory } = options;
+    /// whatever the limits say. A component of several worlds has to be told by which of them it receives.
+    pub fn new(sandbox: Arc<Sandbox>, loaded: LoadedComponent, options: ReceiverOptions) -> Result<Self, LoadError> {
+        let ReceiverOptions { name, limits, grants, config, log, memory, world, topic, output, reuse } = options;
+        let entry = loaded.entry(world.as_deref())?;
+        let reuse = if entry.is_reusable() { reuse } else { 1 };
         let version = loaded.version().map(str::to_owned);
         let component = Arc::new(Component { digest: loaded.digest().to_owned(), version });
         let shared = Shared {
@@ -81,44 +106,61 @@ impl WasmReceiver {
             instances_max: sandbox.options.load.core_instances as usize,
             coarse_clocks: sandbox.options.hostile,
             connector: Arc::clone(&sandbox.connector),
+            topic: topic.into(),
+            output,
         };
-        Self { sandbox, loaded, component, shared: Arc::new(shared) }
+        let number = RECEIVERS.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { sandbox, loaded, entry, component, shared: Arc::new(shared), reuse, number })
     }
 
-    async fn call(&self, store: &mut Store<StoreState>) -> Result<(), ReceiveError> {
-        let plugin = match self.loaded.pre().instantiate_async(&mut *store).await {
-            Ok(plugin) => plugin,
-            Err(error) => return Err(classify(&error, store.data())),
+    /// Has the instance process the message of its store; a fresh one is made first.
+    async fn call(&self, live: &mut Live) -> Result<(), ReceiveError> {
+        let store = &mut live.store;
+        let instance = match live.instance {
+            Some(instance) => instance,
+            None => {
+                self.entry.prepare(store.data_mut());
+                let made = self.loaded.pre().instantiate_async(&mut *store).await;
+                *live.instance.insert(made.map_err(|error| classify(&error, store.data()))?)
+            }
         };
-        let result = plugin.wasmpost_messaging_receiver().call_receive(&mut *store, message::handle()).await;
-        match result {
+        match self.entry.call(store, &instance).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => Err(self.failure(failure, store.data())),
             Err(error) => Err(classify(&error, store.data())),
         }
     }
 
-    /// Reads and checks the body, then calls a fresh instance. The store stays with the caller, who reads from it what
-    /// was used, however the call ends.
+    /// Reads and checks the body, then calls the instance in this place. The store stays with the caller, who reads
+    /// from it what was used, however the call ends.
     async fn process(
         &self,
         mut message: Message,
         meter: &Arc<Meter>,
-        store: &mut Option<Store<StoreState>>,
+        place: &mut Option<Live>,
     ) -> Result<(), ReceiveError> {
         let body = self.body(&mut message).await?;
-        let state = StoreState::new(&self.shared, meter, message.context, message.attributes, body);
-        let store = store.insert(self.store(state, meter));
-        let call = std::pin::pin!(self.call(store));
+        let (context, attributes) = (message.context, message.attributes);
+        let live = match place {
+            Some(live) => {
+                live.store.data_mut().begin(meter, context, attributes, body);
+                live.store.set_epoch_deadline(YIELD_TICKS);
+                live
+            }
+            None => {
+                let store = self.store(StoreState::new(&self.shared, meter, context, attributes, body));
+                place.insert(Live { store, instance: None, used: 0 })
+            }
+        };
+        let call = std::pin::pin!(self.call(live));
         meter.measure(call).await
     }
 
     /// A place for an instance once one is free.
-    async fn place(&self) -> Result<Option<SemaphorePermit<'_>>, ReceiveError> {
-        match tokio::time::timeout(PLACE_TIMEOUT, self.sandbox.places.acquire()).await {
-            // Places are never closed; if they were, the pool itself would still refuse.
-            Ok(place) => Ok(place.ok()),
-            Err(_) => {
+    async fn place(&self) -> Result<Place, ReceiveError> {
+        match tokio::time::timeout(PLACE_TIMEOUT, self.sandbox.places.wait()).await {
+            Ok(Some(place)) => Ok(place),
+            Ok(None) | Err(_) => {
                 let text = format!("no instance was free for {PLACE_TIMEOUT:?}");
                 Err(ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text))
             }
@@ -143,7 +185,7 @@ impl WasmReceiver {
         }
     }
 
-    fn store(&self, state: StoreState, meter: &Arc<Meter>) -> Store<StoreState> {
+    fn store(&self, state: StoreState) -> Store<StoreState> {
         let limits = &self.shared.limits;
         let mut store = Store::new(&self.sandbox.engine, state);
         store.limiter(|state| &mut state.limiter);
@@ -151,9 +193,9 @@ impl WasmReceiver {
         store.set_hostcall_fuel(largest.bytes().saturating_mul(2).saturating_add(HOSTCALL_EXTRA));
         store.set_max_component_handles(limits.handles as usize);
         store.set_epoch_deadline(YIELD_TICKS);
-        let (meter, budget) = (Arc::clone(meter), limits.cpu.0);
+        let budget = limits.cpu.0;
         store.epoch_deadline_callback(move |mut store| {
-            if meter.spent_within_poll() < budget {
+            if store.data().meter.spent_within_poll() < budget {
                 return Ok(UpdateDeadline::Yield(YIELD_TICKS));
             }
             store.data_mut().cpu_exhausted = true;
@@ -173,6 +215,22 @@ impl WasmReceiver {
         })
     }
 
+    /// Keeps the instance for another message if it may have one.
+    fn keep(&self, mut place: Place, result: &Result<(), ReceiveError>) {
+        if let (Some(budget), Some(live)) = (&self.shared.memory, &place.live)
+            && live.store.data().limiter.budget_refused.is_some()
+        {
+            // What others only keep, those who work can have.
+            self.sandbox.places.free_memory(budget);
+        }
+        let Some(live) = place.live.as_mut().filter(|_| result.is_ok()) else { return };
+        live.used += 1;
+        if live.used < self.reuse && live.store.data().is_unblemished() {
+            live.store.data_mut().end();
+            self.sandbox.places.keep(self.number, place);
+        }
+    }
+
     fn record(&self, context: &Context, meter: &Meter, store: Option<&Store<StoreState>>) {
         let state = store.map(Store::data);
         context.set_usage(Usage {
@@ -185,22 +243,33 @@ impl WasmReceiver {
     }
 }
 
+impl Drop for WasmReceiver {
+    fn drop(&mut self) {
+        self.sandbox.places.forget(self.number);
+    }
+}
+
 #[async_trait]
 impl Receiver for WasmReceiver {
     async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
         let (context, wall) = (message.context.clone(), self.shared.limits.wall);
         let mut meter = Meter::new();
-        // Dropped in the reverse order: the instance is gone when its place is free.
-        let (mut place, mut store) = (self.sandbox.places.try_acquire().ok(), None);
+        let places = &self.sandbox.places;
+        let warm = if self.reuse > 1 { places.warm(self.number) } else { None };
+        let mut place = warm.or_else(|| places.free());
         let result = {
             let work = async {
-                if place.is_none() {
-                    place = self.place().await?;
-                    // Waiting for the host is no time of the call.
-                    meter = Meter::new();
-                }
+                let place = match &mut place {
+                    Some(place) => place,
+                    none => {
+                        let waited = none.insert(self.place().await?);
+                        // Waiting for the host is no time of the call.
+                        meter = Meter::new();
+                        waited
+                    }
+                };
                 // The body is read within the time of the call as well: its source may never end.
-                let call = tokio::time::timeout(wall.0, self.process(message, &meter, &mut store));
+                let call = tokio::time::timeout(wall.0, self.process(message, &meter, &mut place.live));
                 call.await.unwrap_or_else(|_| {
                     let text = format!("call took longer than {wall}");
                     Err(ReceiveError::new(Disposition::Retry, Reason::Timeout, text))
@@ -215,7 +284,11 @@ impl Receiver for WasmReceiver {
                 }
             }
         };
-        self.record(&context, &meter, store.as_ref());
+        let live = place.as_ref().and_then(|place| place.live.as_ref());
+        self.record(&context, &meter, live.map(|live| &live.store));
+        if let Some(place) = place {
+            self.keep(place, &result);
+        }
         result
     }
 }

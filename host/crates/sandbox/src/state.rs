@@ -10,11 +10,15 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::imports::http::{Connector, Http};
-use crate::imports::wasi;
+use crate::imports::wasi::{self, Outputs};
 use crate::limiter::{Limiter, MemoryBudget};
 use crate::log::GuestLog;
 use crate::meter::Meter;
+use crate::worlds::Command;
 use crate::{Grants, Limits, LogSink};
+
+/// The attribute that names a topic for answers.
+pub(crate) const REPLY_TO: &str = "Reply-To";
 
 /// What all deliveries of a receiver share.
 pub(crate) struct Shared {
@@ -29,6 +33,10 @@ pub(crate) struct Shared {
     /// Whether guests see time in whole milliseconds only.
     pub(crate) coarse_clocks: bool,
     pub(crate) connector: Arc<Connector>,
+    /// The topic that messages are said to come from.
+    pub(crate) topic: Arc<str>,
+    /// The topic that takes what a component answers which knows no topics.
+    pub(crate) output: Option<String>,
 }
 
 /// What a store holds for one delivery.
@@ -42,13 +50,17 @@ pub(crate) struct StoreState {
     pub(crate) table: ResourceTable,
     pub(crate) log: Arc<GuestLog>,
     /// Made when the guest first uses it: many never do.
-    wasi: Option<WasiCtx>,
+    wasi: Option<(WasiCtx, Outputs)>,
     /// The same.
     pub(crate) http: Option<Http>,
-    meter: Arc<Meter>,
+    pub(crate) meter: Arc<Meter>,
     pub(crate) cpu_exhausted: bool,
     pub(crate) published_messages: u32,
     pub(crate) published_bytes: u64,
+    /// What the host holds of messages that the guest makes and may send, as far as they do not count as published yet.
+    pub(crate) held_bytes: u64,
+    /// What a command finds when it starts.
+    pub(crate) command: Option<Command>,
     /// Whether the guest wanted to publish more than it may.
     pub(crate) publish_refused: bool,
 }
@@ -78,8 +90,34 @@ impl StoreState {
             cpu_exhausted: false,
             published_messages: 0,
             published_bytes: 0,
+            held_bytes: 0,
+            command: None,
             publish_refused: false,
         }
+    }
+
+    /// Turns to another delivery. What the guest keeps stays, and what it holds of the host goes on counting.
+    pub(crate) fn begin(&mut self, meter: &Arc<Meter>, context: Context, attributes: Attributes, body: Bytes) {
+        self.log.begin(context.clone(), &self.shared.limits);
+        (self.context, self.attributes, self.body) = (context, attributes, body);
+        self.meter = Arc::clone(meter);
+        self.http = None;
+        self.published_messages = 0;
+        self.published_bytes = 0;
+        self.held_bytes = 0;
+    }
+
+    /// Ends what belongs to the delivery alone.
+    pub(crate) fn end(&mut self) {
+        if let Some((_, outputs)) = &self.wasi {
+            outputs.end();
+        }
+        self.body = Bytes::new();
+    }
+
+    /// Whether the guest ran into no limit.
+    pub(crate) fn is_unblemished(&self) -> bool {
+        self.refused().is_none() && self.limiter.budget_refused.is_none() && !self.cpu_exhausted
     }
 
     /// How much of its time the call has left.
@@ -96,7 +134,7 @@ impl StoreState {
 impl WasiView for StoreState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let (log, coarse_clocks) = (&self.log, self.shared.coarse_clocks);
-        let ctx = self.wasi.get_or_insert_with(|| wasi::context(log, coarse_clocks));
+        let (ctx, _) = self.wasi.get_or_insert_with(|| wasi::context(log, coarse_clocks, self.command.as_ref()));
         WasiCtxView { ctx, table: &mut self.table }
     }
 }

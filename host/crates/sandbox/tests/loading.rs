@@ -193,7 +193,7 @@ async fn a_damaged_file_of_the_cache_is_compiled_anew_and_replaced() {
         let sandbox = Sandbox::new(cached(&directory)).unwrap();
         let loaded = sandbox.load(&bytes).unwrap();
         assert!(!loaded.is_from_cache());
-        assert_eq!(WasmReceiver::new(sandbox, loaded, options()).receive(message("m", 1, "")).await, Ok(()));
+        assert_eq!(WasmReceiver::new(sandbox, loaded, options()).unwrap().receive(message("m", 1, "")).await, Ok(()));
         assert!(Sandbox::new(cached(&directory)).unwrap().load(&bytes).unwrap().is_from_cache());
     }
 }
@@ -237,7 +237,7 @@ async fn guests_run_under_every_profile() {
         let options_of_engine = EngineOptions { pool_instances: 2, profile, hostile, ..EngineOptions::default() };
         let sandbox = Sandbox::new(options_of_engine).unwrap();
         let loaded = sandbox.load(&core_module("", "(call $ok)")).unwrap();
-        let receiver = WasmReceiver::new(sandbox, loaded, options());
+        let receiver = WasmReceiver::new(sandbox, loaded, options()).unwrap();
         assert_eq!(receiver.receive(message("m", 1, "")).await, Ok(()), "{profile:?} hostile={hostile}");
     }
 }

@@ -151,8 +151,10 @@ async fn a_delivery_waits_for_an_instance_while_others_have_all() {
     let sandbox = Sandbox::new(EngineOptions { pool_instances: 1, ..EngineOptions::default() }).unwrap();
     let endless = sandbox.load(&core_module("", "(loop $again (br $again)) unreachable")).unwrap();
     let quick = sandbox.load(&core_module("", "(call $ok)")).unwrap();
-    let (endless, quick) =
-        (WasmReceiver::new(sandbox.clone(), endless, options()), WasmReceiver::new(sandbox, quick, options()));
+    let (endless, quick) = (
+        WasmReceiver::new(sandbox.clone(), endless, options()).unwrap(),
+        WasmReceiver::new(sandbox, quick, options()).unwrap(),
+    );
     let (burning, waiting) = (message("a", 1, ""), message("b", 1, ""));
     let (burnt, waited) = (burning.context.clone(), waiting.context.clone());
     let (first, second) = tokio::join!(endless.receive(burning), quick.receive(waiting));
@@ -166,7 +168,7 @@ async fn a_delivery_waits_for_an_instance_while_others_have_all() {
 async fn a_pool_without_a_free_instance_gives_the_delivery_back_in_the_end() {
     let sandbox = Sandbox::new(EngineOptions { pool_instances: 1, ..EngineOptions::default() }).unwrap();
     let loaded = sandbox.load(&core_module("", "(call $ok)")).unwrap();
-    let receiver = WasmReceiver::new(sandbox, loaded, options());
+    let receiver = WasmReceiver::new(sandbox, loaded, options()).unwrap();
     // The first has the place while its body does not come.
     let (reader, writer) = tokio::io::duplex(16);
     let (first, second) = tokio::join!(receiver.receive(message("a", 1, Body::from_reader(reader))), async {
@@ -187,7 +189,7 @@ async fn a_guest_of_several_core_instances_runs_in_a_pool_of_one() {
     let core =
         core_module("", "(drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 512))) (call $ok)");
     let loaded = sandbox.load(&core).unwrap();
-    assert_eq!(WasmReceiver::new(sandbox, loaded, options()).receive(message("m", 1, "")).await, Ok(()));
+    assert_eq!(WasmReceiver::new(sandbox, loaded, options()).unwrap().receive(message("m", 1, "")).await, Ok(()));
 }
 
 #[tokio::test]
@@ -196,7 +198,7 @@ async fn receivers_share_a_sandbox() {
     let one = sandbox.load(&core_module("one", "(call $fail (i32.const 0) (i32.const 2048) $length)")).unwrap();
     let two = sandbox.load(&core_module("two", "(call $fail (i32.const 0) (i32.const 2048) $length)")).unwrap();
     for (loaded, text) in [(one, "one"), (two, "two")] {
-        let receiver = WasmReceiver::new(sandbox.clone(), loaded, options());
+        let receiver = WasmReceiver::new(sandbox.clone(), loaded, options()).unwrap();
         assert_eq!(receiver.receive(message("m", 1, "")).await.unwrap_err().text(), text);
     }
 }

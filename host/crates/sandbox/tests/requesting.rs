@@ -57,7 +57,7 @@ impl Client {
             message.attributes.set(name, *value);
         }
         let context = message.context.clone();
-        WasmReceiver::new(sandbox, loaded, options).receive(message).await?;
+        WasmReceiver::new(sandbox, loaded, options).unwrap().receive(message).await?;
         Ok(context.outbox().take())
     }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
-use wasmpost_msg::{Attributes, Publication, attribute_fault};
+use bytes::{Bytes, BytesMut};
+use wasmpost_msg::{Attributes, Publication, attribute_fault, is_reserved};
 use wasmtime::component::Resource;
 
 use crate::bindings::wasmpost::messaging::topic::{Host, HostMessageWriter, PublishError};
+use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::state::StoreState;
 
 /// One message that a guest is writing.
@@ -39,7 +40,7 @@ impl Host for StoreState {
     }
 
     fn publish(&mut self, topic: String, attributes: AttributeList, body: Vec<u8>) -> wasmtime::Result<Published> {
-        Ok(self.publish_now(topic, attributes, body))
+        Ok(self.publish_now(&topic, attributes, body))
     }
 }
 
@@ -110,8 +111,9 @@ impl StoreState {
         Err(PublishError::Denied(format!("no grant to publish to topic {topic:?}")))
     }
 
-    fn publish_now(&mut self, topic: String, given: AttributeList, body: Vec<u8>) -> Published {
-        let topic = self.may_publish(&topic)?;
+    /// Checks one message and puts it into the outbox.
+    pub(crate) fn publish_now(&mut self, topic: &str, given: AttributeList, body: Vec<u8>) -> Published {
+        let topic = self.may_publish(topic)?;
         let max = self.shared.limits.publish_message_bytes.0;
         if body.len() as u64 > max {
             return Err(PublishError::TooLarge(max));
@@ -123,6 +125,45 @@ impl StoreState {
                 attributes.append(name, &**value);
             }
         }
+        self.put_into_outbox(topic, attributes, body.into())
+    }
+
+    /// The same with attributes that were checked one by one. Those of the host are left out: they belong to the message
+    /// that came in.
+    pub(crate) fn publish_attributes(&mut self, topic: &str, mut attributes: Attributes, body: Bytes) -> Published {
+        let topic = self.may_publish(topic)?;
+        let max = self.shared.limits.publish_message_bytes.0;
+        if body.len() as u64 > max {
+            return Err(PublishError::TooLarge(max));
+        }
+        let reserved: Vec<_> =
+            attributes.iter().filter(|(name, _)| is_reserved(name)).map(|(name, _)| name.to_owned()).collect();
+        reserved.iter().for_each(|name| drop(attributes.remove(name)));
+        self.put_into_outbox(topic, attributes, body)
+    }
+
+    /// Publishes what a component answers that knows no topics, to the topic that the operator chose.
+    pub(crate) fn publish_output(&mut self, content_type: Option<&str>, body: Bytes) -> Result<(), Failure> {
+        let Some(topic) = self.shared.output.clone() else { return Ok(()) };
+        let mut attributes = Attributes::new();
+        if let Some(content_type) = content_type {
+            attributes.set("Content-Type", content_type);
+        }
+        let published = self.put_into_outbox(topic, attributes, body);
+        published.map_err(|refused| Failure::Retry(format!("output was not published: {}", told(refused))))
+    }
+
+    /// Counts what a guest has the host hold for messages that it may send later.
+    pub(crate) fn hold_bytes(&mut self, bytes: usize) -> Published {
+        let max = self.shared.limits.publish_bytes;
+        self.held_bytes = self.held_bytes.saturating_add(bytes as u64);
+        if self.held_bytes > max.0 {
+            return Err(self.refuse(format!("a delivery may make messages of {max}")));
+        }
+        Ok(())
+    }
+
+    fn put_into_outbox(&mut self, topic: String, attributes: Attributes, body: Bytes) -> Published {
         self.charge_bytes(body.len())?;
         self.charge_message(attributes.bytes())?;
         self.context.outbox().push(Publication::new(topic, attributes, body));
@@ -148,7 +189,7 @@ impl StoreState {
     }
 
     /// Whether an attribute may be added to those that are there.
-    fn check_attribute(&self, attributes: &Attributes, name: &str, value: &str) -> Published {
+    pub(crate) fn check_attribute(&self, attributes: &Attributes, name: &str, value: &str) -> Published {
         let limits = &self.shared.limits;
         if let Some(fault) = attribute_fault(name, value) {
             return Err(PublishError::InvalidAttribute(fault));
@@ -197,5 +238,14 @@ impl StoreState {
     fn refuse(&mut self, text: String) -> PublishError {
         self.publish_refused = true;
         PublishError::LimitExceeded(text)
+    }
+}
+
+/// A refusal in words, for interfaces that have no better.
+pub(crate) fn told(refused: PublishError) -> String {
+    match refused {
+        PublishError::Closed => "the message was sent before".to_owned(),
+        PublishError::TooLarge(max) => format!("message is larger than {max} bytes"),
+        PublishError::Denied(text) | PublishError::LimitExceeded(text) | PublishError::InvalidAttribute(text) => text,
     }
 }

@@ -11,11 +11,13 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime::component::Linker;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder};
 
 use crate::log::{GuestLog, Level, LogSource};
 use crate::state::StoreState;
+use crate::worlds::Command;
 
 /// What a guest may write at a time, in bytes.
 const WRITE_BYTES_MAX: usize = 64 << 10;
@@ -29,17 +31,34 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result
 }
 
 /// The world as a guest sees it, with clocks that show milliseconds alone if they are to be coarse.
-pub(crate) fn context(log: &Arc<GuestLog>, coarse_clocks: bool) -> WasiCtx {
+pub(crate) fn context(log: &Arc<GuestLog>, coarse_clocks: bool, command: Option<&Command>) -> (WasiCtx, Outputs) {
     let mut builder = WasiCtxBuilder::new();
-    builder.stdout(GuestOutput::new(log, LogSource::Stdout));
-    builder.stderr(GuestOutput::new(log, LogSource::Stderr));
+    let outputs = [LogSource::Stdout, LogSource::Stderr].map(|source| Arc::new(Lines::new(log, source)));
+    let [stdout, stderr] = outputs.each_ref().map(|lines| GuestOutput(Arc::clone(lines)));
+    builder.stdout(stdout).stderr(stderr);
+    if let Some(command) = command {
+        builder.args(&command.arguments).envs(&command.environment).stdin(MemoryInputPipe::new(command.stdin.clone()));
+        if let Some(stdout) = &command.stdout {
+            builder.stdout(stdout.clone());
+        }
+    }
     builder.max_random_size(RANDOM_BYTES_MAX);
     if coarse_clocks {
         builder.monotonic_clock(CoarseClock(Instant::now())).wall_clock(CoarseWallClock);
     }
     // Nothing is granted by default, but neither is anything left to what a later version takes for a default.
     builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).allow_blocking_current_thread(false);
-    builder.build()
+    (builder.build(), Outputs(outputs))
+}
+
+/// What a guest wrote and did not end yet.
+pub(crate) struct Outputs([Arc<Lines>; 2]);
+
+impl Outputs {
+    /// Ends the lines that are open, so that what one message wrote is not taken for what the next one does.
+    pub(crate) fn end(&self) {
+        self.0.iter().for_each(|lines| lines.end_open());
+    }
 }
 
 /// The time since the guest first asked for anything of WASI, in steps.
@@ -86,13 +105,11 @@ struct Lines {
     line: Mutex<Vec<u8>>,
 }
 
-impl GuestOutput {
-    fn new(log: &Arc<GuestLog>, source: LogSource) -> Self {
-        Self(Arc::new(Lines { log: Arc::clone(log), source, line: Mutex::default() }))
-    }
-}
-
 impl Lines {
+    fn new(log: &Arc<GuestLog>, source: LogSource) -> Self {
+        Self { log: Arc::clone(log), source, line: Mutex::default() }
+    }
+
     fn take(&self, bytes: &[u8]) {
         let (mut line, mut rest) = (self.line.lock(), bytes);
         while !rest.is_empty() {
@@ -111,6 +128,13 @@ impl Lines {
         }
     }
 
+    fn end_open(&self) {
+        let mut line = self.line.lock();
+        if !line.is_empty() {
+            self.end(&mut line);
+        }
+    }
+
     fn end(&self, line: &mut Vec<u8>) {
         let level = if self.source == LogSource::Stderr { Level::Warn } else { Level::Info };
         self.log.line(level, self.source, "", &String::from_utf8_lossy(line));
@@ -120,10 +144,7 @@ impl Lines {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        let mut line = std::mem::take(self.line.get_mut());
-        if !line.is_empty() {
-            self.end(&mut line);
-        }
+        self.end_open();
     }
 }
 

@@ -11,18 +11,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, types::ComponentItem};
+use wasmtime::component::{Component, InstancePre, types::ComponentItem};
 
-use crate::bindings::PluginPre;
 use crate::state::StoreState;
+use crate::worlds::{Entry, WORLDS, World};
 use crate::{LoadError, Sandbox};
 pub(crate) use cache::Cache;
 pub use child::compile_for_parent;
 pub use compile::Compiler;
 pub use scan::LoadLimits;
-
-/// The exports by which a component receives messages, and what such a component is called.
-const WORLDS: &[(&str, &str)] = &[("wasmpost:messaging/receiver@0.1.0", "wasmpost:messaging/plugin@0.1.0")];
 
 /// What has to be granted before an import is of any use, by the start of its name.
 const NEEDS: &[(&str, &str)] = &[
@@ -38,11 +35,11 @@ pub struct LoadedComponent(Arc<Loaded>);
 struct Loaded {
     digest: String,
     size_bytes: u64,
-    world: &'static str,
+    worlds: Vec<(&'static World, Arc<dyn Entry>)>,
     imports: Vec<String>,
     version: Option<String>,
     from_cache: bool,
-    pre: PluginPre<StoreState>,
+    pre: InstancePre<StoreState>,
 }
 
 impl LoadedComponent {
@@ -56,9 +53,28 @@ impl LoadedComponent {
         self.0.size_bytes
     }
 
-    /// The world that it implements.
-    pub fn world(&self) -> &'static str {
-        self.0.world
+    /// The worlds that it implements and can receive messages by.
+    pub fn worlds(&self) -> Vec<&'static str> {
+        self.0.worlds.iter().map(|(world, _)| world.name).collect()
+    }
+
+    /// Whether it can receive by the world that is named, or by its only one.
+    pub fn check_world(&self, wanted: Option<&str>) -> Result<(), LoadError> {
+        self.entry(wanted).map(drop)
+    }
+
+    /// Finds the world to use: the one that is named, or the only one.
+    pub(crate) fn entry(&self, wanted: Option<&str>) -> Result<Arc<dyn Entry>, LoadError> {
+        let found = self.worlds().join(", ");
+        let entry = match (wanted, &*self.0.worlds) {
+            (Some(wanted), worlds) => worlds
+                .iter()
+                .find(|(world, _)| world.is_called(wanted))
+                .ok_or_else(|| LoadError::OtherWorld { wanted: wanted.to_owned(), found })?,
+            (None, [only]) => only,
+            (None, _) => return Err(LoadError::SeveralWorlds { found }),
+        };
+        Ok(Arc::clone(&entry.1))
     }
 
     /// The interfaces that it imports.
@@ -82,7 +98,7 @@ impl LoadedComponent {
         NEEDS.iter().filter(|(start, _)| imported(start)).map(|(_, need)| *need).collect()
     }
 
-    pub(crate) fn pre(&self) -> &PluginPre<StoreState> {
+    pub(crate) fn pre(&self) -> &InstancePre<StoreState> {
         &self.0.pre
     }
 }
@@ -118,14 +134,16 @@ impl Sandbox {
             &made
         };
         let (component, from_cache) = self.compile(component_bytes)?;
-        let world = self.world(&component)?;
+        let found = self.worlds(&component)?;
         let types = component.component_type();
         let imports = types.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
         let pre = self.linker.instantiate_pre(&component).map_err(|error| LoadError::import(&error))?;
-        let pre = PluginPre::new(pre).map_err(|error| LoadError::malformed(&error))?;
+        let bind = |world: &'static World| world.bind(&pre).map(|entry| (world, entry));
+        let worlds = found.into_iter().map(bind).collect::<Result<_, _>>();
+        let worlds = worlds.map_err(|error| LoadError::malformed(&error))?;
         let digest = digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"));
         let (size_bytes, version) = (bytes.len() as u64, scanned.version);
-        Ok(LoadedComponent(Arc::new(Loaded { digest, size_bytes, world, imports, version, from_cache, pre })))
+        Ok(LoadedComponent(Arc::new(Loaded { digest, size_bytes, worlds, imports, version, from_cache, pre })))
     }
 
     fn compile(&self, bytes: &[u8]) -> Result<(Component, bool), LoadError> {
@@ -142,18 +160,21 @@ impl Sandbox {
         Ok((component, false))
     }
 
-    /// The world of a component, told by what it exports.
-    fn world(&self, component: &Component) -> Result<&'static str, LoadError> {
+    /// The worlds of a component, told by what it exports.
+    fn worlds(&self, component: &Component) -> Result<Vec<&'static World>, LoadError> {
         let types = component.component_type();
         let exports: Vec<_> = types.exports(&self.engine).map(|(name, item)| (name.to_owned(), item.ty)).collect();
-        let is_instance = |wanted: &str| {
-            exports.iter().any(|(name, item)| name == wanted && matches!(item, ComponentItem::ComponentInstance(_)))
+        let is_told = |world: &World| {
+            let is_instance = |item: &ComponentItem| matches!(item, ComponentItem::ComponentInstance(_));
+            exports.iter().any(|(name, item)| world.is_told_by(name) && is_instance(item))
         };
-        WORLDS.iter().find(|(export, _)| is_instance(export)).map(|(_, world)| *world).ok_or_else(|| {
-            let looked_for = WORLDS.iter().map(|(export, _)| *export).collect::<Vec<_>>().join(", ");
-            let names: Vec<_> = exports.iter().map(|(name, _)| name.as_str()).collect();
-            let exports = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-            LoadError::NoReceiver { looked_for, exports }
-        })
+        let found: Vec<_> = WORLDS.iter().filter(|world| is_told(world)).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let looked_for = WORLDS.iter().map(|world| world.export).collect::<Vec<_>>().join(", ");
+        let names: Vec<_> = exports.iter().map(|(name, _)| name.as_str()).collect();
+        let exports = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        Err(LoadError::NoReceiver { looked_for, exports })
     }
 }

@@ -125,11 +125,7 @@ pub(crate) fn sandbox() -> Arc<Sandbox> {
 pub(crate) fn options() -> ReceiverOptions {
     ReceiverOptions {
         name: "tested".to_owned(),
-        limits: Default::default(),
-        grants: Default::default(),
-        config: Default::default(),
-        log: Arc::new(TracingSink),
-        memory: None,
+        ..ReceiverOptions::default()
     }
 }
 
@@ -137,7 +133,7 @@ pub(crate) fn options() -> ReceiverOptions {
 pub(crate) fn receiver(core: &[u8], options: ReceiverOptions) -> WasmReceiver {
     let sandbox = sandbox();
     let loaded = sandbox.load(core).unwrap();
-    WasmReceiver::new(sandbox, loaded, options)
+    WasmReceiver::new(sandbox, loaded, options).unwrap()
 }
 
 /// A message with an id, its attempt and a body.

@@ -57,7 +57,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result
 
 impl StoreState {
     /// What the functions of `wasi:http` work on.
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
+    pub(crate) fn http(&mut self) -> WasiHttpCtxView<'_> {
         let http = self.http.get_or_insert_with(|| {
             let mut context = WasiHttpCtx::new();
             context.set_field_size_limit(FIELDS_BYTES_MAX);

@@ -1,0 +1,234 @@
+//! `wasi:messaging/incoming-handler`: components that were written for the draft of the standard.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use wasmpost_msg::Attributes;
+use wasmtime::Store;
+use wasmtime::component::{HasSelf, Instance, InstancePre, Linker, Resource};
+
+use super::Entry;
+use crate::bindings::wasmpost::messaging::topic::PublishError;
+use crate::bindings::wasmpost::messaging::types::Failure;
+use crate::imports::topic::told;
+use crate::state::{REPLY_TO, StoreState};
+
+use bindings::wasi::messaging::{producer, request_reply, types};
+use types::Error;
+
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::indexing_slicing)] // Generated.
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "wit/wasi-messaging",
+        world: "wasi:messaging/messaging-request-reply",
+        imports: { default: trappable },
+        exports: { default: async },
+        with: {
+            "wasi:messaging/types.client": super::Client,
+            "wasi:messaging/types.message": super::Message,
+            "wasi:messaging/request-reply.request-options": super::RequestOptions,
+        },
+    });
+}
+
+const CONTENT_TYPE: &str = "Content-Type";
+
+/// A connection: there is one broker, that of the receiver, whatever name a guest gives it.
+#[allow(unreachable_pub)] // The generated bindings re-export it.
+pub struct Client;
+
+/// A message that came in, or that a guest makes.
+#[allow(unreachable_pub)] // The generated bindings re-export it.
+pub struct Message {
+    topic: Option<String>,
+    data: Bytes,
+    attributes: Attributes,
+}
+
+/// How to ask, which no queue can.
+#[allow(unreachable_pub)] // The generated bindings re-export it.
+pub struct RequestOptions;
+
+struct IncomingHandler(bindings::MessagingRequestReplyIndices);
+
+type Done<T = ()> = wasmtime::Result<Result<T, Error>>;
+
+pub(super) fn bind(component: &InstancePre<StoreState>) -> wasmtime::Result<Box<dyn Entry>> {
+    Ok(Box::new(IncomingHandler(bindings::MessagingRequestReplyIndices::new(component)?)))
+}
+
+pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    types::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    producer::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    request_reply::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
+}
+
+#[async_trait]
+impl Entry for IncomingHandler {
+    async fn call(&self, store: &mut Store<StoreState>, instance: &Instance) -> wasmtime::Result<Result<(), Failure>> {
+        let handler = self.0.load(&mut *store, instance)?;
+        let state = store.data_mut();
+        let message = Message {
+            topic: Some(state.shared.topic.to_string()),
+            data: std::mem::take(&mut state.body),
+            attributes: state.attributes.clone(),
+        };
+        let message = state.table.push(message)?;
+        let handled = handler.wasi_messaging_incoming_handler().call_handle(&mut *store, message).await?;
+        Ok(handled.map_err(|error| {
+            Failure::Retry(match error {
+                Error::Timeout => "handler timed out".to_owned(),
+                Error::Connection(text) => format!("connection: {text}"),
+                Error::PermissionDenied(text) => format!("permission denied: {text}"),
+                Error::Other(text) => text,
+            })
+        }))
+    }
+}
+
+impl types::Host for StoreState {}
+
+impl types::HostClient for StoreState {
+    fn connect(&mut self, _: String) -> Done<Resource<Client>> {
+        Ok(Ok(self.table.push(Client)?))
+    }
+
+    fn disconnect(&mut self, client: Resource<Client>) -> Done {
+        self.table.get(&client)?;
+        Ok(Ok(()))
+    }
+
+    fn drop(&mut self, client: Resource<Client>) -> wasmtime::Result<()> {
+        self.table.delete(client)?;
+        Ok(())
+    }
+}
+
+impl types::HostMessage for StoreState {
+    fn new(&mut self, data: Vec<u8>) -> wasmtime::Result<Resource<Message>> {
+        self.hold(data.len())?;
+        Ok(self.table.push(Message { topic: None, data: data.into(), attributes: Attributes::new() })?)
+    }
+
+    fn topic(&mut self, message: Resource<Message>) -> wasmtime::Result<Option<String>> {
+        Ok(self.table.get(&message)?.topic.clone())
+    }
+
+    fn content_type(&mut self, message: Resource<Message>) -> wasmtime::Result<Option<String>> {
+        Ok(self.table.get(&message)?.attributes.get(CONTENT_TYPE).map(str::to_owned))
+    }
+
+    fn set_content_type(&mut self, message: Resource<Message>, content_type: String) -> wasmtime::Result<()> {
+        self.set_metadatum(&message, CONTENT_TYPE, &content_type)
+    }
+
+    fn data(&mut self, message: Resource<Message>) -> wasmtime::Result<Vec<u8>> {
+        Ok(self.table.get(&message)?.data.to_vec())
+    }
+
+    fn set_data(&mut self, message: Resource<Message>, data: Vec<u8>) -> wasmtime::Result<()> {
+        self.hold(data.len())?;
+        self.table.get_mut(&message)?.data = data.into();
+        Ok(())
+    }
+
+    fn metadata(&mut self, message: Resource<Message>) -> wasmtime::Result<Option<types::Metadata>> {
+        let attributes = &self.table.get(&message)?.attributes;
+        let first = attributes.iter().filter(|(name, _)| *name != CONTENT_TYPE);
+        let pairs = first.filter_map(|(name, values)| Some((name.to_owned(), values.first()?.clone())));
+        Ok(Some(pairs.collect()))
+    }
+
+    fn add_metadata(&mut self, message: Resource<Message>, key: String, value: String) -> wasmtime::Result<()> {
+        self.set_metadatum(&message, &key, &value)
+    }
+
+    fn set_metadata(&mut self, message: Resource<Message>, metadata: types::Metadata) -> wasmtime::Result<()> {
+        let attributes = &mut self.table.get_mut(&message)?.attributes;
+        let content_type = attributes.remove(CONTENT_TYPE);
+        *attributes = Attributes::new();
+        attributes.set_all(CONTENT_TYPE, content_type);
+        metadata.iter().try_for_each(|(key, value)| self.set_metadatum(&message, key, value))
+    }
+
+    fn remove_metadata(&mut self, message: Resource<Message>, key: String) -> wasmtime::Result<()> {
+        self.table.get_mut(&message)?.attributes.remove(&key);
+        Ok(())
+    }
+
+    fn drop(&mut self, message: Resource<Message>) -> wasmtime::Result<()> {
+        self.table.delete(message)?;
+        Ok(())
+    }
+}
+
+impl producer::Host for StoreState {
+    fn send(&mut self, _: Resource<Client>, topic: String, message: Resource<Message>) -> Done {
+        let message = self.table.delete(message)?;
+        Ok(self.send_message(&topic, message))
+    }
+}
+
+impl request_reply::Host for StoreState {
+    fn request(
+        &mut self,
+        _: Resource<Client>,
+        topic: String,
+        _: Resource<Message>,
+        options: Option<Resource<RequestOptions>>,
+    ) -> Done<Vec<Resource<Message>>> {
+        options.map(|options| self.table.delete(options)).transpose()?;
+        let text = format!("request to {topic:?} refused: queues of this host have no request-reply; send instead");
+        Ok(Err(Error::Other(text)))
+    }
+
+    fn reply(&mut self, reply_to: Resource<Message>, message: Resource<Message>) -> Done {
+        let message = self.table.delete(message)?;
+        let topic = self.table.get(&reply_to)?.attributes.get(REPLY_TO).map(str::to_owned);
+        Ok(match topic {
+            Some(topic) => self.send_message(&topic, message),
+            None => {
+                Err(Error::Other(format!("the message has no attribute {REPLY_TO} that names a topic for answers")))
+            }
+        })
+    }
+}
+
+impl request_reply::HostRequestOptions for StoreState {
+    fn new(&mut self) -> wasmtime::Result<Resource<RequestOptions>> {
+        Ok(self.table.push(RequestOptions)?)
+    }
+
+    fn set_timeout_ms(&mut self, _: Resource<RequestOptions>, _: u32) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
+    fn set_expected_replies(&mut self, _: Resource<RequestOptions>, _: u32) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
+    fn drop(&mut self, options: Resource<RequestOptions>) -> wasmtime::Result<()> {
+        self.table.delete(options)?;
+        Ok(())
+    }
+}
+
+impl StoreState {
+    /// Counts what a guest has the host hold. Making messages cannot fail by the interface: one that makes too much traps.
+    fn hold(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.hold_bytes(bytes).map_err(|refused| wasmtime::Error::msg(told(refused)))
+    }
+
+    fn set_metadatum(&mut self, message: &Resource<Message>, key: &str, value: &str) -> wasmtime::Result<()> {
+        let checked = self.check_attribute(&self.table.get(message)?.attributes, key, value);
+        checked.map_err(|refused| wasmtime::Error::msg(told(refused)))?;
+        self.table.get_mut(message)?.attributes.set(key, value);
+        Ok(())
+    }
+
+    fn send_message(&mut self, topic: &str, message: Message) -> Result<(), Error> {
+        self.publish_attributes(topic, message.attributes, message.data).map_err(|refused| match refused {
+            PublishError::Denied(text) => Error::PermissionDenied(text),
+            refused => Error::Other(told(refused)),
+        })
+    }
+}

@@ -1,0 +1,25 @@
+//! `wasmpost:messaging/plugin`: receivers that were written for this host.
+
+use async_trait::async_trait;
+use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
+
+use super::Entry;
+use crate::bindings::PluginIndices;
+use crate::bindings::wasmpost::messaging::types::Failure;
+use crate::imports::message;
+use crate::state::StoreState;
+
+struct Plugin(PluginIndices);
+
+pub(super) fn bind(component: &InstancePre<StoreState>) -> wasmtime::Result<Box<dyn Entry>> {
+    Ok(Box::new(Plugin(PluginIndices::new(component)?)))
+}
+
+#[async_trait]
+impl Entry for Plugin {
+    async fn call(&self, store: &mut Store<StoreState>, instance: &Instance) -> wasmtime::Result<Result<(), Failure>> {
+        let plugin = self.0.load(&mut *store, instance)?;
+        plugin.wasmpost_messaging_receiver().call_receive(&mut *store, message::handle()).await
+    }
+}

@@ -18,7 +18,7 @@ pub fn root() -> PathBuf {
 }
 
 /// Where this build puts its output: tests lie in `debug/deps` of it.
-fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned()
 }
 

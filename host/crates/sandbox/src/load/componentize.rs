@@ -8,11 +8,13 @@ use wit_component::ComponentEncoder;
 use super::scan::Scanned;
 use crate::LoadError;
 
-/// A component of the core module, which has to say in a section `component-type` which world it implements.
+/// A component of the core module, which has to say in a section `component-type` which world it implements, or be a
+/// command of preview 1, whose world is known.
 pub(super) fn componentize(module: &[u8], scanned: &Scanned) -> Result<Vec<u8>, LoadError> {
-    if !scanned.has_world {
-        let text = "it has no section component-type, which tells its world; build it with wit-bindgen, or embed the \
-                    world with wasm-tools component embed";
+    let is_command = scanned.imports_preview1 && scanned.has_start;
+    if !scanned.has_world && !is_command {
+        let text = "it is no command of WASI preview 1 and has no section component-type, which tells its world; build \
+                    it with wit-bindgen, or embed the world with wasm-tools component embed";
         return Err(LoadError::Componentize(text.into()));
     }
     encode(module, scanned).map_err(|error| LoadError::Componentize(format!("{error:#}")))

@@ -123,10 +123,7 @@ pub(crate) fn sandbox() -> Arc<Sandbox> {
 
 /// Options with defaults and no grants.
 pub(crate) fn options() -> ReceiverOptions {
-    ReceiverOptions {
-        name: "tested".to_owned(),
-        ..ReceiverOptions::default()
-    }
+    ReceiverOptions { name: "tested".to_owned(), ..ReceiverOptions::default() }
 }
 
 /// A receiver for the core module of a guest.

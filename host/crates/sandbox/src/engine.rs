@@ -139,7 +139,8 @@ pub(crate) fn config_to_compile(options: &EngineOptions) -> Config {
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES_MAX))
         .memory_init_cow(options.profile == Profile::Guard);
-    // What few guests need and many faults of engines needed.
+    // What few guests need and many faults of engines needed. Several memories in one module are for what the engine
+    // itself generates between the parts of a component; those of guests are refused before.
     config
         .concurrency_support(false)
         .wasm_component_model_async(false)
@@ -148,7 +149,6 @@ pub(crate) fn config_to_compile(options: &EngineOptions) -> Config {
         .wasm_exceptions(false)
         .wasm_threads(false)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
         .wasm_stack_switching(false)
         .wasm_custom_page_sizes(false);
     if options.profile == Profile::Bounds {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wasmparser::{Chunk, Encoding, Parser, Payload};
+use wasmparser::{Chunk, Encoding, Import, Parser, Payload, TypeRef};
 use wasmtime::Engine;
 
 use crate::{LoadError, Size, Span};
@@ -68,6 +68,19 @@ pub(super) struct Scanned {
     functions: u32,
     types: u32,
     imports_and_exports: u32,
+    /// Of the module that is being looked at.
+    memories: u32,
+}
+
+impl Scanned {
+    /// The engine would take several memories in one module, since it makes such modules itself.
+    fn add_memories(&mut self, count: u32) -> Result<(), LoadError> {
+        self.memories = self.memories.saturating_add(count);
+        if self.memories > 1 {
+            return Err(LoadError::Malformed("a module has multiple memories, which is not supported".into()));
+        }
+        Ok(())
+    }
 }
 
 impl LoadLimits {
@@ -121,7 +134,11 @@ impl LoadLimits {
 
     fn count(&self, scanned: &mut Scanned, payload: &Payload<'_>, depth: usize) -> Result<(), LoadError> {
         match payload {
-            Payload::Version { encoding, .. } if depth == 0 => scanned.is_component = *encoding == Encoding::Component,
+            Payload::Version { encoding, .. } => {
+                scanned.memories = 0;
+                scanned.is_component = if depth == 0 { *encoding == Encoding::Component } else { scanned.is_component };
+            }
+            Payload::MemorySection(memories) => scanned.add_memories(memories.count())?,
             Payload::TypeSection(types) => scanned.types = scanned.types.saturating_add(types.count()),
             Payload::ComponentTypeSection(types) => scanned.types = scanned.types.saturating_add(types.count()),
             Payload::CodeSectionStart { count, .. } => scanned.functions = scanned.functions.saturating_add(*count),
@@ -129,6 +146,9 @@ impl LoadLimits {
                 return Err(LoadError::Limit(format!("a function has more than {} of code", self.function)));
             }
             Payload::ImportSection(imports) => {
+                let is_memory = |import: &Import<'_>| matches!(import.ty, TypeRef::Memory(_));
+                let memories = imports.clone().into_imports().flatten().filter(is_memory).count();
+                scanned.add_memories(u32::try_from(memories).unwrap_or(u32::MAX))?;
                 scanned.imports_and_exports = scanned.imports_and_exports.saturating_add(imports.count());
                 if depth == 0 {
                     scanned.imports_preview1 |= imports_from(imports, "wasi_snapshot_preview1");

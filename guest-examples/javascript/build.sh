@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Builds the component.
+# usage: build.sh [OUTPUT.wasm]     build/receiver.wasm unless given
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+output=$(realpath -m "${1:-$here/build/receiver.wasm}")
+cd "$here"
+command -v npm >/dev/null || { echo "Node.js with npm is missing: install Node.js 20 or newer" >&2; exit 69; }
+mkdir -p "$(dirname "$output")"
+npm ci --silent --no-fund --no-audit
+node_modules/.bin/componentize-js receiver.js --wit wit --world-name plugin --disable http fetch-event --out "$output"

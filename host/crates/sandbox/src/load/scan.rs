@@ -45,7 +45,7 @@ impl Default for LoadLimits {
             function: Size(1 << 20),
             types: 10_000,
             nesting: 16,
-            imports_and_exports: 1_000,
+            imports_and_exports: 10_000,
             core_instances: 32,
             compile_cpu: Span(Duration::from_secs(30)),
             compile_memory: Size(2 << 30),

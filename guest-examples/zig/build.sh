@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Builds the component.
+# usage: build.sh [OUTPUT.wasm]     build/receiver.wasm unless given
+# ZIG names the compiler if `zig` is not on the PATH.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+output=$(realpath -m "${1:-$here/build/receiver.wasm}")
+cd "$here"
+toolchain=${XDG_CACHE_HOME:-$HOME/.cache}/wasmpost/toolchain
+export PATH=$PATH:$toolchain/wit-bindgen/bin
+zig=${ZIG:-$(command -v zig || echo "$toolchain/ziglang/bin/python -m ziglang")}
+$zig version >/dev/null 2>&1 || { echo "Zig is missing: pip install ziglang==0.15.1, or set ZIG" >&2; exit 69; }
+command -v wit-bindgen >/dev/null ||
+  { echo "wit-bindgen is missing: cargo install --locked --version 0.57.1 wit-bindgen-cli" >&2; exit 69; }
+mkdir -p build "$(dirname "$output")"
+wit-bindgen c wit --world plugin --out-dir build/gen >/dev/null
+$zig build-exe receiver.zig build/gen/plugin.c build/gen/plugin_component_type.o -Ibuild/gen -lc \
+  -target wasm32-wasi -mexec-model=reactor -fno-entry -rdynamic -O ReleaseSmall -fstrip --stack 131072 \
+  --cache-dir build/cache --name receiver -femit-bin="$output"

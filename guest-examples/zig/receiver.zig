@@ -11,8 +11,11 @@ const Attribute = wit.plugin_tuple2_string_list_string_t;
 /// Attributes that go on to the next topic.
 const forwarded = [_][]const u8{ "Content-Type", "X-Github-Delivery", "X-Github-Event", "X-Github-Tag" };
 
-/// What the generated code takes memory from as well, so that what comes from there can be given back here.
-const allocator = std.heap.c_allocator;
+/// malloc and free, as the generated code uses them: either side frees what the other one took.
+const allocator = std.heap.raw_c_allocator;
+
+/// Of several values of one name, the last counts.
+const lenient = std.json.ParseOptions{ .duplicate_field_behavior = .use_last };
 
 const Error = error{ Failed, OutOfMemory };
 
@@ -50,10 +53,14 @@ fn triage(arena: std.mem.Allocator, message: Message, failure: *Failure) Error!v
     }
 
     const topic = try std.fmt.allocPrint(arena, "github.{s}", .{event});
-    var told = try attributes(arena, message, webhook);
+    var all: Attributes = undefined;
+    wit.wasmpost_messaging_types_method_message_attributes(message, &all);
+    defer wit.wasmpost_messaging_topic_attributes_free(&all);
+    var told = try attributes(arena, all.ptr[0..all.len], webhook);
     var name = borrowed(topic);
     var refused: wit.wasmpost_messaging_topic_publish_error_t = undefined;
     if (!wit.wasmpost_messaging_topic_publish(&name, &told, &body, &refused)) {
+        defer wit.wasmpost_messaging_topic_publish_error_free(&refused);
         const kinds = [_][]const u8{ "closed", "denied", "too-large", "limit-exceeded", "invalid-attribute" };
         return fail(failure, wit.WASMPOST_MESSAGING_TYPES_FAILURE_RETRY, "not published: {s}", .{kinds[refused.tag]});
     }
@@ -76,7 +83,7 @@ fn eventOf(arena: std.mem.Allocator, message: Message, failure: *Failure) Error!
 }
 
 fn parse(arena: std.mem.Allocator, body: []const u8, failure: *Failure) Error!Webhook {
-    const parsed = std.json.parseFromSliceLeaky(std.json.Value, arena, body, .{}) catch |fault|
+    const parsed = std.json.parseFromSliceLeaky(std.json.Value, arena, body, lenient) catch |fault|
         return reject(failure, "body is not JSON: {s}", .{@errorName(fault)});
     const object = switch (parsed) {
         .object => |object| object,
@@ -116,11 +123,9 @@ fn putOff(arena: std.mem.Allocator, failure: *Failure) Error {
 }
 
 /// What later receivers can tell webhooks apart by without parsing them again.
-fn attributes(arena: std.mem.Allocator, message: Message, webhook: Webhook) Error!Attributes {
-    var all: Attributes = undefined;
-    wit.wasmpost_messaging_types_method_message_attributes(message, &all);
+fn attributes(arena: std.mem.Allocator, all: []const Attribute, webhook: Webhook) Error!Attributes {
     var kept = try std.ArrayList(Attribute).initCapacity(arena, all.len + 2);
-    for (all.ptr[0..all.len]) |each| {
+    for (all) |each| {
         for (forwarded) |name| {
             if (std.mem.eql(u8, name, slice(each.f0))) kept.appendAssumeCapacity(each);
         }

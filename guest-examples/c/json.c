@@ -7,7 +7,41 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Ending a value costs jsmn as much as it lies deep.
+enum { DEPTH_MAX = 128 };
+
+// The bytes of one letter of UTF-8, or 0 if it is none.
+static size_t letter_bytes(const unsigned char *at, size_t left) {
+  if (*at < 0x80) return 1;
+  size_t bytes = *at >= 0xF0 ? 4 : *at >= 0xE0 ? 3 : 2;
+  if (*at < 0xC2 || *at > 0xF4 || bytes > left) return 0;
+  for (size_t next = 1; next < bytes; next++) {
+    if ((at[next] & 0xC0) != 0x80) return 0;
+  }
+  // Longer than it must be, half of a surrogate pair, or beyond the last letter.
+  bool is_long = (*at == 0xE0 && at[1] < 0xA0) || (*at == 0xF0 && at[1] < 0x90);
+  return is_long || (*at == 0xED && at[1] > 0x9F) || (*at == 0xF4 && at[1] > 0x8F) ? 0 : bytes;
+}
+
+// What jsmn does not look at: whether the text is UTF-8, as the host wants it, and how deep values lie.
+static const char *check(const char *text, size_t bytes) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t at = 0, length; at < bytes; at += length) {
+    length = letter_bytes((const unsigned char *)text + at, bytes - at);
+    if (length == 0) return "it is not UTF-8";
+    char letter = text[at];
+    if (letter == '"') in_string = !in_string;
+    if (in_string && letter == '\\' && at + 1 < bytes && text[at + 1] > 0) length = 2;
+    if (!in_string && (letter == '[' || letter == '{') && ++depth > DEPTH_MAX) return "it is nested too deep";
+    if (!in_string && (letter == ']' || letter == '}')) depth--;
+  }
+  return NULL;
+}
+
 const char *json_parse(json_t *json, const char *text, size_t bytes) {
+  const char *fault = check(text, bytes);
+  if (fault) return fault;
   jsmn_parser parser;
   jsmn_init(&parser);
   int count = jsmn_parse(&parser, text, bytes, NULL, 0);

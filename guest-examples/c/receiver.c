@@ -1,6 +1,8 @@
 // Sorts the webhooks of GitHub: each is published to the topic of its event, `github.<event>`.
 
 #include <ctype.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +17,7 @@ typedef wasmpost_messaging_types_borrow_message_t message_t;
 static const char *const FORWARDED[] = {"Content-Type", "X-Github-Delivery", "X-Github-Event", "X-Github-Tag"};
 enum { FORWARDED_COUNT = sizeof FORWARDED / sizeof *FORWARDED, FOUND_MAX = 2 };
 
-// What the host is given belongs to it afterwards: texts are copied onto the heap. Memory that an instance which serves
-// one message takes need not be given back; what lasts longer here is freed all the same.
+// The texts of a failure are freed by the generated code: they are copied onto the heap.
 static plugin_string_t text_of(const char *format, const char *detail) {
   char *text = NULL;
   if (asprintf(&text, format, detail) < 0) abort();
@@ -68,11 +69,19 @@ static bool put_off(failure_t *failure) {
   wasi_config_store_error_t error;
   unsigned long long millis = 2000;
   plugin_string_set(&key, "retry_after_ms");
-  if (wasi_config_store_get(&key, &given, &error) && given.is_some) {
+  if (!wasi_config_store_get(&key, &given, &error)) {
+    wasi_config_store_error_free(&error);
+    return fail(failure, WASMPOST_MESSAGING_TYPES_FAILURE_RETRY, "the configuration cannot be read", NULL);
+  }
+  if (given.is_some) {
     char *text = strndup((char *)given.val.ptr, given.val.len), *end = NULL;
+    plugin_string_free(&given.val);
+    errno = 0;
     millis = strtoull(text, &end, 10);
-    if (!isdigit((unsigned char)*text) || *end) return reject(failure, "retry_after_ms is no number: \"%s\"", text);
+    bool is_number = isdigit((unsigned char)*text) && !*end && errno == 0 && millis < ULLONG_MAX / 1000000;
+    if (!is_number) reject(failure, "retry_after_ms is no number: \"%s\"", text);
     free(text);
+    if (!is_number) return false;
   }
   failure->tag = WASMPOST_MESSAGING_TYPES_FAILURE_RETRY_AFTER;
   failure->val.retry_after.f0 = millis * 1000000;
@@ -104,7 +113,9 @@ static wasmpost_messaging_topic_attributes_t attributes(message_t message, const
   kept.ptr = calloc(all.len + FOUND_MAX, sizeof *kept.ptr);
   for (size_t at = 0; at < all.len; at++) {
     if (is_forwarded(all.ptr[at].f0)) kept.ptr[kept.len++] = all.ptr[at];
+    else plugin_tuple2_string_list_string_free(&all.ptr[at]);
   }
+  free(all.ptr);
   add_found(&kept, "Action", json_string(webhook, json_member(webhook, 0, "action")));
   int repository = json_member(webhook, 0, "repository");
   add_found(&kept, "Repository", json_string(webhook, json_member(webhook, repository, "full_name")));
@@ -123,44 +134,51 @@ static void crash(const char *text) {
   abort();
 }
 
-static bool triage(message_t message, failure_t *failure) {
-  char *event;
-  if (!event_of(message, &event, failure)) return false;
-
-  plugin_list_u8_t body;
-  wasmpost_messaging_types_method_message_body(message, &body);
+static bool parse(message_t message, const plugin_list_u8_t *body, json_t *webhook, failure_t *failure) {
   char *content_type = attribute(message, "Content-Type");
-  json_t webhook = {0};
-  if (!content_type || strcmp(content_type, "application/octet-stream") != 0) {
-    const char *fault = json_parse(&webhook, (const char *)body.ptr, body.len);
-    if (fault) return reject(failure, "body is not JSON: %s", fault);
-    if (!json_is_object(&webhook, 0)) return reject(failure, "body is JSON, but no object", NULL);
-  }
-  if (json_is_true(&webhook, json_member(&webhook, 0, "poison"))) crash("poison message");
-  if (strcmp(event, "fork") == 0 && wasmpost_messaging_types_method_message_attempt(message) == 1) {
-    return put_off(failure);
-  }
+  bool is_binary = content_type && strcmp(content_type, "application/octet-stream") == 0;
+  free(content_type);
+  if (is_binary) return true;
+  const char *fault = json_parse(webhook, (const char *)body->ptr, body->len);
+  if (fault) return reject(failure, "body is not JSON: %s", fault);
+  return json_is_object(webhook, 0) || reject(failure, "body is JSON, but no object", NULL);
+}
 
+static bool forward(message_t message, const char *event, const json_t *webhook, plugin_list_u8_t *body, failure_t *failure) {
   plugin_string_t topic = text_of("github.%s", event), id;
-  wasmpost_messaging_topic_attributes_t told = attributes(message, &webhook);
+  wasmpost_messaging_topic_attributes_t told = attributes(message, webhook);
   wasmpost_messaging_topic_publish_error_t error;
-  if (!wasmpost_messaging_topic_publish(&topic, &told, &body, &error)) {
-    return fail(failure, WASMPOST_MESSAGING_TYPES_FAILURE_RETRY, "not published: %s", refusal(&error));
-  }
-  wasmpost_messaging_types_method_message_id(message, &id);
-  char *line = NULL;
-  if (asprintf(&line, "%.*s to %s", (int)id.len, (char *)id.ptr, (char *)topic.ptr) < 0) abort();
-  log_line(WASI_LOGGING_LOGGING_LEVEL_INFO, "triage", line);
-
-  free(line), free(event), free(content_type), json_free(&webhook);
-  plugin_string_free(&id), plugin_string_free(&topic), plugin_list_u8_free(&body);
+  bool published = wasmpost_messaging_topic_publish(&topic, &told, body, &error);
   wasmpost_messaging_topic_attributes_free(&told);
-  return true;
+  if (published) {
+    wasmpost_messaging_types_method_message_id(message, &id);
+    char *line = NULL;
+    if (asprintf(&line, "%.*s to %.*s", (int)id.len, (char *)id.ptr, (int)topic.len, (char *)topic.ptr) < 0) abort();
+    log_line(WASI_LOGGING_LOGGING_LEVEL_INFO, "triage", line);
+    free(line), plugin_string_free(&id);
+  } else {
+    fail(failure, WASMPOST_MESSAGING_TYPES_FAILURE_RETRY, "not published: %s", refusal(&error));
+    wasmpost_messaging_topic_publish_error_free(&error);
+  }
+  plugin_string_free(&topic);
+  return published;
+}
+
+static bool triage(message_t message, const char *event, const json_t *webhook, plugin_list_u8_t *body, failure_t *failure) {
+  if (json_is_true(webhook, json_member(webhook, 0, "poison"))) crash("poison message");
+  bool is_put_off = strcmp(event, "fork") == 0 && wasmpost_messaging_types_method_message_attempt(message) == 1;
+  return is_put_off ? put_off(failure) : forward(message, event, webhook, body, failure);
 }
 
 bool exports_wasmpost_messaging_receiver_receive(message_t message, failure_t *failure) {
-  bool processed = triage(message, failure);
-  // The message is lent for the call, and has to be given back.
+  char *event = NULL;
+  plugin_list_u8_t body;
+  json_t webhook = {0};
+  wasmpost_messaging_types_method_message_body(message, &body);
+  bool processed = event_of(message, &event, failure) && parse(message, &body, &webhook, failure) &&
+                   triage(message, event, &webhook, &body, failure);
+  // An instance may be kept for other messages: all is given back, and so is the message, which is lent for the call.
+  free(event), json_free(&webhook), plugin_list_u8_free(&body);
   wasmpost_messaging_types_message_drop_borrow(message);
   return processed;
 }

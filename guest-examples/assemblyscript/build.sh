@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Builds the component.
+# usage: build.sh [OUTPUT.wasm]     build/receiver.wasm unless given
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+output=$(realpath -m "${1:-$here/build/receiver.wasm}")
+cd "$here"
+export PATH=$PATH:${XDG_CACHE_HOME:-$HOME/.cache}/wasmpost/toolchain/wasm-tools/bin
+command -v npm >/dev/null || { echo "Node.js with npm is missing: install Node.js 20 or newer" >&2; exit 69; }
+command -v wasm-tools >/dev/null ||
+  { echo "wasm-tools is missing: cargo install --locked --version 1.254.2 wasm-tools" >&2; exit 69; }
+mkdir -p build "$(dirname "$output")"
+npm ci --silent --no-fund --no-audit
+node_modules/.bin/asc assembly/receiver.ts -O --use abort=assembly/wasmpost/crash --transform ./names.mjs -o build/module.wasm
+wasm-tools component embed wit --world plugin build/module.wasm --output "$output"

@@ -34,7 +34,7 @@ guests: ## builds the guests of the examples and tests
 
 fmt: ## formats all sources
 	cargo fmt --all
-	cargo fmt --manifest-path guest-examples/rust/Cargo.toml
+	cargo fmt --all --manifest-path guest-examples/rust/Cargo.toml
 	cargo fmt --all --manifest-path tests/guests/Cargo.toml
 
 lint: ## what the compiler's lints say

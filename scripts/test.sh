@@ -11,7 +11,7 @@ step() { echo "== $* ($(date +%H:%M:%S))"; }
 
 step formatting
 cargo fmt --all --check
-cargo fmt --manifest-path guest-examples/rust/Cargo.toml --check
+cargo fmt --all --manifest-path guest-examples/rust/Cargo.toml --check
 cargo fmt --all --manifest-path tests/guests/Cargo.toml --check
 step dependencies
 cargo deny --log-level error check bans licenses sources
@@ -20,8 +20,11 @@ scripts/guest-cargo.sh guest-examples/rust
 scripts/guest-cargo.sh tests/guests
 step lints
 cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
+guest_crate=(--release --quiet --locked --manifest-path guest-examples/rust/Cargo.toml -p wasmpost-guest)
+CARGO_TARGET_DIR=$target/guests cargo clippy "${guest_crate[@]}" --all-targets -- -D warnings
 step tests
 cargo test --workspace --all-features --no-fail-fast
+CARGO_TARGET_DIR=$target/guests cargo test "${guest_crate[@]}"
 step documentation
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 step done

@@ -1,33 +1,15 @@
 //! Components that were written for other hosts: each world, with what goes in, what comes out, and how it ends.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 
+mod outcome;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmpost_msg::{Attributes, Context, Disposition, Message, Publication, Reason, ReceiveError, Receiver};
-use wasmpost_sandbox::{EngineOptions, ReceiverOptions, Sandbox, WasmReceiver};
-use wasmpost_tests::{Place, guest, target};
-
-/// What became of one message.
-struct Outcome {
-    result: Result<(), ReceiveError>,
-    published: Vec<Publication>,
-}
-
-impl Outcome {
-    fn failed(&self) -> (Disposition, Reason, &str) {
-        let error = self.result.as_ref().unwrap_err();
-        (error.disposition(), error.reason(), error.text())
-    }
-
-    /// The only message that was published: topic, attributes, body.
-    fn sent(&self) -> (&str, Vec<(String, String)>, String) {
-        assert_eq!((&self.result, self.published.len()), (&Ok(()), 1));
-        let sent = &self.published[0];
-        let attributes = sent.attributes.iter().map(|(name, values)| (name.to_owned(), values.join("|"))).collect();
-        (&sent.topic, attributes, String::from_utf8(sent.body.to_vec()).unwrap())
-    }
-}
+use outcome::{Outcome, pairs, receive, receiver, sandbox};
+use wasmpost_msg::{Disposition, Reason};
+use wasmpost_sandbox::{ReceiverOptions, WasmReceiver};
+use wasmpost_tests::{Place, guest};
 
 fn options() -> ReceiverOptions {
     let mut options = ReceiverOptions { topic: "orders".to_owned(), ..ReceiverOptions::default() };
@@ -35,32 +17,8 @@ fn options() -> ReceiverOptions {
     options
 }
 
-fn sandbox() -> Arc<Sandbox> {
-    let cache_dir = Some(target().join("tests-cache/wasmpost/components"));
-    Sandbox::new(EngineOptions { pool_instances: 2, cache_dir, ..EngineOptions::default() }).unwrap()
-}
-
-fn receiver(component: &[u8], options: ReceiverOptions) -> WasmReceiver {
-    let sandbox = sandbox();
-    let loaded = sandbox.load(component).unwrap();
-    WasmReceiver::new(sandbox, loaded, options).unwrap()
-}
-
-async fn receive(receiver: &WasmReceiver, attributes: &[(&str, &str)], body: &str) -> Outcome {
-    let mut all = Attributes::new();
-    attributes.iter().for_each(|(name, value)| all.append(name, *value));
-    let context = Context::new("id-7", 3, Default::default());
-    let message = Message { attributes: all, body: body.to_owned().into(), context: context.clone() };
-    let result = receiver.receive(message).await;
-    Outcome { result, published: context.outbox().take() }
-}
-
 async fn run(name: &str, options: ReceiverOptions, attributes: &[(&str, &str)], body: &str) -> Outcome {
     receive(&receiver(&std::fs::read(guest(name)).unwrap(), options), attributes, body).await
-}
-
-fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
-    expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 #[tokio::test]

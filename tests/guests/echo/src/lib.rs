@@ -1,27 +1,14 @@
 //! Publishes the message that it got to the topic `to` of its configuration, after counting to `spins`.
 
-use exports::wasmpost::messaging::receiver::{Failure, Guest, Message};
-use wasi::config::store;
-use wasmpost::messaging::topic;
+use wasmpost_guest::{Failure, Message, OrFail, config, publish, receiver};
 
-wit_bindgen::generate!({ path: "../../../wit", world: "wasmpost:messaging/plugin", generate_all });
+receiver!(receive);
 
-struct Echo;
-
-export!(Echo);
-
-impl Guest for Echo {
-    fn receive(message: &Message) -> Result<(), Failure> {
-        let spins = configured("spins").and_then(|text| text.parse().ok()).unwrap_or(0);
-        for spin in 0..spins {
-            std::hint::black_box::<u64>(spin);
-        }
-        let to = configured("to").unwrap_or_else(|| "out".into());
-        topic::publish(&to, &message.attributes(), &message.body())
-            .map_err(|error| Failure::Retry(format!("not published: {error:?}")))
+fn receive(mut message: Message) -> Result<(), Failure> {
+    let spins = config("spins")?.map_or(Ok(0), |text| text.parse()).or_reject()?;
+    for spin in 0..spins {
+        std::hint::black_box::<u64>(spin);
     }
-}
-
-fn configured(key: &str) -> Option<String> {
-    store::get(key).ok().flatten()
+    let to = config("to")?.unwrap_or_else(|| "out".into());
+    Ok(publish(&to, &message.attributes(), message.body())?)
 }

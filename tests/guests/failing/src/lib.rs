@@ -1,15 +1,9 @@
 //! Always asks for another delivery.
 
-use exports::wasmpost::messaging::receiver::{Failure, Guest, Message};
+use wasmpost_guest::{Failure, Message, receiver};
 
-wit_bindgen::generate!({ path: "../../../wit", world: "wasmpost:messaging/plugin", generate_all });
+receiver!(receive);
 
-struct Failing;
-
-export!(Failing);
-
-impl Guest for Failing {
-    fn receive(message: &Message) -> Result<(), Failure> {
-        Err(Failure::Retry(format!("attempt {} failed", message.attempt())))
-    }
+fn receive(message: Message) -> Result<(), Failure> {
+    Err(Failure::retry(format!("attempt {} failed", message.attempt())))
 }

@@ -212,6 +212,7 @@ impl Model {
             oldest: None,
             acked: count(&|message| message.place == Place::Acked),
             expired: count(&|message| message.place == Place::Expired),
+            ..QueueStats::default()
         }
     }
 

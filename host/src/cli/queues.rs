@@ -72,7 +72,7 @@ impl Queues {
 }
 
 fn cells(stats: QueueStats, receiver: Option<&ReceiverStatus>, now: Timestamp) -> Vec<String> {
-    let QueueStats { queue, ready, delayed, leased, dead, oldest, acked, expired } = stats;
+    let QueueStats { queue, ready, delayed, leased, dead, oldest, acked, expired, .. } = stats;
     // Ages to the second are all that people read.
     let age = oldest.map(|oldest| std::time::Duration::from_secs(now.since(oldest).as_secs()));
     let age = age.map_or_else(|| "-".to_owned(), |age| humantime::format_duration(age).to_string());

@@ -82,6 +82,14 @@ pub struct Capabilities {
     pub ttl: bool,
     /// Tenants can have quotas of messages.
     pub quotas: bool,
+    /// A message that fails holds up those behind it with its own ordering key, and no others.
+    pub key_isolation: bool,
+    /// A lease that is not renewed lapses while its holder lives, so that another gets the message.
+    pub lapsing_leases: bool,
+    /// What `stats` says is true at once, with messages that are ready, delayed and leased told apart.
+    pub exact_stats: bool,
+    /// Several processes can have one queue and get each of its messages once.
+    pub shared: bool,
 }
 
 /// Which queue is wanted.
@@ -123,6 +131,12 @@ pub struct QueueStats {
     pub acked: u64,
     /// Messages whose time to live ended before they were delivered.
     pub expired: u64,
+    /// Messages in flight that were delivered before, where the broker tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redelivered: Option<u64>,
+    /// Those who wait for messages now, in all processes, where the broker tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumers: Option<u64>,
 }
 
 impl Capabilities {
@@ -136,6 +150,10 @@ impl Capabilities {
             transactional_outbox: true,
             ttl: true,
             quotas: true,
+            key_isolation: true,
+            lapsing_leases: true,
+            exact_stats: true,
+            shared: false,
         }
     }
 }

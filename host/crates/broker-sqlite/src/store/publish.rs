@@ -241,6 +241,7 @@ impl Store {
                 leased: row.get::<_, i64>(5)? as u64,
                 dead: row.get::<_, i64>(6)? as u64,
                 oldest: row.get::<_, Option<i64>>(7)?.map(|time| Timestamp(time as u64)),
+                ..QueueStats::default()
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)

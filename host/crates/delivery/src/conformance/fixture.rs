@@ -1,36 +1,61 @@
 //! What the cases share: publishing, pulling within a time, and telling what is deliverable now.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmpost_msg::{Attributes, Publication, Reason};
 
-use crate::{Attempt, Broker, Clock, DeadLetters, Delivery, Evidence, Queue, QueueSpec, QueueStats};
+use super::{Harness, Time, WINDOW_SECONDS};
+use crate::{Attempt, Broker, Clock, DeadLetters, Delivery, Evidence, Nack, Queue, QueueSpec, QueueStats};
 
 /// How long anything may take before the case fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A message that is published behind all others, to tell where they end.
+const MARKER: &str = "end-of-what-is-deliverable";
 
 /// A broker with its clock.
 #[derive(Clone)]
 pub struct Fixture {
     /// The broker.
     pub broker: Arc<dyn Broker>,
-    /// Its clock, which stands still until it is advanced.
+    /// Its clock, which stands still until it is advanced where time is manual.
     pub clock: Clock,
+    harness: Arc<dyn Harness>,
 }
 
 impl Fixture {
-    pub(super) fn new(broker: Arc<dyn Broker>, clock: Clock) -> Self {
-        Self { broker, clock }
+    pub(super) fn new(broker: Arc<dyn Broker>, clock: Clock, harness: Arc<dyn Harness>) -> Self {
+        Self { broker, clock, harness }
+    }
+
+    /// The fixture of another process that has the same broker.
+    pub(super) async fn another(&self) -> Self {
+        let broker = self.harness.another(self.clock.clone()).await;
+        Self { broker, ..self.clone() }
+    }
+
+    /// The fixture after what keeps the messages has crashed and come back.
+    pub(super) async fn restarted(self) -> Self {
+        let broker = self.harness.restart(self.broker, self.clock.clone()).await;
+        Self { broker, clock: self.clock, harness: self.harness }
     }
 
     pub(super) async fn queue(&self, name: &str) -> Arc<dyn Queue> {
-        self.broker.queue(QueueSpec::new(name)).await.unwrap()
+        self.queue_with_topics(name, &[]).await
     }
 
     pub(super) async fn queue_with_topics(&self, name: &str, topics: &[&str]) -> Arc<dyn Queue> {
         let topics = topics.iter().map(|&topic| topic.to_owned()).collect();
-        self.broker.queue(QueueSpec { topics, ..QueueSpec::new(name) }).await.unwrap()
+        self.declared(QueueSpec { topics, lease: self.seconds(30), ..QueueSpec::new(name) }).await
+    }
+
+    /// A queue whose leases last so many seconds.
+    pub(super) async fn queue_with_leases(&self, name: &str, seconds: u32) -> Arc<dyn Queue> {
+        self.declared(QueueSpec { lease: self.seconds(seconds), ..QueueSpec::new(name) }).await
+    }
+
+    async fn declared(&self, spec: QueueSpec) -> Arc<dyn Queue> {
+        in_time(self.broker.queue(spec)).await.unwrap()
     }
 
     /// Publishes a message whose id is its body.
@@ -40,7 +65,7 @@ impl Fixture {
 
     pub(super) async fn publish_all(&self, publications: Vec<Publication>) {
         let count = publications.len();
-        assert_eq!(self.broker.publish(publications).await.unwrap().len(), count);
+        assert_eq!(in_time(self.broker.publish(publications)).await.unwrap().len(), count);
     }
 
     /// The next delivery.
@@ -48,26 +73,78 @@ impl Fixture {
         in_time(queue.pull(1)).await.unwrap().pop().unwrap()
     }
 
-    /// Leases all that can be delivered now. A marker that is published behind it tells where it ends.
-    pub(super) async fn deliverable(&self, queue: &Arc<dyn Queue>) -> Vec<Delivery> {
-        const MARKER: &str = "end-of-what-is-deliverable";
-        self.broker.publish(vec![Publication::new(queue.name(), Attributes::new(), MARKER)]).await.unwrap();
-        let mut all = Vec::new();
-        loop {
-            for delivery in in_time(queue.pull(100)).await.unwrap() {
-                if delivery.body != MARKER {
-                    all.push(delivery);
-                    continue;
-                }
-                delivery.lease.ack(Vec::new()).await.unwrap();
-                return all;
-            }
+    /// The next delivery, of a message that was put back at `since` for `delay`. Asserts that it does not come before.
+    pub(super) async fn next_after(&self, queue: &Arc<dyn Queue>, since: Instant, delay: Duration) -> Delivery {
+        if self.is_manual() {
+            self.clock.advance(delay - Duration::from_millis(1));
+            self.finds(queue, &[]).await;
+            self.clock.advance(Duration::from_millis(1));
+            return self.next(queue).await;
+        }
+        let delivery = self.next(queue).await;
+        let waited = since.elapsed();
+        assert!(waited >= delay, "delivered after {waited:?}, not before {delay:?}");
+        delivery
+    }
+
+    /// Asserts that all of these can be delivered now, and nothing else, and leases them.
+    pub(super) async fn takes(&self, queue: &Arc<dyn Queue>, expected: &[impl AsRef<str>]) -> Vec<Delivery> {
+        let expected: Vec<_> = expected.iter().map(|body| body.as_ref().to_owned()).collect();
+        let taken = self.deliverable(queue, expected.len()).await;
+        assert_eq!(self.comparable(bodies(&taken)), self.comparable(expected));
+        taken
+    }
+
+    /// The same, and gives all of them back.
+    pub(super) async fn finds(&self, queue: &Arc<dyn Queue>, expected: &[&str]) {
+        for delivery in self.takes(queue, expected).await {
+            delivery.lease.nack(Nack::give_back()).await.unwrap();
         }
     }
 
-    /// The bodies of what can be delivered now; all of it is given back.
-    pub(super) async fn peek(&self, queue: &Arc<dyn Queue>) -> Vec<String> {
-        bodies(&self.deliverable(queue).await)
+    /// The bodies of as much as is expected and can be delivered now, sorted; all of it is given back.
+    pub(super) async fn deliverable_in_any_order(&self, queue: &Arc<dyn Queue>, expected: usize) -> Vec<String> {
+        let taken = self.deliverable(queue, expected).await;
+        let mut all = bodies(&taken);
+        all.sort();
+        for delivery in taken {
+            delivery.lease.nack(Nack::give_back()).await.unwrap();
+        }
+        all
+    }
+
+    /// Where deliveries come over a wire, those that were put back come in no certain order.
+    fn comparable(&self, mut bodies: Vec<String>) -> Vec<String> {
+        if !self.is_manual() {
+            bodies.sort();
+        }
+        bodies
+    }
+
+    /// Leases all that can be delivered now. A marker that is published behind it tells where it ends; on real time it
+    /// must be as much as expected, and for a second nothing more may come.
+    async fn deliverable(&self, queue: &Arc<dyn Queue>, expected: usize) -> Vec<Delivery> {
+        self.broker.publish(vec![Publication::new(queue.name(), Attributes::new(), MARKER)]).await.unwrap();
+        let (mut all, mut marked) = (Vec::new(), false);
+        loop {
+            let complete = marked && (self.is_manual() || all.len() >= expected);
+            if complete && self.is_manual() {
+                return all;
+            }
+            let patience = if complete { self.seconds(1) } else { PATIENCE };
+            let Ok(pulled) = tokio::time::timeout(patience, queue.pull(100)).await else {
+                assert!(complete, "only {:?} of {expected} messages came in time", bodies(&all));
+                return all;
+            };
+            for delivery in pulled.unwrap() {
+                if delivery.body == MARKER {
+                    marked = true;
+                    delivery.lease.ack(Vec::new()).await.unwrap();
+                } else {
+                    all.push(delivery);
+                }
+            }
+        }
     }
 
     pub(super) fn dead(&self) -> &dyn DeadLetters {
@@ -75,12 +152,53 @@ impl Fixture {
     }
 
     pub(super) async fn stats(&self, queue: &str) -> QueueStats {
-        let all = self.broker.stats().await.unwrap();
+        let all = in_time(self.broker.stats()).await.unwrap();
         all.into_iter().find(|stats| stats.queue == queue).unwrap_or_default()
     }
 
-    pub(super) fn advance_seconds(&self, seconds: u64) {
-        self.clock.advance(Duration::from_secs(seconds));
+    /// Asserts what a broker whose figures are exact says of a queue.
+    pub(super) async fn counts(&self, queue: &str, of: impl Fn(&QueueStats) -> u64, expected: u64) {
+        if self.broker.capabilities().exact_stats {
+            let stats = self.stats(queue).await;
+            assert_eq!(of(&stats), expected, "{stats:?}");
+        }
+    }
+
+    pub(super) fn is_manual(&self) -> bool {
+        self.harness.time() == Time::Manual
+    }
+
+    /// So many seconds of the suite.
+    pub(super) fn seconds(&self, seconds: u32) -> Duration {
+        match self.harness.time() {
+            Time::Manual => Duration::from_secs(1),
+            Time::Real(second) => second,
+        }
+        .saturating_mul(seconds)
+    }
+
+    /// Lets time pass.
+    pub(super) async fn pass(&self, seconds: u32) {
+        self.pass_time(self.seconds(seconds)).await;
+    }
+
+    /// Lets time pass until leases of the queue that are not renewed have lapsed.
+    pub(super) async fn pass_lease(&self, queue: &Arc<dyn Queue>) {
+        self.pass_time(queue.lease() + Duration::from_millis(1)).await;
+    }
+
+    /// Lets the time pass for which ids are remembered.
+    pub(super) async fn pass_window(&self) {
+        self.pass(if self.is_manual() { 24 * 60 * 60 } else { WINDOW_SECONDS.1 }).await;
+    }
+
+    pub(super) async fn pass_time(&self, duration: Duration) {
+        if self.is_manual() {
+            self.clock.advance(duration);
+        } else {
+            // Here it is time itself that is under test.
+            tokio::time::sleep(duration).await;
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Pulling, leases and settling.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use wasmpost_msg::{Attributes, Publication};
 
 use super::Fixture;
 use super::fixture::{attempt, bodies, in_time, publication};
@@ -13,18 +15,17 @@ pub(super) async fn a_leased_message_is_not_delivered_to_another(fixture: Fixtur
     fixture.publish("orders", "b").await;
     let held = fixture.next(&queue).await;
     assert_eq!(bodies(std::slice::from_ref(&held)), ["a"]);
-    assert_eq!(fixture.peek(&queue).await, ["b"]);
-    assert_eq!(fixture.stats("orders").await.leased, 1);
+    fixture.finds(&queue, &["b"]).await;
+    fixture.counts("orders", |stats| stats.leased, 1).await;
 }
 
 pub(super) async fn an_acked_message_is_gone(fixture: Fixture) {
-    let queue = fixture.queue("orders").await;
+    let queue = fixture.queue_with_leases("orders", 5).await;
     fixture.publish("orders", "a").await;
     fixture.next(&queue).await.lease.ack(Vec::new()).await.unwrap();
-    fixture.advance_seconds(3600);
-    assert_eq!(fixture.peek(&queue).await, [""; 0]);
-    let stats = fixture.stats("orders").await;
-    assert_eq!((stats.ready, stats.delayed, stats.leased, stats.dead), (0, 0, 0, 0));
+    fixture.pass(if fixture.is_manual() { 3600 } else { 6 }).await;
+    fixture.finds(&queue, &[]).await;
+    fixture.counts("orders", |stats| stats.ready + stats.delayed + stats.leased + stats.dead, 0).await;
 }
 
 pub(super) async fn a_nacked_message_returns_after_its_delay_and_counts_a_failure(fixture: Fixture) {
@@ -32,13 +33,26 @@ pub(super) async fn a_nacked_message_returns_after_its_delay_and_counts_a_failur
     fixture.publish("orders", "a").await;
     let first = fixture.next(&queue).await;
     let (id, record) = (first.id.clone(), attempt(&first, "no"));
-    first.lease.nack(Nack { delay: Duration::from_secs(10), attempt: Some(record) }).await.unwrap();
-    fixture.clock.advance(Duration::from_millis(9_999));
-    assert_eq!(fixture.peek(&queue).await, [""; 0]);
-    fixture.clock.advance(Duration::from_millis(1));
-    let second = fixture.next(&queue).await;
+    let (delay, since) = (fixture.seconds(10), Instant::now());
+    first.lease.nack(Nack { delay, attempt: Some(record) }).await.unwrap();
+    let second = fixture.next_after(&queue, since, delay).await;
     assert_eq!((second.id.as_str(), second.deliveries, second.failures), (id.as_str(), 2, 1));
-    assert_eq!(second.body, "a", "a redelivery has its whole body");
+    assert_eq!(second.body, "a");
+}
+
+pub(super) async fn a_redelivery_has_its_whole_body_and_all_attributes(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    let attributes: Attributes = [("Tag", "one"), ("Tag", "two"), ("X-Empty", "")].into_iter().collect();
+    let body: Vec<u8> = (0..=255).rev().cycle().take(300_000).collect();
+    let sent = Publication { key: Some("k".into()), ..Publication::new("orders", attributes, body) };
+    fixture.publish_all(vec![sent.clone()]).await;
+    for round in 1..=3 {
+        let delivery = fixture.next(&queue).await;
+        assert_eq!((&delivery.attributes, &delivery.key), (&sent.attributes, &sent.key), "round {round}");
+        assert!(delivery.body == sent.body, "body of round {round} is byte-identical");
+        let record = attempt(&delivery, "no");
+        delivery.lease.nack(Nack { delay: Duration::ZERO, attempt: Some(record) }).await.unwrap();
+    }
 }
 
 pub(super) async fn an_uncounted_nack_counts_a_delivery_and_no_failure(fixture: Fixture) {
@@ -58,29 +72,30 @@ pub(super) async fn a_dropped_lease_is_given_back_uncounted(fixture: Fixture) {
 }
 
 pub(super) async fn a_lapsed_lease_counts_a_failure_and_cannot_be_settled(fixture: Fixture) {
-    let queue = fixture.queue("orders").await;
+    let queue = fixture.queue_with_leases("orders", 8).await;
     fixture.publish("orders", "a").await;
     let lapsed = fixture.next(&queue).await;
     let renewer = lapsed.lease.renewer();
-    fixture.clock.advance(queue.lease() + Duration::from_millis(1));
+    fixture.pass_lease(&queue).await;
     let again = fixture.next(&queue).await;
     assert_eq!((again.deliveries, again.failures), (2, 1));
     assert_eq!(renewer.renew().await.unwrap_err().kind(), BrokerErrorKind::Stale);
     assert_eq!(lapsed.lease.ack(Vec::new()).await.unwrap_err().kind(), BrokerErrorKind::Stale);
-    assert_eq!(fixture.stats("orders").await.leased, 1, "the newer lease stands");
-    again.lease.ack(Vec::new()).await.unwrap();
+    fixture.counts("orders", |stats| stats.leased, 1).await;
+    again.lease.ack(Vec::new()).await.expect("the newer lease stands");
 }
 
 pub(super) async fn a_renewed_lease_does_not_lapse(fixture: Fixture) {
-    let queue = fixture.queue("orders").await;
+    let queue = fixture.queue_with_leases("orders", 10).await;
     fixture.publish("orders", "a").await;
     let held = fixture.next(&queue).await;
     let renewer = held.lease.renewer();
     for _ in 0..5 {
-        fixture.clock.advance(queue.lease() - Duration::from_millis(1));
+        let nearly = queue.lease() - Duration::from_millis(1);
+        fixture.pass_time(if fixture.is_manual() { nearly } else { queue.lease() / 2 }).await;
         renewer.renew().await.unwrap();
     }
-    assert_eq!(fixture.peek(&queue).await, [""; 0]);
+    fixture.finds(&queue, &[]).await;
     held.lease.ack(Vec::new()).await.unwrap();
 }
 
@@ -116,7 +131,7 @@ pub(super) async fn a_pull_takes_no_more_than_asked(fixture: Fixture) {
     fixture.publish_all((0..10).map(|number| publication("orders", &number.to_string())).collect()).await;
     let held = in_time(queue.pull(4)).await.unwrap();
     assert!((1..=4).contains(&held.len()), "{}", held.len());
-    assert_eq!(fixture.stats("orders").await.leased, held.len() as u64);
+    fixture.counts("orders", |stats| stats.leased, held.len() as u64).await;
 }
 
 pub(super) async fn many_pulls_at_once_get_each_message_once(fixture: Fixture) {
@@ -167,10 +182,10 @@ pub(super) async fn a_drained_queue_has_nothing_ready_delayed_or_leased(fixture:
     });
     tokio::task::yield_now().await;
     assert!(!draining.is_finished(), "a leased message is not drained");
-    held.lease.nack(Nack { delay: Duration::from_secs(1), attempt: None }).await.unwrap();
+    held.lease.nack(Nack { delay: fixture.seconds(1), attempt: None }).await.unwrap();
     tokio::task::yield_now().await;
     assert!(!draining.is_finished(), "a delayed message is not drained");
-    fixture.advance_seconds(1);
+    fixture.pass(1).await;
     fixture.next(&queue).await.lease.ack(Vec::new()).await.unwrap();
     in_time(draining).await.unwrap().unwrap();
 }

@@ -1,11 +1,11 @@
 //! Ordering keys.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use wasmpost_msg::{Publication, Reason};
 
 use super::Fixture;
-use super::fixture::{attempt, bodies, evidence, publication};
+use super::fixture::{attempt, evidence, publication};
 use crate::Nack;
 
 fn keyed(key: &str, body: &str) -> Publication {
@@ -17,12 +17,22 @@ pub(super) async fn messages_with_one_key_are_delivered_one_at_a_time_in_publish
     let all = [("a", "a1"), ("a", "a2"), ("b", "b1"), ("a", "a3"), ("b", "b2")];
     fixture.publish_all(all.iter().map(|(key, body)| keyed(key, body)).collect()).await;
     for expected in [vec!["a1", "b1"], vec!["a2", "b2"], vec!["a3"], vec![]] {
-        let held = fixture.deliverable(&queue).await;
-        assert_eq!(bodies(&held), expected);
-        for delivery in held {
+        for delivery in fixture.takes(&queue, &expected).await {
             delivery.lease.ack(Vec::new()).await.unwrap();
         }
     }
+}
+
+pub(super) async fn a_failing_message_blocks_those_behind_it_with_its_key(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    fixture.publish_all(vec![keyed("a", "a1"), keyed("a", "a2")]).await;
+    let head = fixture.next(&queue).await;
+    let (record, delay, since) = (attempt(&head, "no"), fixture.seconds(5), Instant::now());
+    head.lease.nack(Nack { delay, attempt: Some(record) }).await.unwrap();
+    let again = fixture.next_after(&queue, since, delay).await;
+    assert_eq!((again.id.as_str(), again.failures), ("a1", 1));
+    again.lease.ack(Vec::new()).await.unwrap();
+    fixture.finds(&queue, &["a2"]).await;
 }
 
 pub(super) async fn a_failing_message_blocks_its_own_key_alone(fixture: Fixture) {
@@ -31,11 +41,10 @@ pub(super) async fn a_failing_message_blocks_its_own_key_alone(fixture: Fixture)
     fixture.publish_all(all.iter().map(|(key, body)| keyed(key, body)).collect()).await;
     let head = fixture.next(&queue).await;
     let record = attempt(&head, "no");
-    head.lease.nack(Nack { delay: Duration::from_secs(60), attempt: Some(record) }).await.unwrap();
-    assert_eq!(fixture.peek(&queue).await, ["b1"]);
-    fixture.advance_seconds(60);
-    let mut deliverable = fixture.peek(&queue).await;
-    deliverable.sort();
+    head.lease.nack(Nack { delay: fixture.seconds(60), attempt: Some(record) }).await.unwrap();
+    fixture.finds(&queue, &["b1"]).await;
+    fixture.pass(60).await;
+    let deliverable = fixture.deliverable_in_any_order(&queue, 2).await;
     assert_eq!(deliverable, ["a1", "b1"]);
 }
 
@@ -45,5 +54,5 @@ pub(super) async fn a_dead_message_frees_its_key(fixture: Fixture) {
     let head = fixture.next(&queue).await;
     let why = evidence(&head, Reason::Rejected, "malformed");
     head.lease.reject(why).await.unwrap();
-    assert_eq!(fixture.peek(&queue).await, ["a2"]);
+    fixture.finds(&queue, &["a2"]).await;
 }

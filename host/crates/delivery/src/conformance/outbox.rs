@@ -1,6 +1,4 @@
-//! Acknowledging and publishing in one transaction.
-
-use std::time::Duration;
+//! Acknowledging and publishing what the receiver wrote.
 
 use super::Fixture;
 use super::fixture::publication;
@@ -10,21 +8,21 @@ pub(super) async fn an_ack_publishes_its_outbox(fixture: Fixture) {
     let (orders, invoices) = (fixture.queue("orders").await, fixture.queue("invoices").await);
     fixture.publish("orders", "order").await;
     let delivery = fixture.next(&orders).await;
-    assert_eq!(fixture.peek(&invoices).await, [""; 0]);
+    fixture.finds(&invoices, &[]).await;
     let outbox = vec![publication("invoices", "one"), publication("nobody", "kept"), publication("invoices", "two")];
     delivery.lease.ack(outbox).await.unwrap();
-    assert_eq!(fixture.peek(&orders).await, [""; 0]);
-    assert_eq!(fixture.peek(&invoices).await, ["one", "two"]);
+    fixture.finds(&orders, &[]).await;
+    fixture.finds(&invoices, &["one", "two"]).await;
     assert_eq!(fixture.stats("nobody").await.ready, 1);
 }
 
 pub(super) async fn a_stale_ack_publishes_nothing(fixture: Fixture) {
-    let (orders, invoices) = (fixture.queue("orders").await, fixture.queue("invoices").await);
+    let (orders, invoices) = (fixture.queue_with_leases("orders", 5).await, fixture.queue("invoices").await);
     fixture.publish("orders", "order").await;
     let lapsed = fixture.next(&orders).await;
-    fixture.clock.advance(orders.lease() + Duration::from_millis(1));
+    fixture.pass_lease(&orders).await;
     let error = lapsed.lease.ack(vec![publication("invoices", "one")]).await.unwrap_err();
     assert_eq!(error.kind(), BrokerErrorKind::Stale);
-    assert_eq!(fixture.peek(&invoices).await, [""; 0]);
-    assert_eq!(fixture.peek(&orders).await, ["order"]);
+    fixture.finds(&invoices, &[]).await;
+    fixture.finds(&orders, &["order"]).await;
 }

@@ -82,6 +82,14 @@ fn everything_can_be_said() {
 }
 
 #[test]
+fn asynchronous_components_are_switched_on_for_the_whole_host() {
+    let config = |text: &str| Config::parse(text, "wasmpost.toml".as_ref());
+    assert!(!config("").unwrap().engine.component_model_async, "off by default");
+    assert!(config("[engine]\ncomponent_model_async = true\n").unwrap().engine.component_model_async);
+    assert!(config("[engine]\ncomponent_model_asnc = true\n").unwrap_err().to_string().contains("wasmpost.toml:2:1: "));
+}
+
+#[test]
 fn an_unknown_key_is_refused_by_name_line_and_column() {
     let text = format!("{MINIMAL}compnent = 1\n");
     let fault = fault(&text);

@@ -11,7 +11,7 @@ use wasmpost_delivery::{QueueSpec, RetryPolicy};
 use wasmpost_msg::{qualified, tenant_of};
 use wasmpost_sandbox::{Grants, Limits, Span};
 
-use super::raw_host::RawHost;
+use super::raw_host::{RawEngine, RawHost};
 use super::raw_tenant::RawTenant;
 use super::word::{BrokerUrl, Name, Origin, Pattern, TenantName};
 use super::{Config, ConfigError, DEFAULT_BROKER, DEFAULT_BROKER_URL, ReceiverConfig};
@@ -36,6 +36,9 @@ pub struct RawConfig {
     /// The process itself.
     #[serde(default)]
     host: RawHost,
+    /// The engine that runs components.
+    #[serde(default)]
+    engine: RawEngine,
 }
 
 /// One receiver.
@@ -197,7 +200,7 @@ impl RawConfig {
             }
             receivers.push(receiver);
         }
-        let (engine, grace) = (self.host.engine(&source), self.host.grace());
+        let (engine, grace) = (self.host.engine(&self.engine, &source), self.host.grace());
         Ok(Config { brokers, receivers, tenants, engine, grace })
     }
 }

@@ -32,6 +32,15 @@ pub(super) struct RawHost {
     grace: Span,
 }
 
+/// The engine that runs components.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawEngine {
+    /// Whether components may be asynchronous, as those of WASI 0.3 are. It makes every call of every component slower,
+    /// and is not for hosts that are hostile.
+    component_model_async: bool,
+}
+
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum RawProfile {
@@ -57,7 +66,7 @@ impl Default for RawHost {
 }
 
 impl RawHost {
-    pub(super) fn engine(&self, source: &Source<'_>) -> EngineOptions {
+    pub(super) fn engine(&self, engine: &RawEngine, source: &Source<'_>) -> EngineOptions {
         let given = self.cache_dir.as_deref().map(|directory| source.resolved(directory));
         EngineOptions {
             pool_instances: self.instances.get(),
@@ -65,6 +74,7 @@ impl RawHost {
             stack: self.stack,
             cache_dir: given.or_else(default_cache_dir),
             hostile: self.hostile,
+            component_model_async: engine.component_model_async,
             profile: match self.profile {
                 RawProfile::Guard => Profile::Guard,
                 RawProfile::Bounds => Profile::Bounds,

@@ -8,6 +8,6 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     with: {
         "wasmpost:messaging/types.message": crate::imports::message::Incoming,
-        "wasmpost:messaging/topic.message-writer": crate::imports::topic::Writer,
+        "wasmpost:messaging/topic.message-writer": crate::delivery::Writer,
     },
 });

@@ -24,6 +24,10 @@ const TABLE_RESIDENT_BYTES: usize = 64 << 10;
 const STACK_RESIDENT_BYTES: usize = 64 << 10;
 /// Stack for functions of the host that guests call, beside that of the guest.
 const HOST_STACK_BYTES: usize = 1536 << 10;
+/// Stacks for each instance where components may be asynchronous.
+const ASYNC_STACKS: u32 = 16;
+/// The most messages that can be in one instance at a time.
+pub const CONCURRENT_MAX: u32 = 64;
 /// Frames of a guest's backtrace.
 const FRAMES_MAX: usize = 20;
 /// What one component may consist of in the pool.
@@ -47,6 +51,9 @@ pub struct EngineOptions {
     /// Whether guests of different owners may attack each other: stacks are zeroed between them, and
     /// their clocks show milliseconds alone.
     pub hostile: bool,
+    /// Whether components may use WASI 0.3: asynchronous functions, and streams. It makes every call of every guest
+    /// slower.
+    pub component_model_async: bool,
     /// How accesses of guests to memory are kept in bounds.
     pub profile: Profile,
     /// What is loaded at all.
@@ -88,6 +95,7 @@ impl Default for EngineOptions {
             stack: Size(512 << 10),
             cache_dir: None,
             hostile: false,
+            component_model_async: false,
             profile: Profile::Guard,
             load: LoadLimits::default(),
             compiler: Compiler::InProcess,
@@ -102,9 +110,13 @@ impl Sandbox {
         if options.hostile && options.profile == Profile::Bounds {
             return Err(SandboxError::BoundsForHostile);
         }
+        if options.hostile && options.component_model_async {
+            return Err(SandboxError::AsyncForHostile);
+        }
         let engine = Engine::new(&config_to_run(&options)).map_err(|error| SandboxError::engine(&error))?;
         let mut linker = Linker::new(&engine);
-        let offered = imports::add_to_linker(&mut linker).and_then(|()| worlds::add_to_linker(&mut linker));
+        let offered = imports::add_to_linker(&mut linker, options.component_model_async)
+            .and_then(|()| worlds::add_to_linker(&mut linker));
         offered.map_err(|error| SandboxError::engine(&error))?;
         let cache = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &engine)).transpose()?;
         let connector = Arc::new(Connector::new(&options.network)?);
@@ -142,8 +154,8 @@ pub(crate) fn config_to_compile(options: &EngineOptions) -> Config {
     // What few guests need and many faults of engines needed. Several memories in one module are for what the engine
     // itself generates between the parts of a component; those of guests are refused before.
     config
-        .concurrency_support(false)
-        .wasm_component_model_async(false)
+        .concurrency_support(options.component_model_async)
+        .wasm_component_model_async(options.component_model_async)
         .wasm_gc(false)
         .wasm_function_references(false)
         .wasm_exceptions(false)
@@ -172,7 +184,7 @@ fn pool(options: &EngineOptions) -> PoolingAllocationConfig {
         .total_core_instances(instances.saturating_mul(4).max(options.load.core_instances))
         .total_memories(instances.max(MEMORIES_MAX))
         .total_tables(instances.saturating_mul(4).max(TABLES_MAX))
-        .total_stacks(instances)
+        .total_stacks(stacks(options, instances))
         .total_gc_heaps(0)
         .max_core_instances_per_component(options.load.core_instances)
         .max_memories_per_component(MEMORIES_MAX)
@@ -188,6 +200,16 @@ fn pool(options: &EngineOptions) -> PoolingAllocationConfig {
         .table_keep_resident(TABLE_RESIDENT_BYTES)
         .async_stack_keep_resident(if options.hostile { STACK_RESIDENT_BYTES } else { 0 });
     pool
+}
+
+/// An instance runs on one stack. Where several messages are in one, each that waits within a call of the host has its
+/// own, which few do: waiting for something asynchronous takes none.
+fn stacks(options: &EngineOptions, instances: u32) -> u32 {
+    if options.component_model_async {
+        instances.saturating_mul(ASYNC_STACKS).max(CONCURRENT_MAX.saturating_add(1))
+    } else {
+        instances
+    }
 }
 
 /// Advances the epoch from a thread of its own, which guests cannot keep from running. It ends with the engine.

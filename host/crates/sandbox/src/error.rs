@@ -21,6 +21,9 @@ pub enum SandboxError {
     /// Bounds checks without guard pages are not for guests that attack each other.
     #[error("profile \"bounds\" is not for hostile guests: use profile \"guard\"")]
     BoundsForHostile,
+    /// What is experimental in the engine is not for guests that attack each other.
+    #[error("component_model_async is not for hostile guests: switch one of the two off")]
+    AsyncForHostile,
     /// The thread that measures time could not be started.
     #[error("thread for the epoch could not be started: {0}")]
     Thread(#[source] io::Error),
@@ -61,6 +64,11 @@ pub enum LoadError {
     /// It is WebAssembly, but broken or of a kind that is not supported.
     #[error("component is malformed: {0}")]
     Malformed(String),
+    /// It is asynchronous, and the host was not told to load such components.
+    #[error(
+        "component needs component_model_async, which is off: set component_model_async = true under [engine] to load it"
+    )]
+    NeedsAsync,
     /// It is a core module that cannot be made into a component.
     #[error("core module cannot be made into a component: {0}")]
     Componentize(String),
@@ -168,7 +176,7 @@ fn reason(error: &wasmtime::Error, state: &StoreState) -> (Reason, String) {
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         return (Reason::ResultTooLarge, "guest passed more to the host than it takes".to_owned());
     }
-    if state.publish_refused {
+    if state.delivery.publish_refused {
         return (Reason::PublishLimit, format!("guest published more than a delivery may, then: {cause}"));
     }
     match error.downcast_ref::<Trap>() {

@@ -7,6 +7,8 @@
 //! This crate knows no broker.
 
 mod bindings;
+mod bindings_async;
+mod delivery;
 mod engine;
 mod error;
 mod grants;
@@ -23,7 +25,7 @@ mod receiver;
 mod state;
 mod worlds;
 
-pub use engine::{EngineOptions, Profile, Sandbox};
+pub use engine::{CONCURRENT_MAX, EngineOptions, Profile, Sandbox};
 pub use error::{LoadError, SandboxError};
 pub use grants::{Grants, TopicPattern};
 pub use imports::http::{Network, Resolver, SystemResolver};

@@ -237,7 +237,7 @@ impl WasmReceiver {
             cpu: meter.spent(),
             wall: meter.wall(),
             memory_peak_bytes: state.map_or(0, |state| state.limiter.memory_peak_bytes as u64),
-            published_bytes: state.map_or(0, |state| state.published_bytes),
+            published_bytes: state.map_or(0, |state| state.delivery.published_bytes),
             component: Some(Arc::clone(&self.component)),
         });
     }

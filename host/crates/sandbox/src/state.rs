@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wasmpost_msg::{Attributes, Context, Reason};
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::delivery::Delivery;
 use crate::imports::http::{Connector, Http};
 use crate::imports::wasi::{self, Outputs};
 use crate::limiter::{Limiter, MemoryBudget};
-use crate::log::GuestLog;
 use crate::meter::Meter;
 use crate::worlds::Command;
 use crate::{Grants, Limits, LogSink};
@@ -42,27 +42,25 @@ pub(crate) struct Shared {
 /// What a store holds for one delivery.
 pub(crate) struct StoreState {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) context: Context,
-    pub(crate) attributes: Attributes,
+    pub(crate) delivery: Delivery,
+    /// What tells this delivery from others of the same instance.
+    pub(crate) number: u32,
+    /// More deliveries, where the instance has several at a time, by their numbers.
+    pub(crate) together: BTreeMap<u32, Delivery>,
+    /// The calls in which those are processed, with their numbers.
+    pub(crate) calls: Vec<(GuestTaskId, u32)>,
     /// What is left of the body.
     pub(crate) body: Bytes,
     pub(crate) limiter: Limiter,
     pub(crate) table: ResourceTable,
-    pub(crate) log: Arc<GuestLog>,
     /// Made when the guest first uses it: many never do.
     wasi: Option<(WasiCtx, Outputs)>,
     /// The same.
     pub(crate) http: Option<Http>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) cpu_exhausted: bool,
-    pub(crate) published_messages: u32,
-    pub(crate) published_bytes: u64,
-    /// What the host holds of messages that the guest makes and may send, as far as they do not count as published yet.
-    pub(crate) held_bytes: u64,
     /// What a command finds when it starts.
     pub(crate) command: Option<Command>,
-    /// Whether the guest wanted to publish more than it may.
-    pub(crate) publish_refused: bool,
 }
 
 impl StoreState {
@@ -78,33 +76,28 @@ impl StoreState {
         table.set_max_capacity(limits.handles as usize);
         Self {
             limiter: Limiter::new(limits, shared.instances_max, shared.memory.clone()),
-            log: GuestLog::new(Arc::clone(&shared.log), Arc::clone(&shared.name), context.clone(), limits),
+            delivery: Delivery::new(shared, context, attributes),
+            number: 0,
+            together: BTreeMap::new(),
+            calls: Vec::new(),
             shared: Arc::clone(shared),
-            context,
-            attributes,
             body,
             table,
             wasi: None,
             http: None,
             meter: Arc::clone(meter),
             cpu_exhausted: false,
-            published_messages: 0,
-            published_bytes: 0,
-            held_bytes: 0,
             command: None,
-            publish_refused: false,
         }
     }
 
     /// Turns to another delivery. What the guest keeps stays, and what it holds of the host goes on counting.
     pub(crate) fn begin(&mut self, meter: &Arc<Meter>, context: Context, attributes: Attributes, body: Bytes) {
-        self.log.begin(context.clone(), &self.shared.limits);
-        (self.context, self.attributes, self.body) = (context, attributes, body);
+        self.delivery.begin(context, attributes);
+        self.number = self.number.wrapping_add(1);
+        self.body = body;
         self.meter = Arc::clone(meter);
         self.http = None;
-        self.published_messages = 0;
-        self.published_bytes = 0;
-        self.held_bytes = 0;
     }
 
     /// Ends what belongs to the delivery alone.
@@ -120,6 +113,22 @@ impl StoreState {
         self.refused().is_none() && self.limiter.budget_refused.is_none() && !self.cpu_exhausted
     }
 
+    /// The delivery of this number, if it is still at work.
+    pub(crate) fn delivery_of(&mut self, number: u32) -> Option<&mut Delivery> {
+        if number == self.number { Some(&mut self.delivery) } else { self.together.get_mut(&number) }
+    }
+
+    /// The number of the delivery that is processed in this call.
+    pub(crate) fn number_in(&self, task: Option<GuestTaskId>) -> Option<u32> {
+        self.calls.iter().find(|(call, _)| Some(*call) == task).map(|(_, number)| *number)
+    }
+
+    /// The delivery that is processed in this call, or that of the instance itself.
+    pub(crate) fn delivery_in(&mut self, task: Option<GuestTaskId>) -> &mut Delivery {
+        let number = self.number_in(task);
+        number.and_then(|number| self.together.get_mut(&number)).unwrap_or(&mut self.delivery)
+    }
+
     /// How much of its time the call has left.
     pub(crate) fn time_left(&self) -> Duration {
         self.shared.limits.wall.0.saturating_sub(self.meter.wall())
@@ -127,13 +136,13 @@ impl StoreState {
 
     /// The limit that a guest ran into which went on regardless, memory before tables before publishing.
     pub(crate) fn refused(&self) -> Option<Reason> {
-        self.limiter.refused().or(self.publish_refused.then_some(Reason::PublishLimit))
+        self.limiter.refused().or(self.delivery.publish_refused.then_some(Reason::PublishLimit))
     }
 }
 
 impl WasiView for StoreState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (log, coarse_clocks) = (&self.log, self.shared.coarse_clocks);
+        let (log, coarse_clocks) = (&self.delivery.log, self.shared.coarse_clocks);
         let (ctx, _) = self.wasi.get_or_insert_with(|| wasi::context(log, coarse_clocks, self.command.as_ref()));
         WasiCtxView { ctx, table: &mut self.table }
     }

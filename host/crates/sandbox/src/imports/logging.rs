@@ -1,20 +1,44 @@
 //! `wasi:logging`: lines for the log of the host.
 
-use crate::bindings::wasi::logging::logging::{Host, Level as GuestLevel};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::bindings::wasi::logging::logging::{self, Host, Level as GuestLevel};
 use crate::log::{Level, LogSource};
 use crate::state::StoreState;
 
+const INTERFACE: &str = "wasi:logging/logging@0.1.0-draft";
+
+pub(super) fn add_to_linker(linker: &mut Linker<StoreState>, asynchronous: bool) -> wasmtime::Result<()> {
+    if !asynchronous {
+        return logging::add_to_linker::<_, HasSelf<_>>(linker, |state| state);
+    }
+    // The interface does not say which of several messages a line belongs to, but the call does that it is written in.
+    let log = |mut store: StoreContextMut<'_, StoreState>, (level, context, message): (GuestLevel, String, String)| {
+        let task = store.async_call_stack()?.last();
+        let delivery = store.data_mut().delivery_in(task);
+        delivery.log.line(level.into(), LogSource::Logging, &context, &message);
+        Ok(())
+    };
+    linker.instance(INTERFACE)?.func_wrap("log", log)
+}
+
 impl Host for StoreState {
     fn log(&mut self, level: GuestLevel, context: String, message: String) -> wasmtime::Result<()> {
-        let level = match level {
-            GuestLevel::Trace => Level::Trace,
-            GuestLevel::Debug => Level::Debug,
-            GuestLevel::Info => Level::Info,
-            GuestLevel::Warn => Level::Warn,
-            GuestLevel::Error => Level::Error,
-            GuestLevel::Critical => Level::Critical,
-        };
-        self.log.line(level, LogSource::Logging, &context, &message);
+        self.delivery.log.line(level.into(), LogSource::Logging, &context, &message);
         Ok(())
+    }
+}
+
+impl From<GuestLevel> for Level {
+    fn from(level: GuestLevel) -> Self {
+        match level {
+            GuestLevel::Trace => Self::Trace,
+            GuestLevel::Debug => Self::Debug,
+            GuestLevel::Info => Self::Info,
+            GuestLevel::Warn => Self::Warn,
+            GuestLevel::Error => Self::Error,
+            GuestLevel::Critical => Self::Critical,
+        }
     }
 }

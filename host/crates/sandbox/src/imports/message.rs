@@ -4,6 +4,7 @@ use bytes::{Buf, Bytes};
 use wasmtime::component::Resource;
 
 use crate::bindings::wasmpost::messaging::types::{Host, HostMessage};
+use crate::delivery::AttributeList;
 use crate::state::StoreState;
 
 /// Stands for the message of the store, which lies in its state.
@@ -15,25 +16,23 @@ pub(crate) fn handle() -> Resource<Incoming> {
     Resource::new_borrow(0)
 }
 
-type AttributeList = Vec<(String, Vec<String>)>;
-
 impl Host for StoreState {}
 
 impl HostMessage for StoreState {
     fn id(&mut self, _: Resource<Incoming>) -> wasmtime::Result<String> {
-        Ok(self.context.id().to_owned())
+        Ok(self.delivery.context.id().to_owned())
     }
 
     fn attempt(&mut self, _: Resource<Incoming>) -> wasmtime::Result<u32> {
-        Ok(self.context.attempt())
+        Ok(self.delivery.context.attempt())
     }
 
     fn attributes(&mut self, _: Resource<Incoming>) -> wasmtime::Result<AttributeList> {
-        Ok(self.attributes.iter().map(|(name, values)| (name.to_owned(), values.to_vec())).collect())
+        Ok(self.delivery.attribute_list())
     }
 
     fn attribute(&mut self, _: Resource<Incoming>, name: String) -> wasmtime::Result<Option<String>> {
-        Ok(self.attributes.get(&name).map(str::to_owned))
+        Ok(self.delivery.attributes.get(&name).map(str::to_owned))
     }
 
     fn read(&mut self, _: Resource<Incoming>, max: u32) -> wasmtime::Result<Vec<u8>> {

@@ -4,20 +4,24 @@ pub(crate) mod config;
 pub(crate) mod http;
 pub(crate) mod logging;
 pub(crate) mod message;
+pub(crate) mod message_async;
 pub(crate) mod topic;
 pub(crate) mod wasi;
 
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::bindings;
 use crate::state::StoreState;
+use crate::{bindings, bindings_async};
 
-/// Offers everything that a guest may import.
-pub(crate) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+/// Offers everything that a guest may import, and that asynchronous ones may if there are some.
+pub(crate) fn add_to_linker(linker: &mut Linker<StoreState>, asynchronous: bool) -> wasmtime::Result<()> {
     bindings::wasmpost::messaging::types::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     bindings::wasmpost::messaging::topic::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
-    bindings::wasi::logging::logging::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    logging::add_to_linker(linker, asynchronous)?;
     bindings::wasi::config::store::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    if asynchronous {
+        bindings_async::wasmpost::messaging::types_async::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    }
     wasi::add_to_linker(linker)?;
     http::add_to_linker(linker)
 }

@@ -6,11 +6,13 @@ use std::io::{self, Read, Write};
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use wasmtime::Engine;
 
+use super::compile::needs_async;
 use crate::{EngineOptions, Profile, SandboxError, Size, engine};
 
-/// How the answer begins: with machine code behind it, or with the text of an error.
+/// How the answer begins: with machine code behind it, with the text of an error, or with nothing.
 pub(super) const DONE: u8 = 0;
 pub(super) const FAILED: u8 = 1;
+pub(super) const NEEDS_ASYNC: u8 = 2;
 
 /// The lowest priority.
 const NICE: i32 = 19;
@@ -23,6 +25,7 @@ pub(super) fn arguments(options: &EngineOptions) -> Vec<OsString> {
     let seconds = options.load.compile_cpu.0.as_secs_f64().ceil() as u64;
     let numbers = [
         u64::from(options.hostile),
+        u64::from(options.component_model_async),
         options.memory_max.0,
         options.stack.0,
         seconds.max(1),
@@ -47,10 +50,11 @@ pub fn compile_for_parent(arguments: &[String]) -> Result<(), SandboxError> {
 fn parse(arguments: &[String]) -> Option<(EngineOptions, u64, u64)> {
     let [profile, numbers @ ..] = arguments else { return None };
     let numbers: Vec<u64> = numbers.iter().map(|number| number.parse()).collect::<Result<_, _>>().ok()?;
-    let [hostile, memory_max, stack, seconds, bytes] = numbers[..] else { return None };
+    let [hostile, asynchronous, memory_max, stack, seconds, bytes] = numbers[..] else { return None };
     let options = EngineOptions {
         profile: if profile == "bounds" { Profile::Bounds } else { Profile::Guard },
         hostile: hostile == 1,
+        component_model_async: asynchronous == 1,
         memory_max: Size(memory_max),
         stack: Size(stack),
         ..EngineOptions::default()
@@ -78,6 +82,7 @@ fn answer(options: &EngineOptions) -> io::Result<()> {
     let engine = Engine::new(&engine::config_to_compile(options)).map_err(io::Error::other)?;
     let (kind, bytes) = match engine.precompile_component(&component) {
         Ok(compiled) => (DONE, compiled),
+        Err(_) if needs_async(options, &component) => (NEEDS_ASYNC, Vec::new()),
         Err(error) => (FAILED, format!("{error:#}").into_bytes()),
     };
     let mut stdout = io::stdout().lock();

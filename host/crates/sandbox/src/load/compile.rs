@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Instant;
 
+use wasmparser::{Validator, WasmFeatures};
 use wasmtime::Engine;
 
 use super::{LoadLimits, child};
@@ -54,7 +55,9 @@ impl Compiler {
         component: &[u8],
     ) -> Result<Vec<u8>, LoadError> {
         match self {
-            Self::InProcess => engine.precompile_component(component).map_err(|error| LoadError::malformed(&error)),
+            Self::InProcess => engine.precompile_component(component).map_err(|error| {
+                if needs_async(options, component) { LoadError::NeedsAsync } else { LoadError::malformed(&error) }
+            }),
             Self::Child { program, arguments } => {
                 let mut command = Command::new(program);
                 command.args(arguments).args(child::arguments(options)).env_clear();
@@ -64,6 +67,17 @@ impl Compiler {
             }
         }
     }
+}
+
+/// Whether a component that was refused would not have been if components were allowed to be asynchronous. It is as
+/// much work as compiling begins with, and is done where that was.
+pub(super) fn needs_async(options: &EngineOptions, component: &[u8]) -> bool {
+    let is_valid = |asynchronous| {
+        let mut features = WasmFeatures::default();
+        features.set(WasmFeatures::CM_ASYNC, asynchronous);
+        Validator::new_with_features(features).validate_all(component).is_ok()
+    };
+    !options.component_model_async && !is_valid(false) && is_valid(true)
 }
 
 /// Hands the component to the child, and waits for its answer no longer than it may take.
@@ -96,6 +110,7 @@ fn answer_of(mut child: Child, component: &[u8], limits: &LoadLimits) -> Result<
     tracing::debug!(bytes = component.len(), took = ?began.elapsed(), "compiled");
     match bytes.split_first() {
         Some((&child::DONE, compiled)) if status.success() => Ok(compiled.to_vec()),
+        Some((&child::NEEDS_ASYNC, _)) if status.success() => Err(LoadError::NeedsAsync),
         Some((&child::FAILED, text)) if status.success() => {
             Err(LoadError::Malformed(String::from_utf8_lossy(text).into_owned()))
         }

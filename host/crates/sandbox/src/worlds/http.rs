@@ -88,7 +88,8 @@ impl Entry for IncomingHandler {
 fn request(state: &mut StoreState) -> wasmtime::Result<Request<Full<Bytes>>> {
     let body = std::mem::take(&mut state.body);
     let mut request = Request::post(format!("http://{AUTHORITY}/"));
-    let pairs = state.attributes.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+    let pairs =
+        state.delivery.attributes.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
     for (name, value) in pairs {
         let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { continue };
         // These are about this very request.
@@ -96,11 +97,11 @@ fn request(state: &mut StoreState) -> wasmtime::Result<Request<Full<Bytes>>> {
             request = request.header(name, value);
         }
     }
-    let id = HeaderValue::try_from(state.context.id());
+    let id = HeaderValue::try_from(state.delivery.context.id());
     if let Ok(id) = id {
         request = request.header("wasmpost-id", id);
     }
-    request = request.header("wasmpost-attempt", state.context.attempt());
+    request = request.header("wasmpost-attempt", state.delivery.context.attempt());
     request = request.header(HOST, AUTHORITY).header(CONTENT_LENGTH, body.len());
     request.body(Full::new(body)).map_err(|error| wasmtime::Error::msg(format!("message is no request: {error}")))
 }
@@ -133,7 +134,7 @@ impl Answer {
                 return Err(Failure::Retry(format!("response is larger than {max}, the most that a message may have")));
             }
             let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-            return state.publish_output(content_type, self.body.freeze());
+            return state.delivery.publish_output(content_type, self.body.freeze());
         }
         let told = String::from_utf8_lossy(self.body.get(..TOLD_BYTES_MAX).unwrap_or(&self.body)).trim().to_owned();
         let text = format!("status {status}{}{told}", if told.is_empty() { "" } else { ": " });

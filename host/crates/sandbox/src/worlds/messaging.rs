@@ -9,7 +9,7 @@ use wasmtime::component::{HasSelf, Instance, InstancePre, Linker, Resource};
 use super::Entry;
 use crate::bindings::wasmpost::messaging::topic::PublishError;
 use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::imports::topic::told;
+use crate::delivery::told;
 use crate::state::{REPLY_TO, StoreState};
 
 use bindings::wasi::messaging::{producer, request_reply, types};
@@ -70,7 +70,7 @@ impl Entry for IncomingHandler {
         let message = Message {
             topic: Some(state.shared.topic.to_string()),
             data: std::mem::take(&mut state.body),
-            attributes: state.attributes.clone(),
+            attributes: state.delivery.attributes.clone(),
         };
         let message = state.table.push(message)?;
         let handled = handler.wasi_messaging_incoming_handler().call_handle(&mut *store, message).await?;
@@ -215,18 +215,18 @@ impl request_reply::HostRequestOptions for StoreState {
 impl StoreState {
     /// Counts what a guest has the host hold. Making messages cannot fail by the interface: one that makes too much traps.
     fn hold(&mut self, bytes: usize) -> wasmtime::Result<()> {
-        self.hold_bytes(bytes).map_err(|refused| wasmtime::Error::msg(told(refused)))
+        self.delivery.hold_bytes(bytes).map_err(|refused| wasmtime::Error::msg(told(refused)))
     }
 
     fn set_metadatum(&mut self, message: &Resource<Message>, key: &str, value: &str) -> wasmtime::Result<()> {
-        let checked = self.check_attribute(&self.table.get(message)?.attributes, key, value);
+        let checked = self.delivery.check_attribute(&self.table.get(message)?.attributes, key, value);
         checked.map_err(|refused| wasmtime::Error::msg(told(refused)))?;
         self.table.get_mut(message)?.attributes.set(key, value);
         Ok(())
     }
 
     fn send_message(&mut self, topic: &str, message: Message) -> Result<(), Error> {
-        self.publish_attributes(topic, message.attributes, message.data).map_err(|refused| match refused {
+        self.delivery.publish_attributes(topic, message.attributes, message.data).map_err(|refused| match refused {
             PublishError::Denied(text) => Error::PermissionDenied(text),
             refused => Error::Other(told(refused)),
         })

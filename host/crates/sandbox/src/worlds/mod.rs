@@ -3,6 +3,7 @@
 mod http;
 mod messaging;
 mod plugin;
+mod plugin_async;
 mod run;
 mod spin;
 mod wasmcloud;
@@ -44,6 +45,7 @@ pub(crate) trait Entry: Send + Sync {
 /// Every world, in the order in which they are looked for.
 pub(crate) const WORLDS: &[World] = &[
     World { name: "wasmpost:messaging/plugin@0.1.0", export: "wasmpost:messaging/receiver@0.1.0", bind: plugin::bind },
+    World { name: "wasmpost:messaging/plugin-async@0.1.0", export: plugin_async::EXPORT, bind: plugin_async::bind },
     World {
         name: "wasi:messaging/messaging-core@0.2.0-draft",
         export: "wasi:messaging/incoming-handler@0.2.0-draft",

@@ -41,10 +41,10 @@ impl Entry for Run {
     }
 
     fn prepare(&self, state: &mut StoreState) {
-        let host =
-            [("WASMPOST_ID", state.context.id().to_owned()), ("WASMPOST_ATTEMPT", state.context.attempt().to_string())];
-        let host = host.map(|(name, value)| (name.to_owned(), value));
-        let attributes = state.attributes.iter().map(|(name, values)| (variable(name), values.join(", ")));
+        let delivery = &state.delivery;
+        let (id, attempt) = (delivery.context.id().to_owned(), delivery.context.attempt().to_string());
+        let host = [("WASMPOST_ID", id), ("WASMPOST_ATTEMPT", attempt)].map(|(name, value)| (name.to_owned(), value));
+        let attributes = delivery.attributes.iter().map(|(name, values)| (variable(name), values.join(", ")));
         let environment = attributes.chain(host).filter(|(_, value)| !value.contains('\0')).collect();
         let max = state.shared.limits.publish_message_bytes.bytes();
         state.command = Some(Command {
@@ -75,7 +75,7 @@ impl StoreState {
     /// Publishes what the command wrote.
     fn put_out(&mut self) -> Result<(), Failure> {
         match self.command.as_ref().and_then(|command| command.stdout.as_ref()).map(MemoryOutputPipe::contents) {
-            Some(written) => self.publish_output(None, written),
+            Some(written) => self.delivery.publish_output(None, written),
             None => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use wasmtime::component::{HasSelf, Instance, InstancePre, Linker};
 
 use super::Entry;
 use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::imports::topic::told;
+use crate::delivery::told;
 use crate::state::{REPLY_TO, StoreState};
 
 use bindings::wasmcloud::messaging::{consumer, types};
@@ -39,7 +39,7 @@ impl Entry for Handler {
         let message = types::BrokerMessage {
             subject: state.shared.topic.to_string(),
             body: std::mem::take(&mut state.body).into(),
-            reply_to: state.attributes.get(REPLY_TO).map(str::to_owned),
+            reply_to: state.delivery.attributes.get(REPLY_TO).map(str::to_owned),
         };
         let handled = handler.wasmcloud_messaging_handler().call_handle_message(&mut *store, &message).await?;
         Ok(handled.map_err(Failure::Retry))
@@ -60,7 +60,7 @@ impl consumer::Host for StoreState {
 
     fn publish(&mut self, message: types::BrokerMessage) -> wasmtime::Result<Result<(), String>> {
         let attributes = message.reply_to.map(|topic| (REPLY_TO.to_owned(), vec![topic]));
-        let published = self.publish_now(&message.subject, attributes.into_iter().collect(), message.body);
+        let published = self.delivery.publish_now(&message.subject, attributes.into_iter().collect(), message.body);
         Ok(published.map_err(told))
     }
 }

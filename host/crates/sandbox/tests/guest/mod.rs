@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use wasmpost_msg::{Attributes, Body, Context, Message, ReceiveError, Receiver};
-use wasmpost_sandbox::{EngineOptions, LogRecord, LogSink, ReceiverOptions, Sandbox, TracingSink, WasmReceiver};
+use wasmpost_sandbox::{EngineOptions, LogRecord, LogSink, ReceiverOptions, Sandbox, WasmReceiver};
 use wit_component::{ComponentEncoder, StringEncoding};
 
 /// Where the data of a guest lies in its memory.

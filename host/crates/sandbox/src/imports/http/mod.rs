@@ -78,12 +78,12 @@ impl StoreState {
         let (Some(http), found) = (&mut self.http, self.table.get_mut(&request)?) else {
             return Ok(Err(ErrorCode::InternalError(None)));
         };
-        match http.requests.admission.admit(&self.shared, self.context.id(), found) {
+        match http.requests.admission.admit(&self.shared, self.delivery.context.id(), found) {
             Ok((origin, permit)) => {
                 // In the one spelling that was compared with the grants.
                 found.authority = Some(origin.authority());
                 http.requests.admitted =
-                    Some(Admitted::new(&self.shared, self.context.id(), origin, permit, options, left));
+                    Some(Admitted::new(&self.shared, self.delivery.context.id(), origin, permit, options, left));
             }
             Err(refused) => {
                 self.table.delete(request)?;

@@ -1,0 +1,14 @@
+//! What is generated from the asynchronous part of the contract in `wit/async/`.
+#![allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::indexing_slicing)] // Generated.
+
+wasmtime::component::bindgen!({
+    path: "../../../wit/async",
+    world: "wasmpost:messaging/plugin-async",
+    imports: { default: trappable },
+    with: {
+        "wasi:logging/logging": crate::bindings::wasi::logging::logging,
+        "wasi:config/store": crate::bindings::wasi::config::store,
+        "wasmpost:messaging/types-async.message": crate::imports::message_async::Lent,
+        "wasmpost:messaging/types-async.message-writer": crate::imports::message_async::LentWriter,
+    },
+});

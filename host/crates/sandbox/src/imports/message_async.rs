@@ -1,0 +1,137 @@
+//! The resources of `wasmpost:messaging/types-async`: messages of which an instance may have several, and what is
+//! published in answer to each.
+
+use wasmtime::component::Resource;
+
+use crate::bindings::wasmpost::messaging::topic::PublishError as Refused;
+use crate::bindings::wasmpost::messaging::types::Failure as Failed;
+use crate::bindings_async::wasmpost::messaging::types_async::{
+    Failure, Host, HostMessage, HostMessageWriter, PublishError,
+};
+use crate::delivery::{AttributeList, Published, Writer};
+use crate::state::StoreState;
+
+/// Stands for a message of the store, which lies in its state under the number that is its handle.
+#[allow(unreachable_pub)] // The generated bindings re-export it.
+pub struct Lent;
+
+/// One message that a guest is writing, with the number of the one in answer to which it does.
+#[allow(unreachable_pub)] // The generated bindings re-export it.
+pub struct LentWriter {
+    writer: Writer,
+    number: u32,
+}
+
+/// The handle to a message.
+pub(crate) fn handle(number: u32) -> Resource<Lent> {
+    Resource::new_borrow(number)
+}
+
+type Result<T = ()> = wasmtime::Result<std::result::Result<T, PublishError>>;
+
+impl Host for StoreState {}
+
+impl HostMessage for StoreState {
+    fn id(&mut self, message: Resource<Lent>) -> wasmtime::Result<String> {
+        Ok(self.lent(&message)?.context.id().to_owned())
+    }
+
+    fn attempt(&mut self, message: Resource<Lent>) -> wasmtime::Result<u32> {
+        Ok(self.lent(&message)?.context.attempt())
+    }
+
+    fn attributes(&mut self, message: Resource<Lent>) -> wasmtime::Result<AttributeList> {
+        Ok(self.lent(&message)?.attribute_list())
+    }
+
+    fn attribute(&mut self, message: Resource<Lent>, name: String) -> wasmtime::Result<Option<String>> {
+        Ok(self.lent(&message)?.attributes.get(&name).map(str::to_owned))
+    }
+
+    fn new_writer(&mut self, message: Resource<Lent>, topic: String) -> Result<Resource<LentWriter>> {
+        match self.lent(&message)?.new_writer(&topic) {
+            Ok(writer) => Ok(Ok(self.table.push(LentWriter { writer, number: message.rep() })?)),
+            Err(refused) => Ok(Err(refused.into())),
+        }
+    }
+
+    fn publish(&mut self, message: Resource<Lent>, topic: String, attributes: AttributeList, body: Vec<u8>) -> Result {
+        Ok(self.lent(&message)?.publish_now(&topic, attributes, body).map_err(PublishError::from))
+    }
+
+    fn drop(&mut self, _: Resource<Lent>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+}
+
+impl HostMessageWriter for StoreState {
+    fn set_attribute(&mut self, writer: Resource<LentWriter>, name: String, value: String) -> Result {
+        self.written(&writer, |writer, delivery| writer.set_attribute(delivery, &name, &value))
+    }
+
+    fn append_attribute(&mut self, writer: Resource<LentWriter>, name: String, value: String) -> Result {
+        self.written(&writer, |writer, delivery| writer.append_attribute(delivery, &name, &value))
+    }
+
+    fn set_delay(&mut self, writer: Resource<LentWriter>, delay: u64) -> wasmtime::Result<()> {
+        self.table.get_mut(&writer)?.writer.set_delay(delay);
+        Ok(())
+    }
+
+    fn write(&mut self, writer: Resource<LentWriter>, chunk: Vec<u8>) -> Result {
+        self.written(&writer, |writer, delivery| writer.write(delivery, &chunk))
+    }
+
+    fn close(&mut self, writer: Resource<LentWriter>) -> Result {
+        self.written(&writer, Writer::close)
+    }
+
+    fn drop(&mut self, writer: Resource<LentWriter>) -> wasmtime::Result<()> {
+        self.table.delete(writer)?;
+        Ok(())
+    }
+}
+
+impl StoreState {
+    /// The delivery of a message that is lent. The engine takes the handle away when the call returns.
+    fn lent(&mut self, message: &Resource<Lent>) -> wasmtime::Result<&mut crate::delivery::Delivery> {
+        self.delivery_of(message.rep()).ok_or_else(|| wasmtime::Error::msg("the message is not lent any more"))
+    }
+
+    /// Works on a writer, as long as the call goes on that it was made in.
+    fn written(
+        &mut self,
+        writer: &Resource<LentWriter>,
+        work: impl FnOnce(&mut Writer, &mut crate::delivery::Delivery) -> Published,
+    ) -> Result {
+        let number = self.table.get(writer)?.number;
+        let Self { table, delivery, together, number: own, .. } = self;
+        let found = if number == *own { Some(delivery) } else { together.get_mut(&number) };
+        Ok(match found {
+            Some(delivery) => work(&mut table.get_mut(writer)?.writer, delivery).map_err(PublishError::from),
+            None => Err(PublishError::Closed),
+        })
+    }
+}
+
+impl From<Refused> for PublishError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Closed => Self::Closed,
+            Refused::Denied(text) => Self::Denied(text),
+            Refused::TooLarge(max) => Self::TooLarge(max),
+            Refused::LimitExceeded(text) => Self::LimitExceeded(text),
+            Refused::InvalidAttribute(text) => Self::InvalidAttribute(text),
+        }
+    }
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Retry(text) => Self::Retry(text),
+            Failure::RetryAfter(after) => Self::RetryAfter(after),
+            Failure::Reject(text) => Self::Reject(text),
+        }
+    }
+}

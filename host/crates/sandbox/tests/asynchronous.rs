@@ -1,0 +1,162 @@
+//! Asynchronous components: switched on and off, one message in an instance at a time.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod guest;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use guest::{Lines, built, core_module, message, options};
+use wasmpost_msg::{Attributes, Body, Context, Disposition, Message, Publication, Reason, ReceiveError, Receiver};
+use wasmpost_sandbox::{EngineOptions, LoadError, Profile, ReceiverOptions, Sandbox, SandboxError, WasmReceiver};
+
+fn sandbox(component_model_async: bool) -> Arc<Sandbox> {
+    Sandbox::new(EngineOptions { pool_instances: 4, component_model_async, ..EngineOptions::default() }).unwrap()
+}
+
+fn granted() -> ReceiverOptions {
+    let mut options = options();
+    options.grants.publish.push("out".parse().unwrap());
+    options
+}
+
+fn receiver(options: ReceiverOptions) -> WasmReceiver {
+    let sandbox = sandbox(true);
+    let loaded = sandbox.load(&built("together")).unwrap();
+    WasmReceiver::new(sandbox, loaded, options).unwrap()
+}
+
+/// What becomes of one message, and what it published.
+async fn receive(receiver: &WasmReceiver, body: impl Into<Body>) -> (Result<(), ReceiveError>, Vec<Publication>) {
+    let mut attributes = Attributes::new();
+    ["green", "blå"].iter().for_each(|colour| attributes.append("Colour", *colour));
+    let context = Context::new("m1", 3, Default::default());
+    let message = Message { attributes, body: body.into(), context: context.clone() };
+    let result = receiver.receive(message).await;
+    (result, context.outbox().take())
+}
+
+#[tokio::test]
+async fn a_body_comes_as_a_stream_and_everything_of_the_message_can_be_read() {
+    let receiver = receiver(granted());
+    let body: Vec<u8> = (0..1 << 20).map(|number: u32| (number % 251) as u8).collect();
+    for body in [&b""[..], b"\0\xff", &body] {
+        let (result, published) = receive(&receiver, body.to_vec()).await;
+        assert_eq!((result, published.len()), (Ok(()), 1));
+        assert!(published[0].body == body && published[0].topic == "out", "{} bytes", body.len());
+        let colours: Vec<_> = published[0].attributes.iter().collect();
+        assert_eq!(colours, [("Colour", &["green".to_owned(), "blå".to_owned()][..])]);
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_written_in_pieces_once() {
+    let (result, published) = receive(&receiver(granted()), "write").await;
+    assert_eq!((result, published.len()), (Ok(()), 1));
+    let written = &published[0];
+    assert_eq!((&written.body[..], written.delay), (&b"in pieces"[..], Duration::from_secs(2)));
+    assert_eq!((written.attributes.get("Attempt"), written.attributes.get("First")), (Some("3"), Some("green")));
+}
+
+#[tokio::test]
+async fn each_way_to_fail_is_told_as_it_is() {
+    let receiver = receiver(granted());
+    let after = Disposition::RetryAfter(Duration::from_secs(3));
+    let cases = [
+        ("retry", Disposition::Retry, Reason::Failed, "not now"),
+        ("later", after, Reason::Failed, "in a while"),
+        ("reject", Disposition::Reject, Reason::Rejected, "never"),
+        ("publish-and-retry", Disposition::Retry, Reason::Failed, "not now"),
+    ];
+    for (body, disposition, reason, text) in cases {
+        let error = receive(&receiver, body).await.0.unwrap_err();
+        assert_eq!((error.disposition(), error.reason(), error.text()), (disposition, reason, text), "{body}");
+    }
+    let error = receive(&receiver, "trap").await.0.unwrap_err();
+    assert_eq!((error.disposition(), error.reason()), (Disposition::Retry, Reason::Trap));
+    assert!(error.backtrace().is_some_and(|frames| frames.contains("receive")), "{error:?}");
+}
+
+#[tokio::test]
+async fn without_a_grant_publishing_is_denied() {
+    let error = receive(&receiver(options()), "hello").await.0.unwrap_err();
+    assert!(error.text().contains("no grant to publish to topic"), "{error:?}");
+}
+
+#[tokio::test]
+async fn each_message_has_a_fresh_instance() {
+    let receiver = receiver(ReceiverOptions { reuse: 100, ..granted() });
+    for _ in 0..3 {
+        assert_eq!(receive(&receiver, "begun").await.1[0].body, "1");
+    }
+}
+
+#[tokio::test]
+async fn limits_hold_for_asynchronous_components() {
+    let mut options = granted();
+    options.limits.cpu = "100ms".parse().unwrap();
+    options.limits.wall = "2s".parse().unwrap();
+    options.limits.publish_messages = 3;
+    let receiver = receiver(options);
+    let cases = [
+        ("loop", Reason::CpuLimit),
+        ("yield-forever", Reason::CpuLimit),
+        ("grow", Reason::MemoryLimit),
+        ("flood 4", Reason::PublishLimit),
+    ];
+    for (body, reason) in cases {
+        let error = receive(&receiver, body).await.0.unwrap_err();
+        assert_eq!((error.disposition(), error.reason()), (Disposition::Retry, reason), "{body}");
+    }
+    // It waits for what never comes: the engine sees it, or the time of the call ends.
+    let error = receive(&receiver, "wait").await.0.unwrap_err();
+    assert!(matches!(error.reason(), Reason::Trap | Reason::Timeout), "{error:?}");
+}
+
+#[tokio::test]
+async fn lines_belong_to_the_message() {
+    let lines = Arc::new(Lines::default());
+    let (result, _) = receive(&receiver(ReceiverOptions { log: lines.clone(), ..granted() }), "log").await;
+    assert_eq!((result, lines.0.lock().clone()), (Ok(()), vec!["Logging together m1".to_owned()]));
+}
+
+#[tokio::test]
+async fn components_of_other_worlds_run_where_asynchronous_ones_may() {
+    let sandbox = sandbox(true);
+    let loaded = sandbox.load(&core_module("", "(call $ok)")).unwrap();
+    let receiver = WasmReceiver::new(sandbox, loaded, ReceiverOptions { reuse: 10, ..options() }).unwrap();
+    for _ in 0..3 {
+        assert_eq!(receiver.receive(message("m", 1, "")).await, Ok(()));
+    }
+}
+
+#[test]
+fn off_by_default_and_refused_by_name_with_what_to_do() {
+    for async_off in [sandbox(false), Sandbox::new(EngineOptions::default()).unwrap()] {
+        let error = async_off.load(&built("together")).map(drop).unwrap_err();
+        assert!(matches!(error, LoadError::NeedsAsync), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("needs component_model_async") && text.contains("[engine]"), "{text}");
+    }
+    let loaded = sandbox(true).load(&built("together")).unwrap();
+    assert_eq!(loaded.worlds(), ["wasmpost:messaging/plugin-async@0.1.0"]);
+}
+
+#[test]
+fn hosts_for_hostile_guests_are_not_asynchronous() {
+    let options = EngineOptions { hostile: true, component_model_async: true, ..EngineOptions::default() };
+    let refused = Sandbox::new(options).map(drop).unwrap_err();
+    assert!(matches!(refused, SandboxError::AsyncForHostile), "{refused}");
+}
+
+#[test]
+fn what_was_compiled_for_one_setting_is_not_taken_for_the_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let cached = |component_model_async| {
+        let cache_dir = Some(directory.path().join("cache"));
+        let options = EngineOptions { cache_dir, component_model_async, profile: Profile::Guard, ..Default::default() };
+        let core = core_module("", "(call $ok)");
+        Sandbox::new(options).unwrap().load(&core).unwrap().is_from_cache()
+    };
+    assert_eq!([false, true, false, true].map(cached), [false, false, true, true]);
+}

@@ -18,7 +18,8 @@ fn a_queue_and_a_component_are_enough() {
     let receiver = &config.receivers[0];
     assert_eq!((receiver.name.as_str(), receiver.queue.name.as_str()), ("orders", "orders"));
     assert_eq!(receiver.component.to_str(), Some("etc/orders.wasm"), "paths are relative to the file");
-    assert_eq!(config.brokers["default"], "sqlite:etc/wasmpost.db");
+    assert_eq!(config.brokers["default"].url(), "sqlite:etc/wasmpost.db");
+    assert!(!config.id.is_empty());
     assert_eq!((receiver.concurrency, receiver.retry.attempts_max), (16, 8));
     assert!(receiver.grants.publish.is_empty() && receiver.grants.http.is_empty(), "nothing is granted by default");
     assert_eq!(config.grace, Duration::from_secs(25));
@@ -32,6 +33,7 @@ fn everything_can_be_said() {
         scratch = "memory:"
 
         [host]
+        id = "worker-1"
         hostile = true
         instances = 8
         memory_max = "128MiB"
@@ -111,6 +113,11 @@ fn each_fault_is_told_where_it_is() {
         (receiver("tenant = \"nobody\""), ":4:10:", "nobody"),
         ("[brokers]\nmain = \"redis://localhost\"\n".to_owned(), ":2:8:", "redis"),
         ("[brokers]\nmain = \"orders.db\"\n".to_owned(), ":2:8:", "orders.db"),
+        ("[brokers]\nmain = { url = \"memory:\", user = \"me\" }\n".to_owned(), ":2:16:", "asks nobody"),
+        ("[brokers]\nmain = { url = \"memory:\", pasword = 1 }\n".to_owned(), ":2:", "pasword"),
+        ("[brokers]\nmain = { url = \"memory:\", ca_file = \"gone.pem\" }\n".to_owned(), ":2:36:", "gone.pem"),
+        ("[brokers]\nmain = 7\n".to_owned(), ":2:8:", "the URL of a broker, or a table"),
+        ("[host]\nid = \"a b\"\n".to_owned(), ":2:6:", "a b"),
         ("[[receivers]]\nqueue = \"a b\"\ncomponent = \"c\"\n".to_owned(), ":2:9:", "a b"),
         ("[[receivers]]\nqueue = \"a\"\n".to_owned(), ":1:1:", "component"),
         (format!("{MINIMAL}{MINIMAL}"), ":5:9:", "orders"),

@@ -1,12 +1,14 @@
 //! The table of brokers: which scheme of a URL opens which.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use url::Url;
 use wasmpost_broker_sqlite::{SqliteBroker, SqliteOptions};
 use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
-use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind};
+use wasmpost_delivery::{Access, Broker, BrokerError, BrokerErrorKind};
 
 /// A kind of broker.
 pub struct Scheme {
@@ -16,8 +18,18 @@ pub struct Scheme {
     pub example: &'static str,
     /// What it is, in a line.
     pub what: &'static str,
-    /// Opens the broker that the rest of a URL names.
-    pub open: fn(String) -> Opening,
+    /// Whether it is a server that one connects to, and that may ask who comes.
+    pub is_remote: bool,
+    /// Opens the broker of an address.
+    pub open: fn(Address) -> Opening,
+}
+
+/// Where a broker is, and how one is let in.
+#[derive(Debug, Clone)]
+pub struct Address {
+    url: String,
+    /// How one is let in.
+    pub access: Access,
 }
 
 /// A broker that is being opened.
@@ -29,50 +41,151 @@ pub const SCHEMES: &[Scheme] = &[
         name: "sqlite",
         example: "sqlite:wasmpost.db",
         what: "the embedded durable queue, in one file",
-        open: |path| Box::pin(open_sqlite(path)),
+        is_remote: false,
+        open: |address| Box::pin(open_sqlite(address)),
     },
     Scheme {
         name: "memory",
         example: "memory:",
         what: "in memory, gone with the process",
-        open: |rest| Box::pin(open_memory(rest)),
+        is_remote: false,
+        open: |address| Box::pin(open_memory(address)),
     },
 ];
 
-/// The kind of broker that a URL names, and the rest of the URL.
-pub fn scheme(url: &str) -> Result<(&'static Scheme, &str), BrokerError> {
+impl Address {
+    /// The address that a URL tells. A user and a password in it become part of the access, so that the URL can be shown.
+    pub fn parse(url: &str) -> Result<Self, BrokerError> {
+        let scheme = scheme(url)?;
+        let mut access = Access::default();
+        if !scheme.is_remote {
+            return Ok(Self { url: url.to_owned(), access });
+        }
+        let invalid = |fault: &dyn fmt::Display| {
+            // What cannot be parsed is not shown: there may be a password in it.
+            let example = scheme.example;
+            invalid(format!(
+                "URL of a broker begins with {}: but cannot be read ({fault}); write {example}",
+                scheme.name
+            ))
+        };
+        let mut parsed = Url::parse(url).map_err(|error| invalid(&error))?;
+        if parsed.host_str().is_none_or(str::is_empty) {
+            return Err(invalid(&"it names no host"));
+        }
+        if !parsed.username().is_empty() {
+            access.user = Some(decoded(parsed.username()));
+        }
+        access.password = parsed.password().map(|password| decoded(password).into());
+        let stripped = parsed.set_username("").and_then(|()| parsed.set_password(None));
+        stripped.map_err(|()| invalid(&"it has a user where none can be"))?;
+        Ok(Self { url: parsed.into(), access })
+    }
+
+    /// The embedded queue in a file.
+    pub fn of_file(path: &Path) -> Self {
+        Self { url: format!("sqlite:{}", path.display()), access: Access::default() }
+    }
+
+    /// The URL, without any secret.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What is behind the scheme and its colon.
+    pub fn rest(&self) -> &str {
+        self.url.split_once(':').map_or("", |(_, rest)| rest)
+    }
+
+    /// The kind of broker.
+    pub fn scheme(&self) -> Result<&'static Scheme, BrokerError> {
+        scheme(&self.url)
+    }
+
+    /// Opens the broker.
+    pub async fn open(&self) -> Result<Arc<dyn Broker>, BrokerError> {
+        (self.scheme()?.open)(self.clone()).await
+    }
+
+    /// The file of an embedded queue, where the URL names one.
+    pub fn file(&self) -> Option<PathBuf> {
+        self.url.strip_prefix("sqlite:").map(PathBuf::from)
+    }
+
+    /// Whether what is in the broker is gone with the process.
+    pub fn is_in_memory(&self) -> bool {
+        self.url.starts_with("memory:")
+    }
+
+    /// The same with the path in it, where there is one, as `resolve` says.
+    #[must_use]
+    pub fn resolved(mut self, resolve: impl FnOnce(&Path) -> PathBuf) -> Self {
+        if let Some(file) = self.file() {
+            self.url = Self::of_file(&resolve(&file)).url;
+        }
+        self
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.url)
+    }
+}
+
+/// The kind of broker that a URL names.
+fn scheme(url: &str) -> Result<&'static Scheme, BrokerError> {
     let known = || SCHEMES.iter().map(|scheme| scheme.example).collect::<Vec<_>>().join(", ");
-    let invalid = |fault: String| BrokerError::new(BrokerErrorKind::Invalid, fault);
-    let Some((name, rest)) = url.split_once(':') else {
+    let Some((name, _)) = url.split_once(':') else {
         return Err(invalid(format!("broker {url:?} is no URL; known are {}", known())));
     };
     let found = SCHEMES.iter().find(|scheme| scheme.name == name);
-    let scheme = found.ok_or_else(|| invalid(format!("unknown broker scheme {name:?}; known are {}", known())))?;
-    Ok((scheme, rest))
+    found.ok_or_else(|| invalid(format!("unknown broker scheme {name:?}; known are {}", known())))
 }
 
-/// Opens the broker that a URL names.
-pub async fn open(url: &str) -> Result<Arc<dyn Broker>, BrokerError> {
-    let (scheme, rest) = scheme(url)?;
-    (scheme.open)(rest.to_owned()).await
+fn invalid(fault: impl Into<String>) -> BrokerError {
+    BrokerError::new(BrokerErrorKind::Invalid, fault)
 }
 
-/// The file of an embedded queue, where the URL names one.
-pub fn file(url: &str) -> Option<PathBuf> {
-    url.strip_prefix("sqlite:").map(PathBuf::from)
+/// A part of a URL as it was meant.
+fn decoded(part: &str) -> String {
+    percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
-async fn open_sqlite(path: String) -> Result<Arc<dyn Broker>, BrokerError> {
+async fn open_sqlite(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
+    let path = address.rest();
     if path.is_empty() {
-        return Err(BrokerError::new(BrokerErrorKind::Invalid, "sqlite: names no file; write sqlite:wasmpost.db"));
+        return Err(invalid("sqlite: names no file; write sqlite:wasmpost.db"));
     }
-    let broker: Arc<dyn Broker> = SqliteBroker::open(Path::new(&path), SqliteOptions::default()).await?;
+    let broker: Arc<dyn Broker> = SqliteBroker::open(Path::new(path), SqliteOptions::default()).await?;
     Ok(broker)
 }
 
-async fn open_memory(rest: String) -> Result<Arc<dyn Broker>, BrokerError> {
-    if !rest.is_empty() {
-        return Err(BrokerError::new(BrokerErrorKind::Invalid, "memory: takes nothing behind the colon"));
+async fn open_memory(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
+    if !address.rest().is_empty() {
+        return Err(invalid("memory: takes nothing behind the colon"));
     }
     Ok(Arc::new(MemoryBroker::new(MemoryOptions::default())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_embedded_broker_is_addressed_by_its_path() {
+        let address = Address::parse("sqlite:a b/@c.db").unwrap();
+        assert_eq!(address.file(), Some(PathBuf::from("a b/@c.db")));
+        let resolved = address.resolved(|path| Path::new("/srv").join(path));
+        assert_eq!(resolved.url(), "sqlite:/srv/a b/@c.db");
+        assert!(!resolved.access.is_given());
+    }
+
+    #[test]
+    fn an_unknown_scheme_is_refused_with_those_that_are_known() {
+        for url in ["carrier-pigeon://loft", "orders"] {
+            let error = Address::parse(url).unwrap_err().to_string();
+            assert!(error.contains("sqlite:wasmpost.db"), "{error}");
+        }
+    }
 }

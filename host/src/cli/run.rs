@@ -9,8 +9,9 @@ use wasmpost_sandbox::{Grants, HttpOrigin, TopicPattern};
 use super::logging::Logging;
 use super::target::DEFAULT_CONFIG;
 use super::{Failure, output};
-use crate::config::{Config, DEFAULT_BROKER_URL, ReceiverConfig};
+use crate::config::{self, Config, DEFAULT_FILE, ReceiverConfig};
 use crate::host::{Host, HostError};
+use crate::registry::Address;
 
 /// The exit code of a process that a second signal ended.
 const EXIT_INTERRUPTED: i32 = 130;
@@ -43,6 +44,10 @@ pub(super) struct Run {
     /// Without a configuration: where messages are kept [default: sqlite:wasmpost.db].
     #[arg(long, value_name = "URL", requires = "queue")]
     broker: Option<String>,
+    /// The name by which this host is known among those that share queues [default: as configured, or the name of the
+    /// machine and the number of the process].
+    #[arg(long, value_name = "ID", value_parser = host_id)]
+    id: Option<String>,
     /// End once nothing is ready, delayed or in flight in any queue.
     #[arg(long)]
     until_empty: bool,
@@ -55,7 +60,10 @@ impl Run {
         self.logging.start()?;
         let mut signals = Signals::new()?;
         let mut reload = signal(SignalKind::hangup())?;
-        let config = self.config()?;
+        let mut config = self.config()?;
+        if let Some(id) = &self.id {
+            config.id.clone_from(id);
+        }
         if config.receivers.is_empty() {
             let fault = "the configuration names no receivers; add one under [[receivers]]";
             return Err(Failure::usage(anyhow::anyhow!(fault)));
@@ -105,8 +113,11 @@ impl Run {
                 grants: Grants { publish: self.publish.clone(), http: self.http.clone(), ..Grants::default() },
                 ..ReceiverConfig::new(queue, component.clone())
             };
-            let url = self.broker.clone().unwrap_or_else(|| DEFAULT_BROKER_URL.to_owned());
-            return Ok(Config::of_one(receiver, url));
+            let broker = match &self.broker {
+                Some(url) => Address::parse(url)?,
+                None => Address::of_file(Path::new(DEFAULT_FILE)),
+            };
+            return Ok(Config::of_one(receiver, broker));
         }
         let path = self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
         if self.config.is_none() && !path.exists() {
@@ -115,6 +126,10 @@ impl Run {
         }
         Ok(Config::load(path)?)
     }
+}
+
+fn host_id(id: &str) -> Result<String, String> {
+    config::id_fault(id).map_or_else(|| Ok(id.to_owned()), Err)
 }
 
 /// Waits until the host stops by itself, or until it is drained if asked.

@@ -7,9 +7,9 @@ use clap::Args;
 use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind};
 
 use super::Failure;
-use crate::config::{Config, DEFAULT_BROKER, DEFAULT_BROKER_URL};
+use crate::config::{Config, DEFAULT_BROKER, DEFAULT_FILE};
 use crate::control::{RemoteBroker, socket_path};
-use crate::registry;
+use crate::registry::Address;
 
 /// The configuration file that is used when it exists and no other is named.
 pub(super) const DEFAULT_CONFIG: &str = "wasmpost.toml";
@@ -26,17 +26,17 @@ pub(super) struct Target {
 }
 
 impl Target {
-    fn url(&self) -> Result<String, Failure> {
+    fn address(&self) -> Result<Address, Failure> {
         let broker = self.broker.as_deref();
         if let Some(url) = broker.filter(|broker| broker.contains(':')) {
-            return Ok(url.to_owned());
+            return Ok(Address::parse(url)?);
         }
         let default = Path::new(DEFAULT_CONFIG);
         let path = self.config.as_deref().or_else(|| default.exists().then_some(default));
         let name = broker.unwrap_or(DEFAULT_BROKER);
         let Some(path) = path else {
             return match broker {
-                None => Ok(DEFAULT_BROKER_URL.to_owned()),
+                None => Ok(Address::of_file(Path::new(DEFAULT_FILE))),
                 Some(name) => Err(Failure::usage(anyhow::anyhow!(
                     "broker {name:?} is no URL, and there is no {DEFAULT_CONFIG} that names it; use --config or a URL"
                 ))),
@@ -52,9 +52,9 @@ impl Target {
 
     /// The host that has the broker's file open.
     pub(super) async fn host(&self) -> Result<RemoteBroker, Failure> {
-        let url = self.url()?;
-        let none = |why: String| Failure::failed(anyhow::anyhow!("no host runs on {url}: {why}"));
-        let Some(file) = registry::file(&url) else {
+        let address = self.address()?;
+        let none = |why: String| Failure::failed(anyhow::anyhow!("no host runs on {address}: {why}"));
+        let Some(file) = address.file() else {
             return Err(none("only hosts of a queue file can be asked from here".into()));
         };
         let path = socket_path(&file);
@@ -63,17 +63,17 @@ impl Target {
 
     /// Opens the broker. If a host has its file open, goes through the host.
     pub(super) async fn open(&self, make: bool) -> Result<Arc<dyn Broker>, Failure> {
-        let url = self.url()?;
-        let file = registry::file(&url);
+        let address = self.address()?;
+        let file = address.file();
         if let Some(file) = file.as_deref().filter(|file| !make && !file.exists()) {
             let fault = format!("queue file {} does not exist; name another one with --broker", file.display());
             return Err(Failure::usage(anyhow::anyhow!(fault)));
         }
-        if url.starts_with("memory:") {
+        if address.is_in_memory() {
             let fault = "a broker in memory is gone with its process: there is nothing in it to see from here";
             return Err(Failure::usage(anyhow::anyhow!(fault)));
         }
-        match registry::open(&url).await {
+        match address.open().await {
             Err(error) if error.kind() == BrokerErrorKind::InUse => match file {
                 Some(file) => remote(&file, error).await,
                 None => Err(error.into()),
@@ -95,7 +95,7 @@ async fn remote(file: &Path, in_use: BrokerError) -> Result<Arc<dyn Broker>, Fai
             Err(_) if tries < TRIES => {
                 tries += 1;
                 tokio::time::sleep(PAUSE).await;
-                if let Ok(broker) = registry::open(&format!("sqlite:{}", file.display())).await {
+                if let Ok(broker) = Address::of_file(file).open().await {
                     return Ok(broker);
                 }
             }

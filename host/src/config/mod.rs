@@ -2,6 +2,7 @@
 
 mod error;
 mod raw;
+mod raw_broker;
 mod raw_host;
 mod raw_tenant;
 mod word;
@@ -13,21 +14,23 @@ use std::time::Duration;
 use wasmpost_delivery::{QueueSpec, RetryPolicy};
 use wasmpost_sandbox::{Compiler, EngineOptions, Grants, Limits};
 
-use crate::registry;
+use crate::registry::Address;
 use crate::tenant::Tenant;
 pub use error::ConfigError;
 pub use raw::RawConfig;
 
 /// The name of the broker that receivers use unless they name another.
 pub const DEFAULT_BROKER: &str = "default";
-/// Where messages are kept unless the configuration names a place.
-pub const DEFAULT_BROKER_URL: &str = "sqlite:wasmpost.db";
+/// The file in which messages are kept unless the configuration names another place.
+pub const DEFAULT_FILE: &str = "wasmpost.db";
 
 /// What a host is to do.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The URL of each broker, by name.
-    pub brokers: BTreeMap<String, String>,
+    /// The name by which this host is known among those that share queues.
+    pub id: String,
+    /// Where each broker is, by name.
+    pub brokers: BTreeMap<String, Address>,
     /// What processes messages.
     pub receivers: Vec<ReceiverConfig>,
     /// Who owns receivers, by name.
@@ -85,9 +88,10 @@ impl Config {
     }
 
     /// A configuration of one receiver on one broker.
-    pub fn of_one(receiver: ReceiverConfig, broker_url: String) -> Self {
+    pub fn of_one(receiver: ReceiverConfig, broker: Address) -> Self {
         Self {
-            brokers: [(receiver.broker.clone(), broker_url)].into(),
+            id: default_id(),
+            brokers: [(receiver.broker.clone(), broker)].into(),
             receivers: vec![receiver],
             tenants: BTreeMap::new(),
             engine: EngineOptions {
@@ -134,7 +138,16 @@ pub fn default_cache_dir() -> Option<PathBuf> {
     Some(cache.join("wasmpost/components"))
 }
 
-/// What is wrong with the URL of a broker, if something is.
-fn url_fault(url: &str) -> Option<String> {
-    registry::scheme(url).err().map(|error| error.to_string())
+/// What is wrong with the id of a host, if something is.
+pub(crate) fn id_fault(id: &str) -> Option<String> {
+    const BYTES_MAX: usize = 128;
+    let is_fit = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let is_good = !id.is_empty() && id.len() <= BYTES_MAX && id.chars().all(is_fit);
+    (!is_good).then(|| format!("{id:?} is no id of a host: it has up to {BYTES_MAX} letters, digits and any of . _ -"))
+}
+
+/// The name of the machine and the number of the process: no two hosts at work have both.
+fn default_id() -> String {
+    let system = rustix::system::uname();
+    format!("{}-{}", system.nodename().to_string_lossy(), std::process::id())
 }

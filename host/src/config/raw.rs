@@ -11,10 +11,12 @@ use wasmpost_delivery::{QueueSpec, RetryPolicy};
 use wasmpost_msg::{qualified, tenant_of};
 use wasmpost_sandbox::{Grants, Limits, Span};
 
+use super::raw_broker::RawBroker;
 use super::raw_host::{RawEngine, RawHost};
 use super::raw_tenant::RawTenant;
-use super::word::{BrokerUrl, Name, Origin, Pattern, TenantName};
-use super::{Config, ConfigError, DEFAULT_BROKER, DEFAULT_BROKER_URL, ReceiverConfig};
+use super::word::{Name, Origin, Pattern, TenantName};
+use super::{Config, ConfigError, DEFAULT_BROKER, DEFAULT_FILE, ReceiverConfig};
+use crate::registry::Address;
 use crate::tenant::Tenant;
 
 pub(super) const CONCURRENCY: u32 = 16;
@@ -24,9 +26,10 @@ pub(super) const GRACE: Duration = Duration::from_secs(25);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawConfig {
-    /// Where messages are kept, by name. The broker `default` is `sqlite:wasmpost.db` unless it is named here.
+    /// Where messages are kept, by name: a URL, or a table with a URL and what proves who connects. The broker `default`
+    /// is `sqlite:wasmpost.db` unless it is named here.
     #[serde(default)]
-    brokers: BTreeMap<String, BrokerUrl>,
+    brokers: BTreeMap<String, RawBroker>,
     /// What processes messages.
     #[serde(default)]
     receivers: Vec<RawReceiver>,
@@ -179,9 +182,12 @@ impl<'a> Source<'a> {
 impl RawConfig {
     pub(super) fn checked(self, text: &str, path: &Path) -> Result<Config, ConfigError> {
         let source = Source::new(text, path);
-        let mut brokers: BTreeMap<_, _> =
-            self.brokers.into_iter().map(|(name, url)| (name, relative_to(&source, url.0))).collect();
-        brokers.entry(DEFAULT_BROKER.to_owned()).or_insert_with(|| relative_to(&source, DEFAULT_BROKER_URL.to_owned()));
+        let checked = |(name, broker): (String, RawBroker)| Ok((name, broker.checked(&source)?));
+        let mut brokers = self.brokers.into_iter().map(checked).collect::<Result<BTreeMap<_, _>, ConfigError>>()?;
+        if !brokers.contains_key(DEFAULT_BROKER) {
+            let file = source.resolved(Path::new(DEFAULT_FILE));
+            brokers.insert(DEFAULT_BROKER.to_owned(), Address::of_file(&file));
+        }
         let tenants: BTreeMap<_, _> = self.tenants.into_iter().map(|(name, raw)| (name.0, raw.into_tenant())).collect();
         let mut receivers: Vec<ReceiverConfig> = Vec::new();
         let (mut names, mut queues) = (HashSet::new(), HashMap::new());
@@ -200,8 +206,8 @@ impl RawConfig {
             }
             receivers.push(receiver);
         }
-        let (engine, grace) = (self.host.engine(&self.engine, &source), self.host.grace());
-        Ok(Config { brokers, receivers, tenants, engine, grace })
+        let (engine, grace, id) = (self.host.engine(&self.engine, &source), self.host.grace(), self.host.id());
+        Ok(Config { id, brokers, receivers, tenants, engine, grace })
     }
 }
 
@@ -209,7 +215,7 @@ impl RawReceiver {
     fn checked(
         self,
         source: &Source<'_>,
-        brokers: &BTreeMap<String, String>,
+        brokers: &BTreeMap<String, Address>,
         tenants: &BTreeMap<String, Tenant>,
     ) -> Result<ReceiverConfig, ConfigError> {
         if let Some(broker) = self.broker.as_ref().filter(|broker| !brokers.contains_key(broker.get_ref())) {
@@ -307,13 +313,5 @@ impl RawRetry {
             retry_after_max: self.retry_after_max.0,
             ..RetryPolicy::default()
         }
-    }
-}
-
-/// The path in a URL, too, is relative to the directory of the file.
-fn relative_to(source: &Source<'_>, url: String) -> String {
-    match url.strip_prefix("sqlite:") {
-        Some(path) => format!("sqlite:{}", source.resolved(Path::new(path)).display()),
-        None => url,
     }
 }

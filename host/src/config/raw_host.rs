@@ -7,13 +7,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use wasmpost_sandbox::{Compiler, EngineOptions, LoadLimits, Profile, Size, Span};
 
-use super::default_cache_dir;
 use super::raw::{GRACE, Source};
+use super::word::HostId;
+use super::{default_cache_dir, default_id};
 
 /// The process itself.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawHost {
+    /// The name by which this host is known among those that share queues; the name of the machine and the number of the
+    /// process unless given.
+    id: Option<HostId>,
     /// Whether tenants may attack each other: guests leave nothing behind for the next, and see coarse clocks.
     hostile: bool,
     /// How accesses of guests to memory are kept in bounds: by guard pages, or by explicit checks.
@@ -53,6 +57,7 @@ impl Default for RawHost {
     fn default() -> Self {
         let engine = EngineOptions::default();
         Self {
+            id: None,
             hostile: engine.hostile,
             profile: RawProfile::Guard,
             instances: std::num::NonZeroU32::new(engine.pool_instances).unwrap_or(std::num::NonZeroU32::MIN),
@@ -83,6 +88,10 @@ impl RawHost {
             compiler: Compiler::this_program(),
             ..EngineOptions::default()
         }
+    }
+
+    pub(super) fn id(&self) -> String {
+        self.id.as_ref().map_or_else(default_id, |id| id.0.clone())
     }
 
     pub(super) fn grace(&self) -> Duration {

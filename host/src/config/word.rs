@@ -9,6 +9,8 @@ use wasmpost_delivery::topic_name_fault;
 use wasmpost_msg::tenant_name_fault;
 use wasmpost_sandbox::{HttpOrigin, TopicPattern};
 
+use crate::registry::Address;
+
 /// The name of a queue or topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name(pub(super) String);
@@ -17,9 +19,13 @@ pub(super) struct Name(pub(super) String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TenantName(pub(super) String);
 
-/// The URL of a broker.
+/// The id of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BrokerUrl(pub(super) String);
+pub(super) struct HostId(pub(super) String);
+
+/// The URL of a broker.
+#[derive(Debug, Clone)]
+pub(super) struct BrokerUrl(pub(super) Address);
 
 /// A topic, or a prefix of topics that ends in `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +51,19 @@ impl FromStr for TenantName {
     }
 }
 
+impl FromStr for HostId {
+    type Err = String;
+
+    fn from_str(id: &str) -> Result<Self, String> {
+        super::id_fault(id).map_or_else(|| Ok(Self(id.to_owned())), Err)
+    }
+}
+
 impl FromStr for BrokerUrl {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        super::url_fault(url).map_or_else(|| Ok(Self(url.to_owned())), Err)
+        Address::parse(url).map(Self).map_err(|error| error.to_string())
     }
 }
 
@@ -97,6 +111,7 @@ macro_rules! from_text {
 
 from_text!(Name, "The name of a queue or topic: letters, digits, and any of . _ - / :", "orders");
 from_text!(TenantName, "The name of a tenant: letters, digits, and any of . _ -", "acme");
-from_text!(BrokerUrl, "A broker: sqlite:PATH or memory:", "sqlite:wasmpost.db");
+from_text!(HostId, "The id of a host: letters, digits, and any of . _ -", "worker-1");
+from_text!(BrokerUrl, "A broker, such as sqlite:PATH or memory:", "sqlite:wasmpost.db");
 from_text!(Pattern, "A topic, or a prefix of topics that ends in *", "github.*");
 from_text!(Origin, "Where HTTP requests go: scheme://host or scheme://host:port", "https://api.example.com");

@@ -16,7 +16,8 @@ use wasmpost_msg::Server;
 use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox};
 
 use crate::config::{Config, ReceiverConfig};
-use crate::{control, registry};
+use crate::control;
+use crate::registry::Address;
 pub use components::{Components, load_components};
 pub use error::HostError;
 use replaceable::Replaceable;
@@ -82,11 +83,11 @@ impl Host {
     async fn wire(&mut self, config: &Config, components: &Components) -> Result<(), HostError> {
         let in_use: std::collections::BTreeSet<&str> =
             config.receivers.iter().map(|receiver| receiver.broker.as_str()).collect();
-        for (name, url) in config.brokers.iter().filter(|(name, _)| in_use.contains(name.as_str())) {
-            let broker = open(url).await?;
+        for (name, address) in config.brokers.iter().filter(|(name, _)| in_use.contains(name.as_str())) {
+            let broker = open(address, &config.id).await?;
             self.brokers.insert(name.clone(), Arc::clone(&broker));
             broker.set_quotas(quotas(config)).await?;
-            if let Some(file) = registry::file(url) {
+            if let Some(file) = address.file() {
                 let path = control::socket_path(&file);
                 let listener = control::listen(&path, broker, Arc::clone(&self.served) as Arc<dyn View>);
                 self.control.push(listener.map_err(|source| HostError::Control { path, source })?);
@@ -107,7 +108,7 @@ impl Host {
             let made = serving(&self.served.sandbox, receiver, queue, tenant, loaded);
             servings.push(made.map_err(|source| HostError::of_component(receiver, source))?);
             tracing::info!(
-                receiver = %receiver.name, queue = %receiver.queue.name, component = %loaded.digest(),
+                host = %config.id, receiver = %receiver.name, queue = %receiver.queue.name, component = %loaded.digest(),
                 from_cache = loaded.is_from_cache(), "receiving"
             );
         }
@@ -239,12 +240,14 @@ fn serving(
 }
 
 /// Opens a broker, waiting for a command that has its file open for a moment.
-async fn open(url: &str) -> Result<Arc<dyn Broker>, BrokerError> {
+async fn open(address: &Address, host: &str) -> Result<Arc<dyn Broker>, BrokerError> {
     const PAUSE: Duration = Duration::from_millis(50);
     const PATIENCE: Duration = Duration::from_secs(3);
+    let mut address = address.clone();
+    address.access.client = Some(format!("wasmpost/{host}"));
     let began = tokio::time::Instant::now();
     loop {
-        match registry::open(url).await {
+        match address.open().await {
             Err(error) if error.kind() == BrokerErrorKind::InUse && began.elapsed() < PATIENCE => {
                 tokio::time::sleep(PAUSE).await;
             }

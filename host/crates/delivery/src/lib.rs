@@ -8,6 +8,7 @@
 //! This crate knows no WebAssembly. It contains the broker in memory ([`memory`]) and, with the feature `conformance`,
 //! the suite that every broker passes.
 
+mod access;
 mod admission;
 mod broker;
 mod clock;
@@ -15,6 +16,7 @@ mod clock;
 pub mod conformance;
 mod dead_letter;
 mod error;
+mod forward;
 mod lease;
 pub mod memory;
 mod micros;
@@ -25,11 +27,13 @@ mod server;
 mod share;
 mod threads;
 
+pub use access::Access;
 pub use admission::Admission;
 pub use broker::{Broker, Capabilities, Queue, QueueSpec, QueueStats, Receipt};
 pub use clock::{Clock, Timestamp};
 pub use dead_letter::{Attempt, DeadLetter, DeadLetterFilter, DeadLetters, Evidence, HISTORY_MAX};
 pub use error::{BrokerError, BrokerErrorKind};
+pub use forward::Forward;
 pub use lease::{Delivery, Lease, Nack, Renewer};
 pub use outbox::{HOPS_MAX, forwarded};
 pub use quota::Quotas;

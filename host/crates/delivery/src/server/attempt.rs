@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
-use wasmpost_msg::{Context, Disposition, Message, Reason, ReceiveError, Receiver, SafeReceiver};
+use wasmpost_msg::{Context, Disposition, Message, Publication, Reason, ReceiveError, Receiver, SafeReceiver};
 
 use super::breaker::Breaker;
 use super::keeper::Keeper;
 use super::settle::{Outcome, settle};
-use crate::{Admission, Delivery, Queue, QueueServerOptions, forwarded};
+use crate::{Admission, Delivery, Forward, Queue, QueueServerOptions, forwarded};
 
 /// What all deliveries of a server share.
 pub(super) struct Worker {
@@ -32,10 +32,16 @@ impl Worker {
         let mut outbox = Vec::new();
         let result = result.and_then(|()| {
             outbox = forwarded(&self.queue, &delivery, context.outbox().take());
-            check(&outbox).and_then(|()| self.room(&outbox))
+            check(&outbox)
         });
+        let published = outbox.len();
+        let result = match (result, &self.options.forward) {
+            (Ok(()), Some(forward)) => self.forward(forward, &delivery, std::mem::take(&mut outbox)).await,
+            (result, _) => result.and_then(|()| self.room(&outbox)),
+        };
         self.breaker.record(&self.options.receiver, &delivery.id, &result);
-        let outcome = Outcome { result, outbox, started_at, duration: started.elapsed(), usage: context.usage() };
+        let outcome =
+            Outcome { result, outbox, published, started_at, duration: started.elapsed(), usage: context.usage() };
         settle(self, delivery, outcome).await;
         drop(kept);
     }
@@ -72,8 +78,15 @@ impl Worker {
         })
     }
 
+    async fn forward(&self, to: &Forward, source: &Delivery, mut outbox: Vec<Publication>) -> Result<(), ReceiveError> {
+        if let (true, [only]) = (to.keeps_id, &mut *outbox) {
+            only.id = Some(source.id.clone());
+        }
+        to.publish(outbox).await
+    }
+
     /// What its broker has no room for waits with the message that it came from, which is not at fault.
-    fn room(&self, outbox: &[wasmpost_msg::Publication]) -> Result<(), ReceiveError> {
+    fn room(&self, outbox: &[Publication]) -> Result<(), ReceiveError> {
         self.source.room(outbox).map_err(|full| {
             let text = format!("published messages have no room: {full}");
             ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text)
@@ -90,7 +103,7 @@ impl Worker {
 }
 
 /// A receiver that published what cannot be published has failed: an ack with half an outbox would lose messages.
-fn check(outbox: &[wasmpost_msg::Publication]) -> Result<(), ReceiveError> {
+fn check(outbox: &[Publication]) -> Result<(), ReceiveError> {
     let admission = Admission::default();
     let fault = outbox.iter().find_map(|publication| admission.check(publication).err());
     fault.map_or(Ok(()), |fault| Err(ReceiveError::retry(format!("published message refused: {fault}"))))

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmpost_msg::{GraceExpired, Receiver, SafeReceiver, ServeError, Server, ServerClosed};
 
-use crate::{BrokerError, BrokerErrorKind, Clock, Delivery, HOPS_MAX, Queue, RetryPolicy, Share};
+use crate::{BrokerError, BrokerErrorKind, Clock, Delivery, Forward, HOPS_MAX, Queue, RetryPolicy, Share};
 use attempt::Worker;
 use breaker::Breaker;
 pub use breaker::BreakerState;
@@ -51,6 +51,8 @@ pub struct QueueServerOptions {
     /// What it has together with other servers, such as those of a tenant. Pulling and renewing leases stay on the
     /// runtime of `serve`, where receivers on threads of their own cannot starve them.
     pub share: Option<Arc<Share>>,
+    /// Where what the receiver publishes goes, if not to the broker that its messages come from.
+    pub forward: Option<Forward>,
     /// The clock for the times in evidence.
     pub clock: Clock,
 }
@@ -77,6 +79,7 @@ impl Default for QueueServerOptions {
             timeout: Duration::from_secs(60),
             hops_max: HOPS_MAX,
             share: None,
+            forward: None,
             clock: Clock::system(),
         }
     }

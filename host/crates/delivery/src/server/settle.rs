@@ -18,7 +18,10 @@ const BACKTRACE_BYTES_MAX: usize = 16 * 1024;
 /// What an attempt came to.
 pub(super) struct Outcome {
     pub(super) result: Result<(), ReceiveError>,
+    /// What is to be published with the ack.
     pub(super) outbox: Vec<Publication>,
+    /// How many messages the receiver published, those that were forwarded already included.
+    pub(super) published: usize,
     pub(super) started_at: Timestamp,
     pub(super) duration: Duration,
     pub(super) usage: Usage,
@@ -29,7 +32,7 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
     let verdict = worker.options.retry.verdict(delivery.failures, &outcome.result, fastrand::f64());
     let (id, number) = (delivery.id.clone(), delivery.deliveries);
     if let Some(share) = &worker.options.share {
-        share.record(ending(verdict), &outcome.usage, outcome.outbox.len());
+        share.record(ending(verdict), &outcome.usage, outcome.published);
     }
     let settled = match (verdict, &outcome.result) {
         (Verdict::Nack { delay, counted }, Err(error)) => {
@@ -50,7 +53,7 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
         }
         // Ok has no other verdict than ack.
         (_, _) => {
-            let (queue, published) = (&worker.queue, outcome.outbox.len());
+            let (queue, published) = (&worker.queue, outcome.published);
             let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = &outcome.usage;
             tracing::debug!(
                 %queue, %id, attempt = number, published, published_bytes, ?cpu, ?wall, memory_peak_bytes, "acked"

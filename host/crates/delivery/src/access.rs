@@ -1,0 +1,48 @@
+//! How a host makes itself known to a broker: its name, and what proves that it may come in.
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+/// Who connects to a broker, and how it is proved. Printing it shows no secret. Brokers in the process need none of it.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// The name that the broker shows for the connections of this process.
+    pub client: Option<String>,
+    /// The name of the user.
+    pub user: Option<String>,
+    /// The password of the user.
+    pub password: Option<SecretString>,
+    /// A token that stands for the user.
+    pub token: Option<SecretString>,
+    /// A file with credentials in the form of the broker.
+    pub credentials_file: Option<PathBuf>,
+    /// A PEM file with the authorities that the broker's certificate is checked against; those of Mozilla unless given.
+    pub ca_file: Option<PathBuf>,
+    /// A PEM file with the certificate of this client.
+    pub certificate_file: Option<PathBuf>,
+    /// A PEM file with the key of that certificate.
+    pub key_file: Option<PathBuf>,
+}
+
+impl Access {
+    /// Whether there is anything in it but the name of the client.
+    pub fn is_given(&self) -> bool {
+        let secrets = self.password.is_some() || self.token.is_some();
+        let files = [&self.credentials_file, &self.ca_file, &self.certificate_file, &self.key_file];
+        secrets || self.user.is_some() || files.iter().any(|file| file.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printing_shows_no_secret() {
+        let access =
+            Access { user: Some("worker".into()), password: Some("hunter2".to_owned().into()), ..Access::default() };
+        let shown = format!("{access:?}");
+        assert!(shown.contains("worker") && !shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -1,0 +1,59 @@
+//! Forwarding: what a receiver published goes to another broker than the one that its messages come from.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmpost_msg::{Disposition, Publication, Reason, ReceiveError};
+
+use crate::{Broker, BrokerErrorKind};
+
+/// How long another broker may take to confirm.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where the outbox of a receiver goes. Publishing is confirmed before the source is acknowledged: a crash in between
+/// delivers the source again, and what is published again has the same ids.
+#[derive(Clone)]
+pub struct Forward {
+    /// The broker that the outbox is published to.
+    pub broker: Arc<dyn Broker>,
+    /// Whether a message goes on under the id of its source, as one that is moved does. At most one message of each
+    /// delivery can.
+    pub keeps_id: bool,
+}
+
+impl Forward {
+    /// To `broker`, with ids that are made from those of the sources.
+    pub fn to(broker: Arc<dyn Broker>) -> Self {
+        Self { broker, keeps_id: false }
+    }
+
+    /// Publishes an outbox. What the other broker cannot take now leaves the source where it is, uncounted; what it
+    /// will never take fails it.
+    pub(crate) async fn publish(&self, outbox: Vec<Publication>) -> Result<(), ReceiveError> {
+        if outbox.is_empty() {
+            return Ok(());
+        }
+        let confirmed = tokio::time::timeout(CONFIRM_TIMEOUT, self.broker.publish(outbox)).await;
+        let (disposition, reason, text) = match confirmed {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) if error.kind() == BrokerErrorKind::Invalid => {
+                (Disposition::Retry, Reason::Failed, format!("other broker refused what was published: {error}"))
+            }
+            Ok(Err(error)) => {
+                (Disposition::GiveBack, Reason::HostBusy, format!("published messages were not forwarded: {error}"))
+            }
+            Err(_) => {
+                let text = format!("other broker confirmed nothing for {CONFIRM_TIMEOUT:?}");
+                (Disposition::GiveBack, Reason::HostBusy, text)
+            }
+        };
+        Err(ReceiveError::new(disposition, reason, text))
+    }
+}
+
+impl fmt::Debug for Forward {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Forward").field("keeps_id", &self.keeps_id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,163 @@
+//! A broker as it is written: its URL alone, or a table that also tells how one is let in.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::de::value::MapAccessDeserializer;
+use serde::{Deserialize, Deserializer, de};
+use toml::Spanned;
+use wasmpost_delivery::Access;
+
+use super::ConfigError;
+use super::raw::Source;
+use super::word::BrokerUrl;
+use crate::registry::Address;
+
+/// The longest secret that is read from a file, in bytes.
+const SECRET_BYTES_MAX: usize = 64 << 10;
+
+/// A broker: its URL, or a table with the URL and what proves who connects.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum RawBroker {
+    Url(BrokerUrl),
+    Table(Box<RawBrokerTable>),
+}
+
+/// A broker with what proves who connects.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBrokerTable {
+    /// Where it is.
+    #[schemars(with = "BrokerUrl")]
+    url: Spanned<BrokerUrl>,
+    /// The name of the user.
+    user: Option<String>,
+    /// A file with the password of the user, relative to this file.
+    #[schemars(with = "Option<String>")]
+    password_file: Option<Spanned<PathBuf>>,
+    /// The environment variable with the password of the user.
+    #[schemars(with = "Option<String>")]
+    password_env: Option<Spanned<String>>,
+    /// A file with a token that stands for the user.
+    #[schemars(with = "Option<String>")]
+    token_file: Option<Spanned<PathBuf>>,
+    /// The environment variable with a token that stands for the user.
+    #[schemars(with = "Option<String>")]
+    token_env: Option<Spanned<String>>,
+    /// A file with credentials in the form of the broker, such as the .creds of NATS.
+    #[schemars(with = "Option<String>")]
+    credentials_file: Option<Spanned<PathBuf>>,
+    /// A PEM file with the authorities that the broker's certificate is checked against; those of Mozilla unless given.
+    #[schemars(with = "Option<String>")]
+    ca_file: Option<Spanned<PathBuf>>,
+    /// A PEM file with the certificate of this client.
+    #[schemars(with = "Option<String>")]
+    certificate_file: Option<Spanned<PathBuf>>,
+    /// A PEM file with the key of that certificate.
+    #[schemars(with = "Option<String>")]
+    key_file: Option<Spanned<PathBuf>>,
+}
+
+impl<'de> Deserialize<'de> for RawBroker {
+    /// By hand, so that an error tells what is wrong with the one form that was meant.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> de::Visitor<'de> for Either {
+            type Value = RawBroker;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("the URL of a broker, or a table with a url")
+            }
+
+            fn visit_str<E: de::Error>(self, url: &str) -> Result<RawBroker, E> {
+                url.parse().map(RawBroker::Url).map_err(E::custom)
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<RawBroker, A::Error> {
+                RawBrokerTable::deserialize(MapAccessDeserializer::new(map)).map(|table| RawBroker::Table(table.into()))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl RawBroker {
+    pub(super) fn checked(self, source: &Source<'_>) -> Result<Address, ConfigError> {
+        let address = match self {
+            Self::Url(url) => url.0,
+            Self::Table(table) => table.checked(source)?,
+        };
+        Ok(address.resolved(|path| source.resolved(path)))
+    }
+}
+
+impl RawBrokerTable {
+    fn checked(self, source: &Source<'_>) -> Result<Address, ConfigError> {
+        let url = self.url.clone();
+        let mut address = self.url.into_inner().0;
+        let password = secret(source, self.password_file, self.password_env)?;
+        let token = secret(source, self.token_file, self.token_env)?;
+        let given = Access {
+            client: None,
+            user: self.user,
+            password,
+            token,
+            credentials_file: file(source, self.credentials_file)?,
+            ca_file: file(source, self.ca_file)?,
+            certificate_file: file(source, self.certificate_file)?,
+            key_file: file(source, self.key_file)?,
+        };
+        if given.is_given() && !address.scheme().is_ok_and(|scheme| scheme.is_remote) {
+            return Err(
+                source.fault(&url, "this broker is in the process and asks nobody who comes; leave out the rest")
+            );
+        }
+        if given.certificate_file.is_some() != given.key_file.is_some() {
+            return Err(source.fault(&url, "certificate_file and key_file are of use only together"));
+        }
+        let in_url = std::mem::take(&mut address.access);
+        address.access =
+            Access { user: given.user.or(in_url.user), password: given.password.or(in_url.password), ..given };
+        Ok(address)
+    }
+}
+
+/// A file that has to be there.
+fn file(source: &Source<'_>, path: Option<Spanned<PathBuf>>) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(path) = path else { return Ok(None) };
+    let resolved = source.resolved(path.get_ref());
+    match resolved.is_file() {
+        true => Ok(Some(resolved)),
+        false => Err(source.fault(&path, format!("there is no file {}", resolved.display()))),
+    }
+}
+
+/// A secret from a file, without the end of its line, or from the environment.
+fn secret(
+    source: &Source<'_>,
+    path: Option<Spanned<PathBuf>>,
+    variable: Option<Spanned<String>>,
+) -> Result<Option<SecretString>, ConfigError> {
+    if let (Some(_), Some(variable)) = (&path, &variable) {
+        return Err(source.fault(variable, "name a file or an environment variable, not both"));
+    }
+    if let Some(variable) = variable {
+        let missing = |_| source.fault(&variable, format!("environment variable {} is not set", variable.get_ref()));
+        return std::env::var(variable.get_ref()).map(|secret| Some(secret.into())).map_err(missing);
+    }
+    let Some(resolved) = file(source, path.clone())? else { return Ok(None) };
+    let fault = |fault: String| match &path {
+        Some(path) => source.fault(path, format!("{}: {fault}", resolved.display())),
+        None => ConfigError::unreadable(&resolved, &std::io::Error::other(fault)),
+    };
+    let text = std::fs::read_to_string(&resolved).map_err(|error| fault(error.to_string()))?;
+    if text.len() > SECRET_BYTES_MAX {
+        return Err(fault(format!("a secret has {SECRET_BYTES_MAX} bytes at most")));
+    }
+    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned().into()))
+}

@@ -7,6 +7,7 @@ const VERBS: &[&[&str]] = &[
     &[],
     &["run"],
     &["publish"],
+    &["pipe"],
     &["invoke"],
     &["inspect"],
     &["check"],

@@ -11,10 +11,12 @@ mod invoke;
 mod logging;
 mod ndjson;
 mod output;
+mod pipe;
 mod publish;
 mod queues;
 mod reload;
 mod run;
+mod signals;
 mod target;
 mod tenants;
 
@@ -36,6 +38,7 @@ struct Command {
 enum Verb {
     Run(run::Run),
     Publish(publish::Publish),
+    Pipe(pipe::Pipe),
     Invoke(invoke::Invoke),
     Inspect(inspect::Inspect),
     Check(check::Check),
@@ -88,6 +91,7 @@ impl Verb {
         match self {
             Self::Run(verb) => verb.run().await,
             Self::Publish(verb) => verb.run().await,
+            Self::Pipe(verb) => verb.run().await,
             Self::Invoke(verb) => verb.run().await,
             Self::Inspect(verb) => verb.run(),
             Self::Check(verb) => verb.run(),

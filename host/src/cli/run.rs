@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use wasmpost_sandbox::{Grants, HttpOrigin, TopicPattern};
 
 use super::logging::Logging;
+use super::signals::Signals;
 use super::target::DEFAULT_CONFIG;
 use super::{Failure, output};
 use crate::config::{self, Config, DEFAULT_FILE, ReceiverConfig};
@@ -139,23 +140,4 @@ async fn drained(host: &mut Host, until_empty: bool) -> Result<(), HostError> {
     }
     // A receiver that stops closes its queue, which ends the waiting as well.
     host.drained().await
-}
-
-/// The signals that end a host.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

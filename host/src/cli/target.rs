@@ -26,6 +26,11 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// The broker of a name or URL, or the default one.
+    pub(super) fn new(config: Option<PathBuf>, broker: Option<String>) -> Self {
+        Self { config, broker }
+    }
+
     fn address(&self) -> Result<Address, Failure> {
         let broker = self.broker.as_deref();
         if let Some(url) = broker.filter(|broker| broker.contains(':')) {

@@ -64,6 +64,8 @@ pub struct ReceiverConfig {
     pub grants: Grants,
     /// What the component reads as its configuration.
     pub config: BTreeMap<String, String>,
+    /// The name of the broker that it publishes to, if that is another.
+    pub publish_broker: Option<String>,
     /// The name of its tenant.
     pub tenant: Option<String>,
     /// The world by which its component receives, if that implements several.
@@ -123,6 +125,7 @@ impl ReceiverConfig {
             limits: Limits::default(),
             grants: Grants::default(),
             config: BTreeMap::new(),
+            publish_broker: None,
             tenant: None,
             world: None,
             output: None,

@@ -61,6 +61,10 @@ struct RawReceiver {
     /// The name of the broker that has the queue.
     #[schemars(with = "Option<String>")]
     broker: Option<Spanned<String>>,
+    /// The name of the broker that it publishes to, if not the one that has the queue. Publishing is confirmed there before
+    /// the message is acknowledged here.
+    #[schemars(with = "Option<String>")]
+    publish_broker: Option<Spanned<String>>,
     /// The file of the component, relative to this file.
     #[schemars(with = "String")]
     component: Spanned<PathBuf>,
@@ -218,7 +222,8 @@ impl RawReceiver {
         brokers: &BTreeMap<String, Address>,
         tenants: &BTreeMap<String, Tenant>,
     ) -> Result<ReceiverConfig, ConfigError> {
-        if let Some(broker) = self.broker.as_ref().filter(|broker| !brokers.contains_key(broker.get_ref())) {
+        let named = self.broker.iter().chain(&self.publish_broker);
+        if let Some(broker) = named.into_iter().find(|broker| !brokers.contains_key(broker.get_ref())) {
             let fault = format!("unknown broker {:?}; name it under [brokers]", broker.get_ref());
             return Err(source.fault(broker, fault));
         }
@@ -240,9 +245,11 @@ impl RawReceiver {
         let at = source.at(self.component.span().start);
         let publish = self.publish.into_iter().map(|pattern| pattern.into_inner().0).collect();
         let http = self.http.into_iter().map(|origin| origin.into_inner().0).collect();
+        let broker = self.broker.map_or_else(|| DEFAULT_BROKER.to_owned(), Spanned::into_inner);
         Ok(ReceiverConfig {
+            publish_broker: self.publish_broker.map(Spanned::into_inner).filter(|other| *other != broker),
             name: self.name.unwrap_or_else(|| queue.clone()),
-            broker: self.broker.map_or_else(|| DEFAULT_BROKER.to_owned(), Spanned::into_inner),
+            broker,
             queue: QueueSpec {
                 topics: self.topics.iter().map(|topic| within(&topic.get_ref().0)).collect(),
                 lease: self.lease.0,

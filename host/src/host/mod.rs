@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::task::JoinSet;
-use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind, Queue, QueueServer, QueueServerOptions, Share, Threads};
+use wasmpost_delivery::{
+    Broker, BrokerError, BrokerErrorKind, Forward, Queue, QueueServer, QueueServerOptions, Share, Threads,
+};
 use wasmpost_msg::Server;
 use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox};
 
@@ -81,8 +83,9 @@ impl Host {
     }
 
     async fn wire(&mut self, config: &Config, components: &Components) -> Result<(), HostError> {
-        let in_use: std::collections::BTreeSet<&str> =
-            config.receivers.iter().map(|receiver| receiver.broker.as_str()).collect();
+        let named =
+            config.receivers.iter().flat_map(|receiver| [Some(&receiver.broker), receiver.publish_broker.as_ref()]);
+        let in_use: std::collections::BTreeSet<&str> = named.flatten().map(String::as_str).collect();
         for (name, address) in config.brokers.iter().filter(|(name, _)| in_use.contains(name.as_str())) {
             let broker = open(address, &config.id).await?;
             self.brokers.insert(name.clone(), Arc::clone(&broker));
@@ -105,7 +108,9 @@ impl Host {
                 continue;
             };
             let queue = broker.queue(receiver.queue.clone()).await?;
-            let made = serving(&self.served.sandbox, receiver, queue, tenant, loaded);
+            let other = receiver.publish_broker.as_ref().and_then(|name| self.brokers.get(name));
+            let forward = other.map(|broker| Forward::to(Arc::clone(broker)));
+            let made = serving(&self.served.sandbox, receiver, (queue, forward), tenant, loaded);
             servings.push(made.map_err(|source| HostError::of_component(receiver, source))?);
             tracing::info!(
                 host = %config.id, receiver = %receiver.name, queue = %receiver.queue.name, component = %loaded.digest(),
@@ -214,7 +219,7 @@ fn quotas(config: &Config) -> BTreeMap<String, u64> {
 fn serving(
     sandbox: &Arc<Sandbox>,
     config: &ReceiverConfig,
-    queue: Arc<dyn Queue>,
+    (queue, forward): (Arc<dyn Queue>, Option<Forward>),
     tenant: &ServedTenant,
     loaded: &LoadedComponent,
 ) -> Result<Arc<Serving>, LoadError> {
@@ -225,6 +230,7 @@ fn serving(
         timeout: config.limits.wall.0 + CALL_SLACK,
         hops_max: config.limits.hops,
         share: Some(Arc::clone(&tenant.share)),
+        forward,
         ..QueueServerOptions::default()
     };
     let memory = tenant.memory.clone();

@@ -81,6 +81,7 @@ impl Worker {
     async fn forward(&self, to: &Forward, source: &Delivery, mut outbox: Vec<Publication>) -> Result<(), ReceiveError> {
         if let (true, [only]) = (to.keeps_id, &mut *outbox) {
             only.id = Some(source.id.clone());
+            only.key = source.key.clone();
         }
         to.publish(outbox).await
     }

@@ -115,7 +115,7 @@ fn each_fault_is_told_where_it_is() {
         ("[brokers]\nmain = \"orders.db\"\n".to_owned(), ":2:8:", "orders.db"),
         ("[brokers]\nmain = { url = \"memory:\", user = \"me\" }\n".to_owned(), ":2:16:", "asks nobody"),
         ("[brokers]\nmain = { url = \"memory:\", pasword = 1 }\n".to_owned(), ":2:", "pasword"),
-        ("[brokers]\nmain = { url = \"memory:\", ca_file = \"gone.pem\" }\n".to_owned(), ":2:36:", "gone.pem"),
+        ("[brokers]\nmain = { url = \"memory:\", ca_file = \"gone.pem\" }\n".to_owned(), ":2:37:", "gone.pem"),
         ("[brokers]\nmain = 7\n".to_owned(), ":2:8:", "the URL of a broker, or a table"),
         ("[host]\nid = \"a b\"\n".to_owned(), ":2:6:", "a b"),
         ("[[receivers]]\nqueue = \"a b\"\ncomponent = \"c\"\n".to_owned(), ":2:9:", "a b"),

@@ -28,9 +28,9 @@ bench-scale: ## measures a host of many components and tenants
 	scripts/setup.sh demo
 	scripts/bench.sh scale
 
-guests: ## builds the guests of the examples and tests
-	scripts/guest-cargo.sh guest-examples/rust
+guests: ## builds the guests of the tests, and the example of every language
 	scripts/guest-cargo.sh tests/guests
+	scripts/guest-languages.sh
 
 fmt: ## formats all sources
 	cargo fmt --all

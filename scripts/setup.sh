@@ -57,3 +57,5 @@ if ! cargo deny --version 2>/dev/null | grep -q "$deny_version"; then
     cargo install --quiet --locked --version "$deny_version" cargo-deny
 fi
 say "cargo-deny $deny_version"
+
+"$(dirname "$0")/setup-guests.sh"

@@ -6,11 +6,12 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 output=$(realpath -m "${1:-$here/build/receiver.wasm}")
 cd "$here"
-export PATH=$PATH:${XDG_CACHE_HOME:-$HOME/.cache}/wasmpost/toolchain/wasm-tools/bin
+toolchain=${XDG_CACHE_HOME:-$HOME/.cache}/wasmpost/toolchain
+export PATH=$toolchain/node/bin:$toolchain/wasm-tools/bin:$PATH
 command -v npm >/dev/null || { echo "Node.js with npm is missing: install Node.js 20 or newer" >&2; exit 69; }
 command -v wasm-tools >/dev/null ||
   { echo "wasm-tools is missing: cargo install --locked --version 1.254.2 wasm-tools" >&2; exit 69; }
 mkdir -p build "$(dirname "$output")"
-npm ci --silent --no-fund --no-audit
+npm ci --silent --no-fund --no-audit || { echo "npm cannot install the packages of package-lock.json" >&2; exit 69; }
 node_modules/.bin/asc assembly/receiver.ts -O --use abort=assembly/wasmpost/crash --transform ./names.mjs -o build/module.wasm
 wasm-tools component embed wit --world plugin build/module.wasm --output "$output"

@@ -8,8 +8,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 output=$(realpath -m "${1:-$here/build/receiver.wasm}")
 cd "$here"
 toolchain=${XDG_CACHE_HOME:-$HOME/.cache}/wasmpost/toolchain
-export PATH=$PATH:$toolchain/wit-bindgen/bin
-zig=${ZIG:-$(command -v zig || echo "$toolchain/ziglang/bin/python -m ziglang")}
+export PATH=$toolchain/wit-bindgen/bin:$PATH
+zig=${ZIG:-$([ -x "$toolchain/ziglang/bin/python" ] && echo "$toolchain/ziglang/bin/python -m ziglang" || echo zig)}
 $zig version >/dev/null 2>&1 || { echo "Zig is missing: pip install ziglang==0.15.1, or set ZIG" >&2; exit 69; }
 command -v wit-bindgen >/dev/null ||
   { echo "wit-bindgen is missing: cargo install --locked --version 0.57.1 wit-bindgen-cli" >&2; exit 69; }

@@ -7,12 +7,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 output=$(realpath -m "${1:-$here/build/receiver.wasm}")
 cd "$here"
 toolchain=${XDG_CACHE_HOME:-$HOME/.cache}/wasmpost/toolchain
-export PATH=$PATH:$toolchain/go/bin:$toolchain/wit-bindgen/bin:$toolchain/wasm-tools/bin
+export PATH=$toolchain/go/bin:$toolchain/wit-bindgen/bin:$toolchain/wasm-tools/bin:$PATH
 command -v go >/dev/null || { echo "Go is missing: install Go 1.25 or newer" >&2; exit 69; }
 command -v wit-bindgen >/dev/null ||
   { echo "wit-bindgen is missing: cargo install --locked --version 0.57.1 wit-bindgen-cli" >&2; exit 69; }
 command -v wasm-tools >/dev/null ||
   { echo "wasm-tools is missing: cargo install --locked --version 1.254.2 wasm-tools" >&2; exit 69; }
+go mod download || { echo "the modules of go.mod cannot be downloaded" >&2; exit 69; }
 mkdir -p build "$(dirname "$output")"
 # The receiver is a package beside the generated ones.
 wit-bindgen go wit --world plugin --out-dir bindings --pkg-name webhook-triage/bindings --export-pkg-name webhook-triage \

@@ -6,7 +6,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 output=$(realpath -m "${1:-$here/build/receiver.wasm}")
 cd "$here"
+export PATH=${XDG_CACHE_HOME:-$HOME/.cache}/wasmpost/toolchain/node/bin:$PATH
 command -v npm >/dev/null || { echo "Node.js with npm is missing: install Node.js 20 or newer" >&2; exit 69; }
 mkdir -p "$(dirname "$output")"
-npm ci --silent --no-fund --no-audit
+npm ci --silent --no-fund --no-audit || { echo "npm cannot install the packages of package-lock.json" >&2; exit 69; }
 node_modules/.bin/componentize-js receiver.js --wit wit --world-name plugin --disable http fetch-event --out "$output"

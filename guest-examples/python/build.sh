@@ -10,7 +10,8 @@ command -v python3 >/dev/null || { echo "Python is missing: install Python 3.10 
 mkdir -p "$(dirname "$output")"
 if [ ! -x .venv/bin/componentize-py ] || [ requirements.txt -nt .venv/bin/componentize-py ]; then
   python3 -m venv .venv || { echo "Python's venv is missing: install python3-venv" >&2; exit 69; }
-  .venv/bin/pip install --quiet --requirement requirements.txt
+  .venv/bin/pip install --quiet --requirement requirements.txt ||
+    { echo "pip cannot install the packages of requirements.txt" >&2; exit 69; }
   touch .venv/bin/componentize-py
 fi
 .venv/bin/componentize-py --wit-path wit --world plugin componentize receiver --output "$output"

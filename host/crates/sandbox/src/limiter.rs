@@ -94,6 +94,11 @@ impl Limiter {
         self.memory_bytes + self.table_elements * ELEMENT_BYTES
     }
 
+    /// Whether there is as much memory left as the guest holds.
+    pub(crate) fn has_room(&self) -> bool {
+        self.memory_bytes <= self.memory_bytes_max / 2
+    }
+
     /// The limit that the guest ran into, memory before tables.
     pub(crate) fn refused(&self) -> Option<Reason> {
         match (self.memory_refused, self.table_refused) {

@@ -51,7 +51,8 @@ pub struct ReceiverOptions {
     /// The topic that takes what a component answers which knows no topics: the standard output of a command, or the
     /// body of a response. Output goes to the log, and a body nowhere, if there is none.
     pub output: Option<String>,
-    /// How many messages an instance is used for. Each gets a fresh one with 1.
+    /// How many messages an instance is used for, as long as it holds no more than half of the memory that it may have.
+    /// Each message gets a fresh one with 1.
     pub reuse: u32,
 }
 
@@ -225,7 +226,9 @@ impl WasmReceiver {
         }
         let Some(live) = place.live.as_mut().filter(|_| result.is_ok()) else { return };
         live.used += 1;
-        if live.used < self.reuse && live.store.data().is_unblemished() {
+        let state = live.store.data();
+        // One that keeps growing, as some languages have it, ends before a message fails for what those before it left.
+        if live.used < self.reuse && state.is_unblemished() && state.limiter.has_room() {
             live.store.data_mut().end();
             self.sandbox.places.keep(self.number, place);
         }

@@ -79,6 +79,24 @@ async fn an_instance_that_returned_an_error_or_trapped_is_never_used_again() {
 }
 
 #[tokio::test]
+async fn an_instance_that_holds_more_than_half_of_its_memory_is_not_used_again() {
+    let sandbox = sandbox();
+    let growing = format!("(drop (memory.grow (i32.const 1))) {COUNTING}");
+    let loaded = sandbox.load(&core_module_with(COUNT, "xxxxxxxxxxxxxxxx", &growing)).unwrap();
+    let budget = MemoryBudget::new("4MiB".parse().unwrap());
+    let limits = Limits { memory: "1MiB".parse().unwrap(), ..Limits::default() };
+    let memory = Some(Arc::clone(&budget));
+    let receiver = WasmReceiver::new(sandbox, loaded, ReceiverOptions { limits, memory, ..reusing(100) }).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        process(&receiver, 1).await;
+        held.push(budget.held_bytes() >> 16);
+    }
+    assert_eq!(held.iter().max(), Some(&8), "{held:?}");
+    assert_eq!(held.iter().filter(|pages| **pages == 0).count(), 2, "{held:?}");
+}
+
+#[tokio::test]
 async fn receivers_of_one_component_do_not_share_instances() {
     let sandbox = sandbox();
     let loaded = counting(&sandbox);

@@ -46,12 +46,12 @@ const char *json_parse(json_t *json, const char *text, size_t bytes) {
   jsmn_init(&parser);
   int count = jsmn_parse(&parser, text, bytes, NULL, 0);
   if (count == 0) return "it is empty";
-  if (count == JSMN_ERROR_PART) return "it ends too early";
-  if (count < 0) return "it is malformed";
+  if (count < 0) return count == JSMN_ERROR_PART ? "it ends too early" : "it is malformed";
   *json = (json_t){text, calloc((size_t)count, sizeof(jsmntok_t)), count};
   if (!json->tokens) abort();
   jsmn_init(&parser);
-  jsmn_parse(&parser, text, bytes, json->tokens, (unsigned)count);
+  // Only with tokens does it see that something was not closed.
+  if (jsmn_parse(&parser, text, bytes, json->tokens, (unsigned)count) < 0) return "it ends too early";
   // One value and nothing behind it; each name with a value.
   for (int at = 0; at < count; at++) {
     if (at > 0 && json->tokens[at].parent < 0) return "it is malformed";

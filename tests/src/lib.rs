@@ -39,10 +39,19 @@ pub fn program() -> &'static Path {
 
 /// The file of a guest.
 pub fn guest(name: &str) -> PathBuf {
-    let given = std::env::var_os("WASMPOST_GUESTS").map(PathBuf::from);
-    let path = given.unwrap_or_else(|| target().join("guests/out")).join(format!("{name}.wasm"));
+    let path = guest_path(name);
     assert!(path.exists(), "{} is missing: run make guests", path.display());
     path
+}
+
+/// The file of a guest that may be missing, because the toolchain of its language is.
+pub fn find_guest(name: &str) -> Option<PathBuf> {
+    Some(guest_path(name)).filter(|path| path.exists())
+}
+
+fn guest_path(name: &str) -> PathBuf {
+    let given = std::env::var_os("WASMPOST_GUESTS").map(PathBuf::from);
+    given.unwrap_or_else(|| target().join("guests/out")).join(format!("{name}.wasm"))
 }
 
 /// A temporary directory in which commands run.

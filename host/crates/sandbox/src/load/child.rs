@@ -1,5 +1,6 @@
 //! The compiler's own process: what the host starts to compile one component.
 
+use std::any::Any;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 
@@ -44,7 +45,19 @@ pub fn compile_for_parent(arguments: &[String]) -> Result<(), SandboxError> {
     restrict(seconds, bytes).map_err(|error| fault(format!("limits could not be set: {error}")))?;
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || answer(&options));
     let answered = thread.map_err(SandboxError::Thread)?.join();
-    answered.map_err(|_| fault("compiler panicked".into()))?.map_err(|error| fault(error.to_string()))
+    let answered = answered.map_err(|panic| {
+        if is_out_of_memory(&*panic) {
+            // Parts of the compiler panic where others abort: the host is told the same of both.
+            std::process::abort();
+        }
+        fault("compiler panicked".into())
+    })?;
+    answered.map_err(|error| fault(error.to_string()))
+}
+
+fn is_out_of_memory(panic: &(dyn Any + Send)) -> bool {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.is_some_and(|text| text.contains("out-of-memory") || text.contains("out of memory"))
 }
 
 fn parse(arguments: &[String]) -> Option<(EngineOptions, u64, u64)> {

@@ -9,6 +9,7 @@ const VERBS: &[&[&str]] = &[
     &["publish"],
     &["pipe"],
     &["invoke"],
+    &["test"],
     &["inspect"],
     &["check"],
     &["queues"],

@@ -9,11 +9,12 @@
 //! | [`delivery`] | brokers, leases, retry policy, dead letters, the server of a queue |
 //! | [`sandbox`] | a component as a receiver, behind limits |
 //! | `wasmpost-broker-sqlite` | the embedded durable queue |
-//! | this one | configuration ([`config`]), brokers by URL ([`registry`]), the host ([`host`]), the command line ([`cli`]) |
+//! | this one | configuration ([`config`]), brokers by URL ([`registry`]), the host ([`host`]), messages in files ([`fixture`]), the command line ([`cli`]) |
 
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod fixture;
 pub mod host;
 pub mod registry;
 pub mod tenant;

@@ -10,8 +10,8 @@ use serde::Serialize;
 use wasmpost_delivery::{RetryPolicy, Verdict};
 use wasmpost_msg::{Attributes, Context, Message, Publication, ReceiveError, Receiver, Usage};
 use wasmpost_sandbox::{
-    Compiler, EngineOptions, Grants, HttpOrigin, Level, Limits, LogRecord, LogSink, LogSource, ReceiverOptions,
-    Sandbox, Size, TopicPattern, WasmReceiver,
+    Compiler, EngineOptions, Grants, HttpOrigin, Limits, LogRecord, LogSink, ReceiverOptions, Sandbox, Size,
+    TopicPattern, WasmReceiver,
 };
 
 use super::output::JsonBody;
@@ -114,20 +114,7 @@ struct Collected(Mutex<Vec<LogLine>>);
 
 impl LogSink for Collected {
     fn record(&self, record: &LogRecord<'_>) {
-        let level = match record.level {
-            Level::Trace => "trace",
-            Level::Debug => "debug",
-            Level::Info => "info",
-            Level::Warn => "warn",
-            Level::Error => "error",
-            Level::Critical => "critical",
-        };
-        let source = match record.source {
-            LogSource::Logging => "logging",
-            LogSource::Stdout => "stdout",
-            LogSource::Stderr => "stderr",
-            LogSource::Host => "host",
-        };
+        let (level, source) = (record.level.as_str(), record.source.as_str());
         let (context, text) = (record.context.to_owned(), record.text.to_owned());
         self.0.lock().push(LogLine { level, source, context, text });
     }

@@ -19,6 +19,7 @@ mod run;
 mod signals;
 mod target;
 mod tenants;
+mod test;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ enum Verb {
     Publish(publish::Publish),
     Pipe(pipe::Pipe),
     Invoke(invoke::Invoke),
+    Test(test::Test),
     Inspect(inspect::Inspect),
     Check(check::Check),
     Queues(queues::Queues),
@@ -93,6 +95,7 @@ impl Verb {
             Self::Publish(verb) => verb.run().await,
             Self::Pipe(verb) => verb.run().await,
             Self::Invoke(verb) => verb.run().await,
+            Self::Test(verb) => verb.run().await,
             Self::Inspect(verb) => verb.run(),
             Self::Check(verb) => verb.run(),
             Self::Queues(verb) => verb.run().await,

@@ -14,16 +14,16 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+    pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
         Self { path: path.to_owned(), place: None, text: format!("could not be read: {error}") }
     }
 
-    pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+    pub(crate) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let place = error.span().map(|span| place(text, span.start));
         Self { path: path.to_owned(), place, text: error.message().trim().to_owned() }
     }
 
-    pub(super) fn at(path: &Path, text: &str, span: Range<usize>, fault: impl Into<String>) -> Self {
+    pub(crate) fn at(path: &Path, text: &str, span: Range<usize>, fault: impl Into<String>) -> Self {
         Self { path: path.to_owned(), place: Some(place(text, span.start)), text: fault.into() }
     }
 }

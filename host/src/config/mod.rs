@@ -5,7 +5,7 @@ mod raw;
 mod raw_broker;
 mod raw_host;
 mod raw_tenant;
-mod word;
+pub(crate) mod word;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -13,11 +13,11 @@ use crate::registry::Address;
 
 /// The name of a queue or topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Name(pub(super) String);
+pub(crate) struct Name(pub(crate) String);
 
 /// The name of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct TenantName(pub(super) String);
+pub(crate) struct TenantName(pub(crate) String);
 
 /// The id of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +29,11 @@ pub(super) struct BrokerUrl(pub(super) Address);
 
 /// A topic, or a prefix of topics that ends in `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern(pub(super) TopicPattern);
+pub(crate) struct Pattern(pub(crate) TopicPattern);
 
 /// Where HTTP requests go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Origin(pub(super) HttpOrigin);
+pub(crate) struct Origin(pub(crate) HttpOrigin);
 
 impl FromStr for Name {
     type Err = String;

@@ -206,6 +206,7 @@ pub(super) fn wasm_receiver(
         topic: config.queue.name.clone(),
         output: config.output.clone(),
         reuse: config.reuse,
+        surroundings: None,
     };
     WasmReceiver::new(Arc::clone(sandbox), loaded.clone(), options)
 }

@@ -29,6 +29,7 @@ pub use engine::{CONCURRENT_MAX, EngineOptions, Profile, Sandbox};
 pub use error::{LoadError, SandboxError};
 pub use grants::{Grants, TopicPattern};
 pub use imports::http::{Network, Resolver, SystemResolver};
+pub use imports::wasi::Surroundings;
 pub use limiter::MemoryBudget;
 pub use limits::{LimitCaps, LimitRow, Limits};
 pub use load::{Compiler, LoadLimits, LoadedComponent, compile_for_parent, component_of};

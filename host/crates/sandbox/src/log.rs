@@ -60,6 +60,32 @@ pub enum LogSource {
     Host,
 }
 
+impl Level {
+    /// The word for it, such as `info`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl LogSource {
+    /// The word for it, such as `stdout`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Logging => "logging",
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Host => "host",
+        }
+    }
+}
+
 /// Hands lines to `tracing`, with control characters escaped.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TracingSink;

@@ -12,6 +12,7 @@ use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::error::{classify, out_of_budget};
+use crate::imports::wasi::Surroundings;
 use crate::limiter::MemoryBudget;
 use crate::meter::Meter;
 use crate::places::{Live, Place};
@@ -54,6 +55,8 @@ pub struct ReceiverOptions {
     /// How many messages an instance is used for, as long as it holds no more than half of the memory that it may have.
     /// Each message gets a fresh one with 1.
     pub reuse: u32,
+    /// The time of day and the seed of random numbers that it sees; the real ones unless given.
+    pub surroundings: Option<Surroundings>,
 }
 
 /// A component that receives messages.
@@ -84,6 +87,7 @@ impl Default for ReceiverOptions {
             topic: String::new(),
             output: None,
             reuse: 1,
+            surroundings: None,
         }
     }
 }
@@ -92,9 +96,9 @@ impl WasmReceiver {
     /// The receiver that `loaded` is under `options`. Memory beyond what the sandbox was set up for is not given,
     /// whatever the limits say. A component of several worlds has to be told by which of them it receives.
     pub fn new(sandbox: Arc<Sandbox>, loaded: LoadedComponent, options: ReceiverOptions) -> Result<Self, LoadError> {
-        let ReceiverOptions { name, limits, grants, config, log, memory, world, topic, output, reuse } = options;
-        let entry = loaded.entry(world.as_deref())?;
-        let reuse = if entry.is_reusable() { reuse } else { 1 };
+        let ReceiverOptions { name, limits, grants, config, log, memory, topic, output, surroundings, .. } = options;
+        let entry = loaded.entry(options.world.as_deref())?;
+        let reuse = if entry.is_reusable() { options.reuse } else { 1 };
         let version = loaded.version().map(str::to_owned);
         let component = Arc::new(Component { digest: loaded.digest().to_owned(), version });
         let shared = Shared {
@@ -106,6 +110,7 @@ impl WasmReceiver {
             memory,
             instances_max: sandbox.options.load.core_instances as usize,
             coarse_clocks: sandbox.options.hostile,
+            surroundings,
             connector: Arc::clone(&sandbox.connector),
             topic: topic.into(),
             output,

@@ -11,7 +11,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::delivery::Delivery;
 use crate::imports::http::{Connector, Http};
-use crate::imports::wasi::{self, Outputs};
+use crate::imports::wasi::{self, Outputs, Surroundings};
 use crate::limiter::{Limiter, MemoryBudget};
 use crate::meter::Meter;
 use crate::worlds::Command;
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) instances_max: usize,
     /// Whether guests see time in whole milliseconds only.
     pub(crate) coarse_clocks: bool,
+    /// What guests see instead of the real time of day and of real random numbers.
+    pub(crate) surroundings: Option<Surroundings>,
     pub(crate) connector: Arc<Connector>,
     /// The topic that messages are said to come from.
     pub(crate) topic: Arc<str>,
@@ -142,8 +144,9 @@ impl StoreState {
 
 impl WasiView for StoreState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (log, coarse_clocks) = (&self.delivery.log, self.shared.coarse_clocks);
-        let (ctx, _) = self.wasi.get_or_insert_with(|| wasi::context(log, coarse_clocks, self.command.as_ref()));
+        let (log, command) = (&self.delivery.log, self.command.as_ref());
+        let Shared { coarse_clocks, surroundings, .. } = &*self.shared;
+        let (ctx, _) = self.wasi.get_or_insert_with(|| wasi::context(log, *coarse_clocks, *surroundings, command));
         WasiCtxView { ctx, table: &mut self.table }
     }
 }

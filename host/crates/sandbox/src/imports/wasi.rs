@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::io::AsyncWrite;
 use wasmtime::component::Linker;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -18,6 +20,16 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder};
 use crate::log::{GuestLog, Level, LogSource};
 use crate::state::StoreState;
 use crate::worlds::Command;
+
+/// What a guest sees of its surroundings where calls are to be repeatable: a time of day that does not go on, and random
+/// numbers that are the same for each new instance. How long something takes is real all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The time of day.
+    pub now: SystemTime,
+    /// What random numbers come from. Who knows it knows them all.
+    pub seed: u64,
+}
 
 /// What a guest may write at a time, in bytes.
 const WRITE_BYTES_MAX: usize = 64 << 10;
@@ -30,8 +42,14 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result
     wasmtime_wasi::p2::add_to_linker_async(linker)
 }
 
-/// The world as a guest sees it, with clocks that show milliseconds alone if they are to be coarse.
-pub(crate) fn context(log: &Arc<GuestLog>, coarse_clocks: bool, command: Option<&Command>) -> (WasiCtx, Outputs) {
+/// The world as a guest sees it, with clocks that show milliseconds alone if they are to be coarse, and with the
+/// surroundings that it is to see instead of the real ones.
+pub(crate) fn context(
+    log: &Arc<GuestLog>,
+    coarse_clocks: bool,
+    surroundings: Option<Surroundings>,
+    command: Option<&Command>,
+) -> (WasiCtx, Outputs) {
     let mut builder = WasiCtxBuilder::new();
     let outputs = [LogSource::Stdout, LogSource::Stderr].map(|source| Arc::new(Lines::new(log, source)));
     let [stdout, stderr] = outputs.each_ref().map(|lines| GuestOutput(Arc::clone(lines)));
@@ -45,6 +63,11 @@ pub(crate) fn context(log: &Arc<GuestLog>, coarse_clocks: bool, command: Option<
     builder.max_random_size(RANDOM_BYTES_MAX);
     if coarse_clocks {
         builder.monotonic_clock(CoarseClock(Instant::now())).wall_clock(CoarseWallClock);
+    }
+    if let Some(Surroundings { now, seed }) = surroundings {
+        builder.wall_clock(StoppedClock(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()));
+        builder.secure_random(StdRng::seed_from_u64(seed)).insecure_random(StdRng::seed_from_u64(!seed));
+        builder.insecure_random_seed(u128::from(seed));
     }
     // Nothing is granted by default, but neither is anything left to what a later version takes for a default.
     builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).allow_blocking_current_thread(false);
@@ -67,6 +90,9 @@ struct CoarseClock(Instant);
 /// The time of day, in steps.
 struct CoarseWallClock;
 
+/// A time of day that stays as it is.
+struct StoppedClock(Duration);
+
 impl HostMonotonicClock for CoarseClock {
     fn resolution(&self) -> u64 {
         COARSE.as_nanos() as u64
@@ -84,6 +110,16 @@ impl HostWallClock for CoarseWallClock {
 
     fn now(&self) -> Duration {
         coarse(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
+    }
+}
+
+impl HostWallClock for StoppedClock {
+    fn resolution(&self) -> Duration {
+        COARSE
+    }
+
+    fn now(&self) -> Duration {
+        self.0
     }
 }
 

@@ -66,6 +66,8 @@ fn everything_can_be_said() {
         lease = "10s"
         retry = { attempts = 3, backoff_first = "100ms", backoff_max = "1m", jitter = 0.5, retry_after_max = "1h" }
         limits = { wall = "5s", memory = "32MiB" }
+        concurrent = 8
+        reuse = 100
         config = { currency = "EUR" }
     "#;
     let config = Config::parse(text, "wasmpost.toml".as_ref()).unwrap();
@@ -73,6 +75,7 @@ fn everything_can_be_said() {
     assert_eq!(receiver.queue.all_topics(), ["@acme/orders", "@acme/refunds", "@beta/feed"]);
     assert_eq!((receiver.limits.wall.to_string(), receiver.limits.cpu.to_string()), ("5s".into(), "1s".into()));
     assert_eq!((receiver.config["currency"].as_str(), receiver.retry.attempts_max), ("EUR", 3));
+    assert_eq!((receiver.concurrent, receiver.reuse), (8, 100));
     let acme = &config.tenants["acme"];
     assert!(config.engine.hostile && acme.concurrency == 4 && acme.weight == 3);
     assert_eq!((acme.publish_rate, acme.messages), (Some(100), Some(5000)));
@@ -103,6 +106,8 @@ fn each_fault_is_told_where_it_is() {
     let receiver = |line: &str| format!("{MINIMAL}{line}\n");
     let cases = [
         (receiver("concurrency = 0"), ":4:15:", "zero"),
+        (receiver("concurrent = 0"), ":4:14:", "0 is not between 1 and 64"),
+        (receiver("concurrent = 65"), ":4:14:", "65 is not between 1 and 64"),
         (receiver("publish = [\"a\", \"b*c\"]"), ":4:", "b*c"),
         (receiver("http = [\"https://*.a\"]"), ":4:8:", "patterns are not supported"),
         (receiver("http = [\"https://a/b\"]"), ":4:8:", "https://a/b"),

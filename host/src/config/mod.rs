@@ -74,6 +74,8 @@ pub struct ReceiverConfig {
     pub output: Option<String>,
     /// How many messages an instance is used for.
     pub reuse: u32,
+    /// How many messages an instance has at a time.
+    pub concurrent: u32,
 }
 
 impl Config {
@@ -130,6 +132,7 @@ impl ReceiverConfig {
             world: None,
             output: None,
             reuse: 1,
+            concurrent: 1,
         }
     }
 }

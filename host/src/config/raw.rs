@@ -14,7 +14,7 @@ use wasmpost_sandbox::{Grants, Limits, Span};
 use super::raw_broker::RawBroker;
 use super::raw_host::{RawEngine, RawHost};
 use super::raw_tenant::RawTenant;
-use super::word::{Name, Origin, Pattern, TenantName};
+use super::word::{Concurrent, Name, Origin, Pattern, TenantName};
 use super::{Config, ConfigError, DEFAULT_BROKER, DEFAULT_FILE, ReceiverConfig};
 use crate::registry::Address;
 use crate::tenant::Tenant;
@@ -102,6 +102,10 @@ struct RawReceiver {
     #[serde(default = "once")]
     #[schemars(range(min = 1))]
     reuse: std::num::NonZeroU32,
+    /// How many messages an instance may have at a time. More than 1 takes an asynchronous component. One that traps, runs
+    /// into a limit or takes too long ends the instance, and the others are given back.
+    #[serde(default)]
+    concurrent: Concurrent,
     /// The name of its tenant.
     #[schemars(with = "Option<String>")]
     tenant: Option<Spanned<String>>,
@@ -265,6 +269,7 @@ impl RawReceiver {
             world: self.world,
             output: self.output.map(|topic| within(&topic.get_ref().0)),
             reuse: self.reuse.get(),
+            concurrent: self.concurrent.0,
             tenant: self.tenant.map(Spanned::into_inner),
         })
     }

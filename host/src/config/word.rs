@@ -1,5 +1,6 @@
 //! Values of the file that are checked as they are read, so that errors point at them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use wasmpost_delivery::topic_name_fault;
 use wasmpost_msg::tenant_name_fault;
-use wasmpost_sandbox::{HttpOrigin, TopicPattern};
+use wasmpost_sandbox::{CONCURRENT_MAX, HttpOrigin, TopicPattern};
 
 use crate::registry::Address;
 
@@ -34,6 +35,36 @@ pub(crate) struct Pattern(pub(crate) TopicPattern);
 /// Where HTTP requests go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin(pub(crate) HttpOrigin);
+
+/// How many messages an instance may have at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Concurrent(pub(super) u32);
+
+impl Default for Concurrent {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl<'de> Deserialize<'de> for Concurrent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u32::deserialize(deserializer)?;
+        if (1..=CONCURRENT_MAX).contains(&number) {
+            return Ok(Self(number));
+        }
+        Err(de::Error::custom(format!("{number} is not between 1 and {CONCURRENT_MAX}")))
+    }
+}
+
+impl JsonSchema for Concurrent {
+    fn schema_name() -> Cow<'static, str> {
+        "Concurrent".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": CONCURRENT_MAX })
+    }
+}
 
 impl FromStr for Name {
     type Err = String;

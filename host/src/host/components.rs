@@ -40,7 +40,9 @@ pub fn load_components(sandbox: &Sandbox, config: &Config) -> Result<Components,
             return Err(HostError::of_component(receiver, source));
         }
         let loaded = components.get(&receiver.component);
-        if let Some(source) = loaded.and_then(|loaded| loaded.check_world(receiver.world.as_deref()).err()) {
+        if let Some(source) =
+            loaded.and_then(|loaded| loaded.check_world(receiver.world.as_deref(), receiver.concurrent).err())
+        {
             return Err(HostError::of_component(receiver, source));
         }
     }

@@ -207,6 +207,7 @@ pub(super) fn wasm_receiver(
         output: config.output.clone(),
         reuse: config.reuse,
         surroundings: None,
+        concurrent: config.concurrent,
     };
     WasmReceiver::new(Arc::clone(sandbox), loaded.clone(), options)
 }

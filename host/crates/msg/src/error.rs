@@ -81,6 +81,8 @@ reasons! {
     Shutdown = "shutdown",
     /// The host had no room for another instance.
     HostBusy = "host-busy",
+    /// Another message that the same instance had ended it.
+    InstanceEnded = "instance-ended",
     /// Something in the host failed.
     HostFault = "host-fault",
 }

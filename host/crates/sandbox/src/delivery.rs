@@ -23,6 +23,8 @@ pub(crate) struct Delivery {
     pub(crate) held_bytes: u64,
     /// Whether the guest wanted to publish more than it may.
     pub(crate) publish_refused: bool,
+    /// Whether it stands for the instance that has several messages, rather than for any of them.
+    pub(crate) is_nobodys: bool,
 }
 
 /// One message that a guest is writing.
@@ -50,6 +52,7 @@ impl Delivery {
             published_bytes: 0,
             held_bytes: 0,
             publish_refused: false,
+            is_nobodys: false,
         }
     }
 
@@ -74,6 +77,10 @@ impl Delivery {
 
     /// The topic that the guest means, as the host names it.
     fn may_publish(&self, topic: &str) -> Published<String> {
+        if self.is_nobodys {
+            let text = "several messages may be in this instance: publish with the message that it is in answer to";
+            return Err(PublishError::Denied(text.into()));
+        }
         if let Some(topic) = self.shared.grants.publish_to(topic) {
             return Ok(topic);
         }

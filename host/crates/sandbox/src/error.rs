@@ -8,8 +8,8 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use crate::Size;
 use crate::state::StoreState;
+use crate::{Limits, Size};
 
 /// Why a sandbox could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +94,16 @@ pub enum LoadError {
         /// The worlds that it implements.
         found: String,
     },
+    /// Its world has one message in an instance at a time.
+    #[error(
+        "world {world:?} takes one message at a time: concurrent = {concurrent} needs wasmpost:messaging/plugin-async"
+    )]
+    OneAtATime {
+        /// The world by which it is to receive.
+        world: String,
+        /// How many messages there were to be in an instance.
+        concurrent: u32,
+    },
     /// It imports what the host does not offer.
     #[error("component cannot be linked: {0}")]
     Import(String),
@@ -154,11 +164,20 @@ pub(crate) fn out_of_budget(max: Size, cause: &str) -> ReceiveError {
     ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text)
 }
 
+/// A delivery that used up its CPU time.
+pub(crate) fn cpu_limit(limits: &Limits) -> ReceiveError {
+    ReceiveError::new(Disposition::Retry, Reason::CpuLimit, cpu_text(limits))
+}
+
+fn cpu_text(limits: &Limits) -> String {
+    format!("guest used more than {} of CPU time", limits.cpu)
+}
+
 fn reason(error: &wasmtime::Error, state: &StoreState) -> (Reason, String) {
     let limits = &state.shared.limits;
     let cause = error.root_cause().to_string();
     if state.cpu_exhausted {
-        return (Reason::CpuLimit, format!("guest used more than {} of CPU time", limits.cpu));
+        return (Reason::CpuLimit, cpu_text(limits));
     }
     // A guest whose allocation failed usually traps; what it trapped for is the memory that it was refused.
     if state.limiter.memory_refused {

@@ -8,6 +8,7 @@
 
 mod bindings;
 mod bindings_async;
+mod crew;
 mod delivery;
 mod engine;
 mod error;
@@ -22,6 +23,7 @@ mod origin;
 mod places;
 mod quantity;
 mod receiver;
+mod setup;
 mod state;
 mod worlds;
 

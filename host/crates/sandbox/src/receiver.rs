@@ -3,29 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use wasmpost_msg::{BodyError, Component, Context, Disposition, Message, Reason, ReceiveError, Receiver, Usage};
-use wasmtime::{Store, UpdateDeadline};
+use wasmpost_msg::{Component, Context, Disposition, Message, Reason, ReceiveError, Receiver, Usage};
+use wasmtime::Store;
 
-use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::error::{classify, out_of_budget};
+use crate::crew::Crews;
+use crate::engine::CONCURRENT_MAX;
+use crate::error::classify;
 use crate::imports::wasi::Surroundings;
 use crate::limiter::MemoryBudget;
 use crate::meter::Meter;
 use crate::places::{Live, Place};
+use crate::setup::{Setup, YIELD_TICKS, failure_of, out_of_wall, wait_for_place};
 use crate::state::{Shared, StoreState};
 use crate::worlds::Entry;
 use crate::{Grants, Limits, LoadError, LoadedComponent, LogSink, Sandbox, TracingSink};
-
-/// How many ticks of the epoch a guest runs before it lets others run.
-const YIELD_TICKS: u64 = 1;
-/// How long a delivery waits for an instance. After that the host is busy, and the delivery is given back.
-const PLACE_TIMEOUT: Duration = Duration::from_secs(5);
-/// What a guest may pass to the host in one call beside twice the largest body, in bytes.
-const HOSTCALL_EXTRA: usize = 1 << 20;
 
 /// Numbers for receivers.
 static RECEIVERS: AtomicU64 = AtomicU64::new(0);
@@ -57,16 +50,19 @@ pub struct ReceiverOptions {
     pub reuse: u32,
     /// The time of day and the seed of random numbers that it sees; the real ones unless given.
     pub surroundings: Option<Surroundings>,
+    /// How many messages an instance may have at a time. With more than 1 the component has to be asynchronous, and an
+    /// instance ends when it has none, or had as many as it is used for.
+    pub concurrent: u32,
 }
 
 /// A component that receives messages.
 pub struct WasmReceiver {
-    sandbox: Arc<Sandbox>,
-    loaded: LoadedComponent,
+    setup: Setup,
     /// Which of the component's worlds is used.
     entry: Arc<dyn Entry>,
     component: Arc<Component>,
-    shared: Arc<Shared>,
+    /// The instances that have several messages at a time, if they may.
+    crews: Option<Crews>,
     /// How many messages an instance is used for.
     reuse: u32,
     /// Tells it from all other receivers.
@@ -88,6 +84,7 @@ impl Default for ReceiverOptions {
             output: None,
             reuse: 1,
             surroundings: None,
+            concurrent: 1,
         }
     }
 }
@@ -97,7 +94,9 @@ impl WasmReceiver {
     /// whatever the limits say. A component of several worlds has to be told by which of them it receives.
     pub fn new(sandbox: Arc<Sandbox>, loaded: LoadedComponent, options: ReceiverOptions) -> Result<Self, LoadError> {
         let ReceiverOptions { name, limits, grants, config, log, memory, topic, output, surroundings, .. } = options;
-        let entry = loaded.entry(options.world.as_deref())?;
+        let entry = loaded.entry_for(options.world.as_deref(), options.concurrent)?;
+        let (concurrent, together) = (options.concurrent.min(CONCURRENT_MAX), Arc::clone(&entry).together());
+        let together = together.filter(|_| concurrent > 1);
         let reuse = if entry.is_reusable() { options.reuse } else { 1 };
         let version = loaded.version().map(str::to_owned);
         let component = Arc::new(Component { digest: loaded.digest().to_owned(), version });
@@ -116,7 +115,9 @@ impl WasmReceiver {
             output,
         };
         let number = RECEIVERS.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { sandbox, loaded, entry, component, shared: Arc::new(shared), reuse, number })
+        let setup = Setup { sandbox, loaded, shared: Arc::new(shared) };
+        let crews = together.map(|entry| Crews::new(setup.clone(), entry, concurrent, options.reuse));
+        Ok(Self { setup, entry, component, crews, reuse, number })
     }
 
     /// Has the instance process the message of its store; a fresh one is made first.
@@ -126,13 +127,13 @@ impl WasmReceiver {
             Some(instance) => instance,
             None => {
                 self.entry.prepare(store.data_mut());
-                let made = self.loaded.pre().instantiate_async(&mut *store).await;
+                let made = self.setup.loaded.pre().instantiate_async(&mut *store).await;
                 *live.instance.insert(made.map_err(|error| classify(&error, store.data()))?)
             }
         };
         match self.entry.call(store, &instance).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(failure)) => Err(self.failure(failure, store.data())),
+            Ok(Err(failure)) => Err(failure_of(failure, store.data(), &store.data().delivery)),
             Err(error) => Err(classify(&error, store.data())),
         }
     }
@@ -145,7 +146,7 @@ impl WasmReceiver {
         meter: &Arc<Meter>,
         place: &mut Option<Live>,
     ) -> Result<(), ReceiveError> {
-        let body = self.body(&mut message).await?;
+        let body = self.setup.body(&mut message).await?;
         let (context, attributes) = (message.context, message.attributes);
         let live = match place {
             Some(live) => {
@@ -154,7 +155,7 @@ impl WasmReceiver {
                 live
             }
             None => {
-                let store = self.store(StoreState::new(&self.shared, meter, context, attributes, body));
+                let store = self.setup.store(StoreState::new(&self.setup.shared, meter, context, attributes, body));
                 place.insert(Live { store, instance: None, used: 0 })
             }
         };
@@ -162,72 +163,10 @@ impl WasmReceiver {
         meter.measure(call).await
     }
 
-    /// A place for an instance once one is free.
-    async fn place(&self) -> Result<Place, ReceiveError> {
-        match tokio::time::timeout(PLACE_TIMEOUT, self.sandbox.places.wait()).await {
-            Ok(Some(place)) => Ok(place),
-            Ok(None) | Err(_) => {
-                let text = format!("no instance was free for {PLACE_TIMEOUT:?}");
-                Err(ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text))
-            }
-        }
-    }
-
-    fn failure(&self, failure: Failure, state: &StoreState) -> ReceiveError {
-        let cut = |mut text: String| {
-            text.truncate(text.floor_char_boundary(self.shared.limits.error_text.bytes()));
-            text
-        };
-        let error = match failure {
-            Failure::Retry(text) => ReceiveError::retry(cut(text)),
-            Failure::RetryAfter((nanos, text)) => ReceiveError::retry_after(Duration::from_nanos(nanos), cut(text)),
-            Failure::Reject(text) => ReceiveError::reject(cut(text)),
-        };
-        // A guest that was refused memory or publishing fails for that, whatever it says.
-        match (state.refused(), state.limiter.budget_refused) {
-            (Some(reason), _) => ReceiveError::new(error.disposition(), reason, error.text()),
-            (None, Some(max)) => out_of_budget(max, error.text()),
-            (None, None) => error,
-        }
-    }
-
-    fn store(&self, state: StoreState) -> Store<StoreState> {
-        let limits = &self.shared.limits;
-        let mut store = Store::new(&self.sandbox.engine, state);
-        store.limiter(|state| &mut state.limiter);
-        let largest = limits.body.max(limits.publish_message_bytes);
-        store.set_hostcall_fuel(largest.bytes().saturating_mul(2).saturating_add(HOSTCALL_EXTRA));
-        store.set_max_component_handles(limits.handles as usize);
-        store.set_epoch_deadline(YIELD_TICKS);
-        let budget = limits.cpu.0;
-        store.epoch_deadline_callback(move |mut store| {
-            if store.data().meter.spent_within_poll() < budget {
-                return Ok(UpdateDeadline::Yield(YIELD_TICKS));
-            }
-            store.data_mut().cpu_exhausted = true;
-            Ok(UpdateDeadline::Interrupt)
-        });
-        store
-    }
-
-    async fn body(&self, message: &mut Message) -> Result<Bytes, ReceiveError> {
-        let max = self.shared.limits.body;
-        message.body.collect(max.bytes()).await.map_err(|error| match error {
-            BodyError::TooLarge { .. } => {
-                let text = format!("body is larger than {max}, the limit of receiver {:?}", self.shared.name);
-                ReceiveError::new(Disposition::Reject, Reason::BodyTooLarge, text)
-            }
-            error => ReceiveError::retry(error.to_string()),
-        })
-    }
-
     /// Keeps the instance for another message if it may have one.
     fn keep(&self, mut place: Place, result: &Result<(), ReceiveError>) {
-        if let (Some(budget), Some(live)) = (&self.shared.memory, &place.live)
-            && live.store.data().limiter.budget_refused.is_some()
-        {
-            // What others only keep, those who work can have.
-            self.sandbox.places.free_memory(budget);
+        if let Some(live) = &place.live {
+            self.setup.free_memory(live.store.data());
         }
         let Some(live) = place.live.as_mut().filter(|_| result.is_ok()) else { return };
         live.used += 1;
@@ -235,7 +174,7 @@ impl WasmReceiver {
         // One that keeps growing, as some languages have it, ends before a message fails for what those before it left.
         if live.used < self.reuse && state.is_unblemished() && state.limiter.has_room() {
             live.store.data_mut().end();
-            self.sandbox.places.keep(self.number, place);
+            self.setup.sandbox.places.keep(self.number, place);
         }
     }
 
@@ -253,16 +192,22 @@ impl WasmReceiver {
 
 impl Drop for WasmReceiver {
     fn drop(&mut self) {
-        self.sandbox.places.forget(self.number);
+        self.setup.sandbox.places.forget(self.number);
     }
 }
 
 #[async_trait]
 impl Receiver for WasmReceiver {
     async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
-        let (context, wall) = (message.context.clone(), self.shared.limits.wall);
+        if let Some(crews) = &self.crews {
+            let context = message.context.clone();
+            let (result, usage) = crews.receive(message).await;
+            context.set_usage(Usage { component: Some(Arc::clone(&self.component)), ..usage });
+            return result;
+        }
+        let (context, wall) = (message.context.clone(), self.setup.shared.limits.wall);
         let mut meter = Meter::new();
-        let places = &self.sandbox.places;
+        let places = &self.setup.sandbox.places;
         let warm = if self.reuse > 1 { places.warm(self.number) } else { None };
         let mut place = warm.or_else(|| places.free());
         let result = {
@@ -270,7 +215,7 @@ impl Receiver for WasmReceiver {
                 let place = match &mut place {
                     Some(place) => place,
                     none => {
-                        let waited = none.insert(self.place().await?);
+                        let waited = none.insert(wait_for_place(places).await?);
                         // Waiting for the host is no time of the call.
                         meter = Meter::new();
                         waited
@@ -278,10 +223,7 @@ impl Receiver for WasmReceiver {
                 };
                 // The body is read within the time of the call as well: its source may never end.
                 let call = tokio::time::timeout(wall.0, self.process(message, &meter, &mut place.live));
-                call.await.unwrap_or_else(|_| {
-                    let text = format!("call took longer than {wall}");
-                    Err(ReceiveError::new(Disposition::Retry, Reason::Timeout, text))
-                })
+                call.await.unwrap_or_else(|_| Err(out_of_wall(wall)))
             };
             tokio::select! {
                 biased;

@@ -51,6 +51,10 @@ pub(crate) struct StoreState {
     pub(crate) together: BTreeMap<u32, Delivery>,
     /// The calls in which those are processed, with their numbers.
     pub(crate) calls: Vec<(GuestTaskId, u32)>,
+    /// Whether the guest is about to be entered for one of them.
+    pub(crate) is_entered: bool,
+    /// The number of the delivery that ended the instance.
+    pub(crate) culprit: Option<u32>,
     /// What is left of the body.
     pub(crate) body: Bytes,
     pub(crate) limiter: Limiter,
@@ -82,6 +86,8 @@ impl StoreState {
             number: 0,
             together: BTreeMap::new(),
             calls: Vec::new(),
+            is_entered: false,
+            culprit: None,
             shared: Arc::clone(shared),
             body,
             table,
@@ -91,6 +97,20 @@ impl StoreState {
             cpu_exhausted: false,
             command: None,
         }
+    }
+
+    /// For an instance with several deliveries at a time; it begins with none.
+    pub(crate) fn of_several(shared: &Arc<Shared>, meter: &Arc<Meter>) -> Self {
+        let mut state = Self::new(shared, meter, Context::default(), Attributes::new(), Bytes::new());
+        state.delivery.is_nobodys = true;
+        state
+    }
+
+    /// Has what all deliveries of an instance share last as long as the newest of them, and gives its log room again.
+    pub(crate) fn renew(&mut self, meter: &Arc<Meter>) {
+        self.meter = Arc::clone(meter);
+        self.http = None;
+        self.delivery.log.begin(Context::default(), &self.shared.limits);
     }
 
     /// Turns to another delivery. What the guest keeps stays, and what it holds of the host goes on counting.

@@ -64,7 +64,6 @@ async fn process(message: &Message, body: &mut StreamReader<u8>) -> Result<(), F
         b"later" => Err(Failure::RetryAfter((3_000_000_000, "in a while".into()))),
         b"reject" => Err(Failure::Reject("never".into())),
         b"publish-and-retry" => publish(message, "lost").and(Err(Failure::Retry("not now".into()))),
-        b"trap" => panic!("poison message"),
         b"trap" | b"loop" | b"grow" | b"wait" | b"yield-forever" => {
             // Once so many are at work.
             while IN_FLIGHT.load(Ordering::Relaxed) < number {
@@ -103,7 +102,12 @@ async fn misbehave(word: &[u8]) -> ! {
                 all.push(std::hint::black_box(vec![1_u8; 1 << 20]));
             }
         }
-        b"wait" => std::future::pending().await,
+        // Waits for what nobody writes.
+        b"wait" => {
+            let (_writer, mut reader) = wit_stream::new::<u8>();
+            let (read, _) = reader.read(Vec::with_capacity(1)).await;
+            panic!("nobody wrote: {read:?}")
+        }
         _ => panic!("poison message"),
     }
 }

@@ -39,6 +39,7 @@ struct Loaded {
     imports: Vec<String>,
     version: Option<String>,
     from_cache: bool,
+    is_composed: bool,
     pre: InstancePre<StoreState>,
 }
 
@@ -58,13 +59,23 @@ impl LoadedComponent {
         self.0.worlds.iter().map(|(world, _)| world.name).collect()
     }
 
-    /// Whether it can receive by the world that is named, or by its only one.
-    pub fn check_world(&self, wanted: Option<&str>) -> Result<(), LoadError> {
-        self.entry(wanted).map(drop)
+    /// Whether it can receive by the world that is named, or by its only one, so many messages in an instance at a time.
+    pub fn check_world(&self, wanted: Option<&str>, concurrent: u32) -> Result<(), LoadError> {
+        self.entry_for(wanted, concurrent).map(drop)
+    }
+
+    /// Finds the world to use, which has to have so many messages in an instance at a time.
+    pub(crate) fn entry_for(&self, wanted: Option<&str>, concurrent: u32) -> Result<Arc<dyn Entry>, LoadError> {
+        let entry = self.entry(wanted)?;
+        if concurrent > 1 && Arc::clone(&entry).together().is_none() {
+            let world = wanted.map_or_else(|| self.worlds().join(", "), str::to_owned);
+            return Err(LoadError::OneAtATime { world, concurrent });
+        }
+        Ok(entry)
     }
 
     /// Finds the world to use: the one that is named, or the only one.
-    pub(crate) fn entry(&self, wanted: Option<&str>) -> Result<Arc<dyn Entry>, LoadError> {
+    fn entry(&self, wanted: Option<&str>) -> Result<Arc<dyn Entry>, LoadError> {
         let found = self.worlds().join(", ");
         let entry = match (wanted, &*self.0.worlds) {
             (Some(wanted), worlds) => worlds
@@ -96,6 +107,11 @@ impl LoadedComponent {
     pub fn needs(&self) -> Vec<&'static str> {
         let imported = |start: &str| self.0.imports.iter().any(|import| import.starts_with(start));
         NEEDS.iter().filter(|(start, _)| imported(start)).map(|(_, need)| *need).collect()
+    }
+
+    /// Whether it has parts that call one another.
+    pub(crate) fn is_composed(&self) -> bool {
+        self.0.is_composed
     }
 
     pub(crate) fn pre(&self) -> &InstancePre<StoreState> {
@@ -142,8 +158,17 @@ impl Sandbox {
         let worlds = found.into_iter().map(bind).collect::<Result<_, _>>();
         let worlds = worlds.map_err(|error| LoadError::malformed(&error))?;
         let digest = digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"));
-        let (size_bytes, version) = (bytes.len() as u64, scanned.version);
-        Ok(LoadedComponent(Arc::new(Loaded { digest, size_bytes, worlds, imports, version, from_cache, pre })))
+        let (size_bytes, version, is_composed) = (bytes.len() as u64, scanned.version, scanned.is_composed);
+        Ok(LoadedComponent(Arc::new(Loaded {
+            digest,
+            size_bytes,
+            worlds,
+            imports,
+            version,
+            from_cache,
+            is_composed,
+            pre,
+        })))
     }
 
     fn compile(&self, bytes: &[u8]) -> Result<(Component, bool), LoadError> {

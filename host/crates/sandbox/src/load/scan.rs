@@ -63,6 +63,8 @@ pub(super) struct Scanned {
     /// Whether a core module says which world it implements.
     pub(super) has_world: bool,
     pub(super) imports_preview1: bool,
+    /// Whether a component has parts that call one another.
+    pub(super) is_composed: bool,
     /// Whether a core module is a program rather than a library.
     pub(super) has_start: bool,
     functions: u32,
@@ -160,6 +162,7 @@ impl LoadLimits {
                     scanned.has_start = exports.clone().into_iter().flatten().any(|export| export.name == "_start");
                 }
             }
+            Payload::ComponentCanonicalSection(_) => scanned.is_composed |= depth > 0,
             Payload::ComponentImportSection(imports) => {
                 scanned.imports_and_exports = scanned.imports_and_exports.saturating_add(imports.count());
             }

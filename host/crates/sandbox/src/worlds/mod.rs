@@ -16,6 +16,7 @@ use wasmtime::component::{Instance, InstancePre, Linker};
 
 use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::state::StoreState;
+pub(crate) use plugin_async::{PluginAsync, Receive};
 pub(crate) use run::Command;
 
 /// A world by which components receive messages.
@@ -36,6 +37,11 @@ pub(crate) trait Entry: Send + Sync {
     /// Whether an instance can process more than one message.
     fn is_reusable(&self) -> bool {
         true
+    }
+
+    /// How an instance processes several messages at a time, if it can.
+    fn together(self: Arc<Self>) -> Option<Arc<PluginAsync>> {
+        None
     }
 
     /// Has an instance process the message of its store.

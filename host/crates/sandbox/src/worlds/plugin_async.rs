@@ -1,13 +1,14 @@
 //! `wasmpost:messaging/plugin-async`: asynchronous receivers that were written for this host.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use wasmtime::component::{
-    ComponentExportIndex, Destination, Instance, InstancePre, Resource, StreamProducer, StreamReader, StreamResult,
-    TypedFunc, VecBuffer,
+    Accessor, ComponentExportIndex, Destination, Instance, InstancePre, Resource, StreamProducer, StreamReader,
+    StreamResult, TypedFunc, TypedFuncCallConcurrent, VecBuffer,
 };
 use wasmtime::{AsContextMut, Store, StoreContextMut};
 
@@ -20,9 +21,13 @@ use crate::state::StoreState;
 pub(super) const EXPORT: &str = "wasmpost:messaging/receiver-async@0.1.0";
 
 /// Where the function lies that receives.
-struct PluginAsync(ComponentExportIndex);
+pub(crate) struct PluginAsync(ComponentExportIndex);
 
-type Receive = TypedFunc<(Resource<Lent>, StreamReader<u8>), (Result<(), AsyncFailure>,)>;
+pub(crate) type Receive = TypedFunc<Given, Received>;
+pub(crate) type Started = TypedFuncCallConcurrent<StoreState, Given, Received>;
+
+type Given = (Resource<Lent>, StreamReader<u8>);
+type Received = (Result<(), AsyncFailure>,);
 
 pub(super) fn bind(component: &InstancePre<StoreState>) -> wasmtime::Result<Box<dyn Entry>> {
     let component = component.component();
@@ -33,8 +38,30 @@ pub(super) fn bind(component: &InstancePre<StoreState>) -> wasmtime::Result<Box<
 }
 
 impl PluginAsync {
-    fn function(&self, store: impl AsContextMut, instance: &Instance) -> wasmtime::Result<Receive> {
+    /// The function of an instance that receives.
+    pub(crate) fn function(&self, store: impl AsContextMut, instance: &Instance) -> wasmtime::Result<Receive> {
         instance.get_typed_func(store, self.0)
+    }
+
+    /// Has an instance begin with a message beside those that it has.
+    pub(crate) fn start(
+        receive: &Receive,
+        mut store: StoreContextMut<'_, StoreState>,
+        number: u32,
+        body: Bytes,
+    ) -> wasmtime::Result<Started> {
+        let body = StreamReader::new(&mut store, Chunks(body))?;
+        receive.start_call_concurrent(store, (handle(number), body))
+    }
+
+    /// Waits until it is done with it.
+    pub(crate) async fn finish(
+        receive: &Receive,
+        accessor: &Accessor<StoreState>,
+        started: Started,
+    ) -> wasmtime::Result<Result<(), Failure>> {
+        let (received,) = receive.finish_call_concurrent(accessor, started).await?;
+        Ok(received.map_err(Failure::from))
     }
 }
 
@@ -43,6 +70,10 @@ impl Entry for PluginAsync {
     /// What a message left running would go on with the next one.
     fn is_reusable(&self) -> bool {
         false
+    }
+
+    fn together(self: Arc<Self>) -> Option<Arc<PluginAsync>> {
+        Some(self)
     }
 
     async fn call(&self, store: &mut Store<StoreState>, instance: &Instance) -> wasmtime::Result<Result<(), Failure>> {

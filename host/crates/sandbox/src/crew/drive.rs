@@ -1,0 +1,197 @@
+//! The future that is a live instance: it makes the instance, and has it process the messages that come.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use wasmpost_msg::{Attributes, Context, ReceiveError};
+use wasmtime::component::{Accessor, GuestTaskId};
+use wasmtime::{AsContextMut, Store, UpdateDeadline};
+
+use super::roster::{Outcome, Roster};
+use crate::bindings::wasmpost::messaging::types::Failure;
+use crate::delivery::Delivery;
+use crate::error::classify;
+use crate::meter::Meter;
+use crate::places::Place;
+use crate::setup::{Setup, YIELD_TICKS, failure_of};
+use crate::state::StoreState;
+use crate::worlds::{PluginAsync, Receive};
+
+/// One message for an instance.
+pub(super) struct Call {
+    pub(super) number: u32,
+    pub(super) context: Context,
+    pub(super) attributes: Attributes,
+    pub(super) body: Bytes,
+    pub(super) meter: Arc<Meter>,
+}
+
+/// An instance in its place. `meter` measures its polls.
+pub(super) struct Instance {
+    pub(super) setup: Setup,
+    pub(super) entry: Arc<PluginAsync>,
+    pub(super) roster: Arc<Roster>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) place: Place,
+}
+
+impl Instance {
+    /// Lives until the instance has to end, or everybody has left it.
+    pub(super) async fn live(self, calls: mpsc::Receiver<Call>) {
+        let Self { setup, entry, roster, meter, place } = self;
+        let mut store = setup.store(StoreState::of_several(&setup.shared, &meter));
+        charge(&mut store, &roster, &meter, setup.shared.limits.cpu.0);
+        let ended = Self::run(&setup, &entry, (&roster, &meter), &mut store, calls).await;
+        if let Err(error) = ended {
+            let culprit = culprit(&mut store, &setup, &roster);
+            let state = store.data_mut();
+            if let Some(delivery) = culprit.and_then(|culprit| state.together.remove(&culprit)) {
+                // What is told of the error is told of this delivery.
+                state.delivery = delivery;
+            }
+            roster.saw_memory(state.limiter.memory_peak_bytes);
+            setup.free_memory(state);
+            roster.end(culprit, Some(&classify(&error, state)));
+        }
+        drop(store);
+        drop(place);
+    }
+
+    async fn run(
+        setup: &Setup,
+        entry: &PluginAsync,
+        (roster, meter): (&Roster, &Meter),
+        store: &mut Store<StoreState>,
+        mut calls: mpsc::Receiver<Call>,
+    ) -> wasmtime::Result<()> {
+        let instance = setup.loaded.pre().instantiate_async(&mut *store).await?;
+        let receive = entry.function(&mut *store, &instance)?;
+        let work = async |accessor: &Accessor<StoreState>| {
+            let mut serving = pin!(serve(accessor, &receive, setup, (roster, meter), &mut calls));
+            // The engine comes by here before it enters the guest.
+            poll_fn(|context| {
+                accessor.with(|mut access| {
+                    access.data_mut().is_entered = true;
+                    access.as_context_mut().set_epoch_deadline(0);
+                });
+                serving.as_mut().poll(context)
+            })
+            .await
+        };
+        store.run_concurrent(work).await?
+    }
+}
+
+/// Has an instance begin with the messages that come, and takes those out that are done.
+async fn serve(
+    accessor: &Accessor<StoreState>,
+    receive: &Receive,
+    setup: &Setup,
+    (roster, meter): (&Roster, &Meter),
+    calls: &mut mpsc::Receiver<Call>,
+) -> wasmtime::Result<()> {
+    let mut running = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some((number, task, received)) = running.next(), if !running.is_empty() => {
+                let mut outcome = accessor.with(|mut access| {
+                    let outcome = end(access.data_mut(), number, task, received, roster);
+                    setup.free_memory(access.data_mut());
+                    outcome
+                })?;
+                roster.ledger.settle(meter.spent_within_poll());
+                outcome.cpu = roster.ledger.close(number);
+                roster.finish(number, outcome);
+            }
+            call = calls.recv() => {
+                let Some(call) = call else { return Ok(()) };
+                let number = call.number;
+                let started = accessor.with(|mut access| -> wasmtime::Result<_> {
+                    let body = begin(access.data_mut(), call);
+                    let started = PluginAsync::start(receive, access.as_context_mut(), number, body);
+                    let started = started.inspect_err(|_| access.data_mut().culprit = Some(number))?;
+                    access.data_mut().calls.push((started.task(), number));
+                    Ok(started)
+                })?;
+                let task = started.task();
+                running.push(async move { (number, task, PluginAsync::finish(receive, accessor, started).await) });
+            }
+        }
+    }
+}
+
+/// Puts a message into the store, and gives its body.
+fn begin(state: &mut StoreState, call: Call) -> Bytes {
+    let Call { number, context, attributes, body, meter } = call;
+    state.together.insert(number, Delivery::new(&state.shared, context, attributes));
+    state.renew(&meter);
+    body
+}
+
+/// Takes a message out of the store, and tells what became of it.
+fn end(
+    state: &mut StoreState,
+    number: u32,
+    task: GuestTaskId,
+    received: wasmtime::Result<Result<(), Failure>>,
+    roster: &Roster,
+) -> wasmtime::Result<Outcome> {
+    let received = received.inspect_err(|_| state.culprit = Some(number))?;
+    state.calls.retain(|(call, _)| *call != task);
+    let delivery = state.together.remove(&number);
+    let delivery = delivery.ok_or_else(|| wasmtime::Error::msg("a message ended that was not there"))?;
+    roster.saw_memory(state.limiter.memory_peak_bytes);
+    let result = received.map_err(|failure| failure_of(failure, state, &delivery));
+    let is_fit = state.is_unblemished() && state.limiter.has_room() && !delivery.publish_refused;
+    if result.is_err() || !is_fit {
+        roster.close();
+    }
+    Ok(Outcome { result, published_bytes: delivery.published_bytes, cpu: Duration::ZERO })
+}
+
+/// Has messages pay for CPU time, and ends the instance when one has used up its own.
+fn charge(store: &mut Store<StoreState>, roster: &Arc<Roster>, meter: &Arc<Meter>, budget: Duration) {
+    let (roster, meter) = (Arc::clone(roster), Arc::clone(meter));
+    store.epoch_deadline_callback(move |mut store| {
+        let task = store.async_call_stack()?.last();
+        let number = store.data().number_in(task);
+        let spent = roster.ledger.runs(meter.spent_within_poll(), number);
+        let state = store.data_mut();
+        let is_entered = std::mem::take(&mut state.is_entered);
+        roster.saw_memory(state.limiter.memory_peak_bytes);
+        if spent < budget {
+            // A guest that was just entered goes on, one that ran for a tick lets others run.
+            let (go_on, let_run) = (UpdateDeadline::Continue(YIELD_TICKS), UpdateDeadline::Yield(YIELD_TICKS));
+            return Ok(if is_entered { go_on } else { let_run });
+        }
+        state.cpu_exhausted = true;
+        state.culprit = number;
+        Ok(UpdateDeadline::Interrupt)
+    });
+}
+
+/// The message whose call ended the instance, if there was one.
+fn culprit(store: &mut Store<StoreState>, setup: &Setup, roster: &Roster) -> Option<u32> {
+    if store.data().culprit.is_some() {
+        return store.data().culprit;
+    }
+    // Between the parts of a component that is composed of several, calls leave traces on stacks that are gone by now.
+    // Who was seen to run last is almost as good.
+    if setup.loaded.is_composed() {
+        return roster.ledger.running();
+    }
+    let task = store.as_context_mut().async_call_stack().ok()?.last();
+    store.data().number_in(task)
+}
+
+/// The error of a message that used up its CPU time between ticks.
+pub(super) fn out_of_time(setup: &Setup) -> ReceiveError {
+    crate::error::cpu_limit(&setup.shared.limits)
+}

@@ -1,0 +1,107 @@
+//! What every instance of a receiver begins with: its store with its limits, its body, its place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wasmpost_msg::{BodyError, Disposition, Message, Reason, ReceiveError};
+use wasmtime::{Store, UpdateDeadline};
+
+use crate::bindings::wasmpost::messaging::types::Failure;
+use crate::delivery::Delivery;
+use crate::error::out_of_budget;
+use crate::places::{Place, Places};
+use crate::state::{Shared, StoreState};
+use crate::{LoadedComponent, Sandbox, Span};
+
+/// How many ticks of the epoch a guest runs before it lets others run.
+pub(crate) const YIELD_TICKS: u64 = 1;
+/// How long a delivery waits for an instance. After that the host is busy, and the delivery is given back.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a guest may pass to the host in one call beside twice the largest body, in bytes.
+const HOSTCALL_EXTRA: usize = 1 << 20;
+
+/// A component in its sandbox, with what its deliveries share.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) loaded: LoadedComponent,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Setup {
+    /// A store with the limits of the receiver.
+    pub(crate) fn store(&self, state: StoreState) -> Store<StoreState> {
+        let limits = &self.shared.limits;
+        let mut store = Store::new(&self.sandbox.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        let largest = limits.body.max(limits.publish_message_bytes);
+        store.set_hostcall_fuel(largest.bytes().saturating_mul(2).saturating_add(HOSTCALL_EXTRA));
+        store.set_max_component_handles(limits.handles as usize);
+        store.set_epoch_deadline(YIELD_TICKS);
+        let budget = limits.cpu.0;
+        store.epoch_deadline_callback(move |mut store| {
+            if store.data().meter.spent_within_poll() < budget {
+                return Ok(UpdateDeadline::Yield(YIELD_TICKS));
+            }
+            store.data_mut().cpu_exhausted = true;
+            Ok(UpdateDeadline::Interrupt)
+        });
+        store
+    }
+
+    /// All of a body, if it is not larger than the receiver takes.
+    pub(crate) async fn body(&self, message: &mut Message) -> Result<Bytes, ReceiveError> {
+        let max = self.shared.limits.body;
+        message.body.collect(max.bytes()).await.map_err(|error| match error {
+            BodyError::TooLarge { .. } => {
+                let text = format!("body is larger than {max}, the limit of receiver {:?}", self.shared.name);
+                ReceiveError::new(Disposition::Reject, Reason::BodyTooLarge, text)
+            }
+            error => ReceiveError::retry(error.to_string()),
+        })
+    }
+
+    /// Ends idle instances if the tenant had no memory left for this one: what others only keep, those who work can have.
+    pub(crate) fn free_memory(&self, state: &StoreState) {
+        if let Some(budget) = self.shared.memory.as_ref().filter(|_| state.limiter.budget_refused.is_some()) {
+            self.sandbox.places.free_memory(budget);
+        }
+    }
+}
+
+/// A place for an instance once one is free.
+pub(crate) async fn wait_for_place(places: &Places) -> Result<Place, ReceiveError> {
+    match tokio::time::timeout(PLACE_TIMEOUT, places.wait()).await {
+        Ok(Some(place)) => Ok(place),
+        Ok(None) | Err(_) => {
+            let text = format!("no instance was free for {PLACE_TIMEOUT:?}");
+            Err(ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text))
+        }
+    }
+}
+
+/// What a delivery fails with whose guest returned this.
+pub(crate) fn failure_of(failure: Failure, state: &StoreState, delivery: &Delivery) -> ReceiveError {
+    let cut = |mut text: String| {
+        text.truncate(text.floor_char_boundary(delivery.shared.limits.error_text.bytes()));
+        text
+    };
+    let error = match failure {
+        Failure::Retry(text) => ReceiveError::retry(cut(text)),
+        Failure::RetryAfter((nanos, text)) => ReceiveError::retry_after(Duration::from_nanos(nanos), cut(text)),
+        Failure::Reject(text) => ReceiveError::reject(cut(text)),
+    };
+    // A guest that was refused memory or publishing fails for that, whatever it says.
+    let publishing = delivery.publish_refused.then_some(Reason::PublishLimit);
+    match (state.limiter.refused().or(publishing), state.limiter.budget_refused) {
+        (Some(reason), _) => ReceiveError::new(error.disposition(), reason, error.text()),
+        (None, Some(max)) => out_of_budget(max, error.text()),
+        (None, None) => error,
+    }
+}
+
+/// A delivery that took too long.
+pub(crate) fn out_of_wall(wall: Span) -> ReceiveError {
+    ReceiveError::new(Disposition::Retry, Reason::Timeout, format!("call took longer than {wall}"))
+}

@@ -5,6 +5,7 @@ use wasmpost_tests::Place;
 
 const VERBS: &[&[&str]] = &[
     &[],
+    &["new"],
     &["run"],
     &["publish"],
     &["pipe"],

@@ -9,7 +9,7 @@
 //! | [`delivery`] | brokers, leases, retry policy, dead letters, the server of a queue |
 //! | [`sandbox`] | a component as a receiver, behind limits |
 //! | `wasmpost-broker-sqlite` | the embedded durable queue |
-//! | this one | configuration ([`config`]), brokers by URL ([`registry`]), the host ([`host`]), messages in files ([`fixture`]), the command line ([`cli`]) |
+//! | this one | configuration ([`config`]), brokers by URL ([`registry`]), the host ([`host`]), messages in files ([`fixture`]), new projects ([`scaffold`]), the command line ([`cli`]) |
 
 pub mod cli;
 pub mod config;
@@ -17,6 +17,7 @@ pub mod control;
 pub mod fixture;
 pub mod host;
 pub mod registry;
+pub mod scaffold;
 pub mod tenant;
 
 pub use wasmpost_delivery as delivery;

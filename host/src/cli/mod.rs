@@ -10,6 +10,7 @@ mod inspect;
 mod invoke;
 mod logging;
 mod ndjson;
+mod new;
 mod output;
 mod pipe;
 mod publish;
@@ -37,6 +38,7 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    New(new::New),
     Run(run::Run),
     Publish(publish::Publish),
     Pipe(pipe::Pipe),
@@ -91,6 +93,7 @@ pub fn command() -> clap::Command {
 impl Verb {
     async fn run(self) -> Result<(), Failure> {
         match self {
+            Self::New(verb) => verb.run(),
             Self::Run(verb) => verb.run().await,
             Self::Publish(verb) => verb.run().await,
             Self::Pipe(verb) => verb.run().await,

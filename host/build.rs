@@ -1,0 +1,111 @@
+//! Makes templates for `wasmpost new` of the directories in `guest-examples`: each that explains itself in a README is one.
+//! What the repository does not keep, such as what a build leaves, is no part of a template.
+#![allow(clippy::unwrap_used, clippy::panic)] // A fault fails the build.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// The largest file of a template, in bytes: anything larger came in by accident.
+const FILE_BYTES_MAX: u64 = 512 << 10;
+/// The cases that hold for every example.
+const FIXTURES: &str = "fixtures";
+
+fn main() {
+    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("..").canonicalize().unwrap();
+    let examples = root.join("guest-examples");
+    let walk = Walk { ignored: ignored(&root.join(".gitignore")), root };
+    let mut code = String::new();
+    writeln!(code, "pub(super) const TEMPLATES: &[Template] = &[").unwrap();
+    for example in entries(&examples) {
+        let language = example.file_name().unwrap().to_str().unwrap();
+        if language == FIXTURES || !example.join("README.md").exists() {
+            continue;
+        }
+        let mut found = Found::default();
+        walk.descend(&example, &example, &mut found);
+        writeln!(code, "Template {{ language: {language:?}, contracts: &{:?}, files: &[", found.contracts).unwrap();
+        list(&mut code, &found);
+        writeln!(code, "] }},").unwrap();
+    }
+    writeln!(code, "];").unwrap();
+    for (constant, directory) in [("CONTRACT", walk.root.join("wit")), ("FIXTURES", examples.join(FIXTURES))] {
+        let mut found = Found::default();
+        walk.descend(&directory, &directory, &mut found);
+        writeln!(code, "pub(super) const {constant}: &[TemplateFile] = &[").unwrap();
+        list(&mut code, &found);
+        writeln!(code, "];").unwrap();
+    }
+    println!("cargo::rerun-if-changed={}", walk.root.join(".gitignore").display());
+    let out = std::env::var_os("OUT_DIR").unwrap();
+    std::fs::write(Path::new(&out).join("templates.rs"), code).unwrap();
+}
+
+/// What lies in a directory.
+#[derive(Default)]
+struct Found {
+    /// The name of each file, with its place.
+    files: Vec<(String, PathBuf)>,
+    /// Links to the contract.
+    contracts: Vec<String>,
+}
+
+struct Walk {
+    root: PathBuf,
+    /// Directories that the repository does not keep, as paths whose parts may be `*`.
+    ignored: Vec<Vec<String>>,
+}
+
+impl Walk {
+    fn descend(&self, top: &Path, directory: &Path, found: &mut Found) {
+        for path in entries(directory) {
+            let name = path.strip_prefix(top).unwrap().to_str().unwrap().to_owned();
+            let leads_to = path.is_symlink().then(|| path.canonicalize().unwrap());
+            if leads_to.as_ref() == Some(&self.root.join("wit")) {
+                // The contract is in the program once, and in a project as files.
+                found.contracts.push(name);
+            } else if path.is_dir() {
+                let stays = leads_to.is_none_or(|place| place.starts_with(self.root.join("wit")));
+                assert!(stays, "{} leads out of the contract", path.display());
+                if !self.is_ignored(&path) {
+                    self.descend(top, &path, found);
+                }
+            } else {
+                assert!(path.metadata().unwrap().len() <= FILE_BYTES_MAX, "{} is no source", path.display());
+                // Not the directory: cargo would watch what builds leave in it as well.
+                println!("cargo::rerun-if-changed={}", path.display());
+                found.files.push((name, path));
+            }
+        }
+    }
+
+    fn is_ignored(&self, directory: &Path) -> bool {
+        let parts: Vec<_> =
+            directory.strip_prefix(&self.root).unwrap().iter().map(|part| part.to_str().unwrap()).collect();
+        self.ignored.iter().any(|pattern| match &pattern[..] {
+            [anywhere] => parts.last() == Some(&anywhere.as_str()),
+            pattern => {
+                pattern.len() == parts.len()
+                    && pattern.iter().zip(&parts).all(|(wanted, part)| wanted == "*" || wanted == part)
+            }
+        })
+    }
+}
+
+/// The directories in a file of what is to be ignored: `/a/*/b/` means those of this path, and `b/` any of this name.
+fn ignored(file: &Path) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(file).unwrap();
+    let directories = text.lines().filter_map(|line| line.strip_suffix('/'));
+    directories.map(|line| line.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()).collect()
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    entries
+}
+
+fn list(code: &mut String, found: &Found) {
+    for (name, path) in &found.files {
+        writeln!(code, "TemplateFile {{ path: {name:?}, content: include_bytes!({path:?}) }},").unwrap();
+    }
+}

@@ -1,0 +1,118 @@
+//! What a project consists of: the example, the contract, the cases, and how it runs and is built.
+
+use std::io;
+use std::path::Path;
+
+use super::Project;
+use super::rename::renamed;
+use super::template::{CONTRACT, FIXTURES};
+use crate::fixture::SUITE_FILE;
+
+/// The topics to which the examples publish.
+const PUBLISH: &str = "github.*";
+/// What builds leave, and what a host keeps in the directory in which it runs.
+const IGNORED: &str = "\
+/build/
+/target/
+/bindings/
+/node_modules/
+/.venv/
+__pycache__/
+.zig-cache/
+zig-cache/
+*.db
+*.db-shm
+*.db-wal
+*.db.lock
+*.db.sock
+";
+
+/// A file of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectFile {
+    /// Where it lies in the project.
+    pub path: String,
+    /// What is in it.
+    pub content: Vec<u8>,
+}
+
+impl Project {
+    /// The files of the project, in no particular order.
+    pub fn files(&self) -> Vec<ProjectFile> {
+        let own = self.template.files.iter().map(|file| {
+            let text = std::str::from_utf8(file.content).map(|text| renamed(file.path, text, &self.name));
+            ProjectFile::new(file.path, text.map_or_else(|_| file.content.to_vec(), String::into_bytes))
+        });
+        let contract = self.template.contracts.iter().flat_map(|place| {
+            CONTRACT.iter().map(move |file| ProjectFile::new(format!("{place}/{}", file.path), file.content))
+        });
+        let fixtures = FIXTURES.iter().filter(|file| file.path != "README.md").map(|file| {
+            let content = if file.path == SUITE_FILE { self.suite(file.content) } else { file.content.to_vec() };
+            ProjectFile::new(format!("tests/{}", file.path), content)
+        });
+        let own_files =
+            [ProjectFile::new(".gitignore", IGNORED), ProjectFile::new("wasmpost.toml", self.configuration())];
+        own.chain(contract).chain(fixtures).chain(own_files).collect()
+    }
+
+    /// The commands that build the component, in the directory of the project.
+    pub fn build_commands(&self) -> Vec<String> {
+        if self.template.text("build.sh").is_some() {
+            return vec!["./build.sh".to_owned()];
+        }
+        const TARGET: &str = "wasm32-unknown-unknown";
+        vec![format!("rustup target add {TARGET}"), format!("cargo build --release --target {TARGET}")]
+    }
+
+    /// Where the component lies in the project once it is built.
+    pub fn component(&self) -> String {
+        if self.template.text("build.sh").is_some() {
+            return "build/receiver.wasm".to_owned();
+        }
+        format!("target/wasm32-unknown-unknown/release/{}.wasm", self.name.with_underscores())
+    }
+
+    /// The command that hands a first message to the component.
+    pub fn invoke_command(&self) -> String {
+        let component = self.component();
+        format!(
+            "echo '{{}}' | wasmpost invoke {component} --publish '{PUBLISH}' --attribute X-Github-Event=ping --body -"
+        )
+    }
+
+    fn configuration(&self) -> String {
+        let component = self.component();
+        format!(
+            "# Each message of the queue goes to the component. Start it with: wasmpost run\n\
+             # and give it a message: echo '{{}}' | wasmpost publish webhooks --attribute X-Github-Event=ping -\n\
+             [[receivers]]\nqueue = \"webhooks\"\ncomponent = \"{component}\"\npublish = [\"{PUBLISH}\"]\n"
+        )
+    }
+
+    /// How the component runs in the cases, which do not name one in the repository.
+    fn suite(&self, text: &[u8]) -> Vec<u8> {
+        let component = self.component();
+        let named = format!("component = \"../{component}\"\n");
+        [named.as_bytes(), text].concat()
+    }
+}
+
+impl ProjectFile {
+    fn new(path: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
+        Self { path: path.into(), content: content.into() }
+    }
+
+    /// Writes the file; scripts can be run then.
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::write(path, &self.content)?;
+        #[cfg(unix)]
+        if self.content.starts_with(b"#!") {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(())
+    }
+}

@@ -58,7 +58,9 @@ def attributes(message: Message, webhook: dict) -> list[tuple[str, list[str]]]:
     full_name = repository.get("full_name") if isinstance(repository, dict) else None
     for name, value in (("Action", webhook.get("action")), ("Repository", full_name)):
         if isinstance(value, str):
-            told.append((name, [value]))
+            # JSON may hold half of a surrogate pair, which no attribute can.
+            whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            told.append((name, [whole]))
     return told
 
 

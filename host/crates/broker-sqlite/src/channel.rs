@@ -56,6 +56,9 @@ pub(crate) trait Work: Send {
     fn answer(self: Box<Self>, result: Result<(), BrokerError>);
 }
 
+/// Work that was answered before its group was committed, as no work should be.
+struct Answered;
+
 struct Call<T, F> {
     work: F,
     output: Option<T>,
@@ -95,6 +98,21 @@ where
             (None, Ok(())) => {}
             (None, Err(error)) => tracing::error!(%error, "not settled; will be redelivered"),
         }
+    }
+}
+
+impl Work for Answered {
+    fn run(&mut self, _: &mut Store) -> Outcome<()> {
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, _: Result<(), BrokerError>) {}
+}
+
+impl Request {
+    /// Answers before the commit, which leaves nothing to be answered.
+    pub(crate) fn answer_early(&mut self, refused: Option<BrokerError>) {
+        std::mem::replace(&mut self.work, Box::new(Answered)).answer(refused.map_or(Ok(()), Err));
     }
 }
 

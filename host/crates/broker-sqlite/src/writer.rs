@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use wasmpost_delivery::prove::{Break, Point, is_broken, pass};
 use wasmpost_delivery::{BrokerError, BrokerErrorKind, Delivery, Timestamp};
 
 use crate::channel::{Channel, Command, Pull, Reply, Request};
@@ -194,8 +195,15 @@ impl Writer {
             self.store.keep_time(now).map_err(running)?;
             self.time_kept = now;
         }
+        let (has_changed, has_acks) = (self.store.rows_changed() > before, self.store.has_acks());
+        if is_broken(Break::AckBeforeCommit) {
+            requests.iter_mut().zip(&mut results).for_each(|(request, result)| request.answer_early(result.take()));
+        }
+        pass_those([(has_changed, Point::Committing), (has_acks, Point::AckCommitting)]);
         self.store.commit().map_err(|error| GroupFailure { error, committing: true })?;
-        if self.store.rows_changed() > before {
+        pass_those([(has_changed, Point::Committed), (has_acks, Point::AckCommitted)]);
+        pass_those([(!served.is_empty(), Point::LeaseCommitted)]);
+        if has_changed {
             self.channel.count_commit();
             let bytes = requests.iter().map(|request| request.bytes).sum();
             self.checkpointer.committed(self.store.connection(), bytes);
@@ -277,6 +285,10 @@ impl Writer {
             let _ = reply.send(());
         }
     }
+}
+
+fn pass_those<const COUNT: usize>(points: [(bool, Point); COUNT]) {
+    points.into_iter().filter(|(is_passed, _)| *is_passed).for_each(|(_, point)| pass(point));
 }
 
 fn refusal<T>(outcome: Outcome<T>) -> rusqlite::Result<Option<BrokerError>> {

@@ -21,6 +21,8 @@ mod lease;
 pub mod memory;
 mod micros;
 mod outbox;
+#[doc(hidden)]
+pub mod prove;
 mod quota;
 mod retry;
 mod server;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use rusqlite::types::Value;
 use rusqlite::{Row, params_from_iter};
+use wasmpost_delivery::prove::{Point, pass};
 use wasmpost_delivery::{Attempt, DeadLetter, DeadLetterFilter, Evidence, Timestamp};
 use wasmpost_msg::Reason;
 
@@ -38,6 +39,7 @@ impl Store {
         let (reason, dead_at) = (evidence.reason.as_str(), self.now.0 as i64);
         let values = (queue, message, name, reason, dead_at, evidence_text, attempts);
         self.connection.prepare_cached(sql)?.execute(values)?;
+        pass(Point::DeadLetterMoving);
         self.end(queue, message, false)
     }
 

@@ -8,6 +8,7 @@ use wasmpost_msg::{Publication, Reason};
 
 use super::state::Signals;
 use crate::dead_letter::HISTORY_MAX;
+use crate::prove::{Break, is_broken};
 use crate::{Attempt, DeadLetter, Evidence, QueueStats, Timestamp};
 
 #[derive(Default)]
@@ -105,6 +106,7 @@ impl Held {
         }
         if let Some(attempt) = attempt {
             entry.failures += 1;
+            entry.deliveries += u32::from(is_broken(Break::CountAtFailure));
             entry.history.push(attempt);
             entry.history.drain(..entry.history.len().saturating_sub(HISTORY_MAX));
         }

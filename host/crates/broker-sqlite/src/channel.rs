@@ -74,6 +74,9 @@ pub(crate) struct Channel {
     quotas: Arc<Quotas>,
     commits: AtomicU64,
     end: OnceLock<Failure>,
+    /// Tells a writer without a thread that a command was sent.
+    #[cfg(feature = "prove")]
+    pub(crate) sent: tokio::sync::Notify,
 }
 
 impl<T, F> Work for Call<T, F>
@@ -120,7 +123,17 @@ impl Channel {
     pub(crate) fn new(sender: Sender<Command>, clock: Clock, admission: Admission) -> Self {
         let room = Arc::new(Semaphore::new(WAITING_MAX));
         let quotas = Arc::default();
-        Self { sender, room, clock, admission, quotas, commits: AtomicU64::new(0), end: OnceLock::new() }
+        Self {
+            sender,
+            room,
+            clock,
+            admission,
+            quotas,
+            commits: AtomicU64::new(0),
+            end: OnceLock::new(),
+            #[cfg(feature = "prove")]
+            sent: tokio::sync::Notify::new(),
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -205,6 +218,9 @@ impl Channel {
     }
 
     pub(crate) fn send(&self, command: Command) -> Result<(), BrokerError> {
-        self.sender.send(command).map_err(|_| self.closed())
+        let sent = self.sender.send(command).map_err(|_| self.closed());
+        #[cfg(feature = "prove")]
+        self.sent.notify_one();
+        sent
     }
 }

@@ -13,7 +13,11 @@ mod error;
 mod lease;
 mod open;
 mod queue;
+#[cfg(feature = "prove")]
+mod stepper;
 mod store;
 mod writer;
 
 pub use broker::{Durability, SqliteBroker, SqliteOptions};
+#[cfg(feature = "prove")]
+pub use stepper::{Step, Stepper};

@@ -12,6 +12,8 @@ pub use switched::{Hook, from_environment, hook};
 #[cfg(all(feature = "prove", not(debug_assertions)))]
 compile_error!("the feature `prove` can break wasmpost on purpose: it is for builds with debug assertions alone");
 
+use crate::Timestamp;
+
 /// A point that the code passes, at which the process may end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Point {
@@ -109,6 +111,15 @@ pub fn commit_fails() -> bool {
     return switched::commit_fails();
     #[cfg(not(feature = "prove"))]
     false
+}
+
+/// The wall clock, if it is not that of the system.
+#[inline]
+pub fn wall() -> Option<Timestamp> {
+    #[cfg(feature = "prove")]
+    return switched::wall();
+    #[cfg(not(feature = "prove"))]
+    None
 }
 
 /// Whether wasmpost is broken in this way.

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Break, Point};
+use crate::Timestamp;
 
 /// Decides for everything that runs on the thread which has it.
 pub trait Hook {
@@ -14,6 +15,9 @@ pub trait Hook {
 
     /// Whether a commit fails.
     fn commit_fails(&self) -> bool;
+
+    /// The wall clock.
+    fn wall(&self) -> Timestamp;
 
     /// Whether wasmpost is broken in this way.
     fn is_broken(&self, by: Break) -> bool;
@@ -84,6 +88,10 @@ pub(super) fn pass(point: Point) {
 
 pub(super) fn commit_fails() -> bool {
     hooked(|hook| hook.commit_fails()).unwrap_or(false)
+}
+
+pub(super) fn wall() -> Option<Timestamp> {
+    hooked(|hook| hook.wall())
 }
 
 pub(super) fn is_broken(by: Break) -> bool {

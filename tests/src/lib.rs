@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub mod prove;
+
 /// How long anything may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -29,12 +31,16 @@ pub fn program() -> &'static Path {
         if let Some(program) = std::env::var_os("WASMPOST_PROGRAM") {
             return program.into();
         }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built =
-            Command::new(cargo).args(["build", "--quiet", "--package", "wasmpost"]).current_dir(root()).status();
-        assert!(built.unwrap().success(), "wasmpost can be built");
+        build(&[]);
         target().join("debug/wasmpost")
     })
+}
+
+pub(crate) fn build(arguments: &[&str]) {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--package", "wasmpost"]).args(arguments).current_dir(root());
+    assert!(command.status().unwrap().success(), "wasmpost can be built");
 }
 
 /// The file of a guest.
@@ -66,6 +72,12 @@ impl Default for Place {
 }
 
 impl Place {
+    /// Leaves the directory where it is, for whoever looks for a fault, and tells where.
+    pub fn keep(&mut self) -> PathBuf {
+        self.directory.disable_cleanup(true);
+        self.path().to_owned()
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         self.directory.path()
@@ -178,8 +190,7 @@ impl Host {
 
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(sent.unwrap().success());
+        signal(&self.child, name);
     }
 
     /// Waits for the end and gives the exit code, and what was logged since.
@@ -196,6 +207,12 @@ impl Drop for Host {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Sends a signal by name to a process.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
 }
 
 /// Waits until a message of a queue is in flight.

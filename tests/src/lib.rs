@@ -72,6 +72,11 @@ impl Default for Place {
 }
 
 impl Place {
+    /// A directory within another one.
+    pub fn within(directory: &Path) -> Self {
+        Self { directory: tempfile::tempdir_in(directory).unwrap() }
+    }
+
     /// Leaves the directory where it is, for whoever looks for a fault, and tells where.
     pub fn keep(&mut self) -> PathBuf {
         self.directory.disable_cleanup(true);

@@ -24,7 +24,15 @@ pub struct Proved {
 
 /// A directory with a configuration: the guest `obeying` on the queue `work`, which publishes to `out`.
 pub fn place() -> Place {
-    let place = Place::default();
+    set_up(Place::default())
+}
+
+/// The same in a directory within another one.
+pub fn place_in(directory: &Path) -> Place {
+    set_up(Place::within(directory))
+}
+
+fn set_up(place: Place) -> Place {
     let component = guest("obeying");
     let config = format!(
         "[[receivers]]\nqueue = \"work\"\ncomponent = {component:?}\npublish = [\"out\"]\nconcurrency = {CONCURRENCY}\n\

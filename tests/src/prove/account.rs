@@ -159,3 +159,7 @@ fn left(snapshot: &Snapshot, faults: &mut Vec<Fault>) {
         faults.push(Fault::new(invariant, format!("{:?} is left after a drain", waiting.id)));
     }
 }
+
+#[cfg(test)]
+#[path = "account_tests.rs"]
+mod tests;

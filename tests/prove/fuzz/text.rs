@@ -18,7 +18,7 @@ const CONFIGURATIONS: &[&str] = &[
      limits = { cpu = \"1s\", memory = \"64MiB\" }\nconfig = { spins = \"3\" }\nworld = \"wasi:cli/run\"\noutput = \"o\"\n\
      reuse = 10\nconcurrent = 1\nlease = \"30s\"\ntopics = [\"more\"]\n",
     "[brokers]\ndefault = \"sqlite:work.db?durability=normal\"\nother = { url = \"memory:\" }\n[host]\nid = \"a\"\n\
-     grace = \"5s\"\n[engine]\ncomponent_model_async = true\n[tenants.acme]\nreceivers_max = 3\nmemory = \"1GiB\"\n\
+     grace = \"5s\"\n[engine]\ncomponent_model_async = true\n[tenants.acme]\nconcurrency = 3\nmemory = \"1GiB\"\n\
      [[receivers]]\nname = \"b\"\nqueue = \"q\"\ntenant = \"acme\"\ncomponent = \"../b.wasm\"\npublish_broker = \"other\"\n",
 ];
 const CONFIGURATION_WORDS: &[&str] = &[

@@ -6,6 +6,7 @@ pub mod letter;
 pub mod log;
 pub mod order;
 pub mod seen;
+pub mod steady;
 pub mod trace;
 
 use std::path::{Path, PathBuf};

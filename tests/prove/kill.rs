@@ -91,6 +91,7 @@ impl Campaign {
             *self.reached.entry(point).or_default() += 1;
         }
         self.lives.push(host.life());
+        self.ledger.lock().unwrap().life += 1;
     }
 
     /// A last life without faults, which does all that is left; then nothing may be missing.

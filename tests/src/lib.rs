@@ -97,7 +97,12 @@ impl Place {
 
     /// The program with arguments, to be run here. Compiled guests are shared with other tests.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        self.command_of(program(), arguments)
+    }
+
+    /// The same with another program.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path()).env_remove("WASMPOST_LOG").env("RUST_BACKTRACE", "1");
         command.env("XDG_CACHE_HOME", target().join("tests-cache"));
         command

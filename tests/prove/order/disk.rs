@@ -10,11 +10,11 @@ use wasmpost_delivery::{Broker, BrokerErrorKind, QueueStats};
 use wasmpost_msg::Publication;
 use wasmpost_tests::prove::account::{Rules, assert_none, faults};
 use wasmpost_tests::prove::seen::{Ledger, Life, Standing};
-use wasmpost_tests::{PATIENCE, Place, prove, signal};
+use wasmpost_tests::{PATIENCE, prove, signal};
 
 use super::shared::file::snapshot;
 use super::shared::host::{CONCURRENCY, Proved, command, database, place_in};
-use super::shared::load::{publication, publish};
+use super::shared::load::publish;
 
 /// Set for the process that has the small disk: where it is.
 pub(crate) const INSIDE: &str = "WASMPOST_TEST_SMALL_DISK";

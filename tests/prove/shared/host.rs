@@ -49,15 +49,8 @@ pub fn database(place: &Place) -> PathBuf {
 
 /// The command that runs a host of `program` in a directory.
 pub fn command(place: &Place, program: &Path, arguments: &[&str]) -> Command {
-    let like = place.command(&["run", "--log", "info,wasmpost_delivery=debug", "--log-format", "json"]);
-    let mut command = Command::new(program);
-    command.args(like.get_args()).args(arguments).current_dir(place.path());
-    for (name, value) in like.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    let mut command = place.command_of(program, &["run", "--log", "info,wasmpost_delivery=debug", "--log-format", "json"]);
+    command.args(arguments);
     command
 }
 

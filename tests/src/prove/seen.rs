@@ -23,6 +23,8 @@ pub enum Standing {
 pub struct Sent {
     /// What is known of it.
     pub standing: Standing,
+    /// The number of the life in which that became known, from 0.
+    pub life: usize,
     /// When it was sent first, as a number that grows.
     pub place: usize,
     /// Whether it was sent again, which loses its place among those with its key.
@@ -34,6 +36,8 @@ pub struct Sent {
 pub struct Ledger {
     /// By id.
     pub sent: BTreeMap<String, Sent>,
+    /// The number of the life that goes on.
+    pub life: usize,
     file: Option<File>,
 }
 
@@ -107,14 +111,14 @@ pub struct Life {
 impl Default for Ledger {
     /// An empty ledger without a file.
     fn default() -> Self {
-        Self { sent: BTreeMap::new(), file: None }
+        Self { sent: BTreeMap::new(), life: 0, file: None }
     }
 }
 
 impl Ledger {
     /// An empty ledger that is kept in a file as well.
     pub fn kept_in(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { sent: BTreeMap::new(), file: Some(File::create(path)?) })
+        Ok(Self { sent: BTreeMap::new(), life: 0, file: Some(File::create(path)?) })
     }
 
     /// Notes that a message is being sent.
@@ -124,14 +128,14 @@ impl Ledger {
         self.sent
             .entry(id.to_owned())
             .and_modify(|sent| sent.again = true)
-            .or_insert(Sent { standing: Standing::Unknown, place, again: false });
+            .or_insert(Sent { standing: Standing::Unknown, life: self.life, place, again: false });
     }
 
     /// Notes what was answered.
     pub fn answer(&mut self, id: &str, standing: Standing) {
         self.note(if standing == Standing::Confirmed { "confirmed" } else { "refused" }, id);
         if let Some(sent) = self.sent.get_mut(id) {
-            sent.standing = standing;
+            (sent.standing, sent.life) = (standing, self.life);
         }
     }
 

@@ -81,7 +81,8 @@ pub fn table(samples: &[Sample], rows: usize) -> String {
     for (_, sample) in samples.iter().enumerate().filter(|(at, _)| at % every == 0 || *at == last) {
         let mebibytes = |kib: u64| kib as f64 / 1024.0;
         let Sample { files, threads, in_flight, waiting, ended, .. } = sample;
-        let row = writeln!(
+        // A string takes all.
+        let _ = writeln!(
             text,
             "{:8.0}  {:10.1}  {files:5}  {threads:7}  {in_flight:9}  {:13.1}  {:12.1}  {waiting:7}  {ended:7}",
             sample.at_ms as f64 / 1000.0,
@@ -89,8 +90,6 @@ pub fn table(samples: &[Sample], rows: usize) -> String {
             mebibytes(sample.instances_kib),
             mebibytes(sample.database_kib),
         );
-        // A string takes all.
-        drop(row);
     }
     text
 }

@@ -46,6 +46,7 @@ fn main() {
         trial("no_write_that_fails_loses_what_was_confirmed", traces, failing::writes),
         trial("no_write_without_room_loses_what_was_confirmed", traces, failing::writes_without_room),
         trial("no_open_that_fails_loses_what_was_confirmed", traces, failing::opens),
+        trial("no_call_that_fails_while_a_file_is_made_spoils_it", traces, failing::calls_of_a_new_file),
         trial("a_full_disk_refuses_what_is_new_and_keeps_what_is_there", mounts, disk::full),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();

@@ -38,6 +38,7 @@ pub(crate) async fn fill(directory: &Path) {
     // Its log lies on the small disk as well, and cannot be written any more either.
     let mut host = Proved::start(&place, command(&place, prove::program(), &[]), "small");
     let broker = host.connect().await.unwrap();
+    let told = Told(&host);
     let random = fastrand::Rng::with_seed(3);
     // While there is room all goes well.
     publish(&broker, (0..30).map(|at| format!("before {at}")).collect(), random.clone(), &ledger).await;
@@ -55,9 +56,10 @@ pub(crate) async fn fill(directory: &Path) {
     let confirmed = |sent: &str| ledger.lock().unwrap().sent.iter().all(|(id, known)| {
         !id.starts_with(sent) || known.standing == Standing::Confirmed
     });
-    assert!(confirmed("before") && confirmed("after"), "{}", host.log());
+    assert!(confirmed("before") && confirmed("after"), "what there is room for is stored");
     drained(&broker).await;
     assert_eq!(stats(&broker, "filler").await.ready, stored, "what was stored before is there");
+    drop(told);
     signal(&host.child, "TERM");
     assert!(host.end_within(PATIENCE).is_some_and(|status| status.success()), "{}", host.log());
     // The log has gaps and tells nothing about the order.
@@ -88,6 +90,19 @@ async fn fill_up(broker: &RemoteBroker) -> BrokerErrorKind {
 async fn stats(broker: &RemoteBroker, queue: &str) -> QueueStats {
     let stats = broker.stats().await.unwrap();
     stats.into_iter().find(|stats| stats.queue == queue).unwrap()
+}
+
+/// What the host had room to tell, once it is clear that something is wrong.
+struct Told<'a>(&'a Proved);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.0.log();
+            let lines: Vec<_> = log.lines().rev().filter(|line| !line.contains("\"DEBUG\"")).take(20).collect();
+            eprintln!("the host told at last, from the end:\n{}", lines.join("\n"));
+        }
+    }
 }
 
 /// Waits until the receiver has nothing left.

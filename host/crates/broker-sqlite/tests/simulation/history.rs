@@ -18,44 +18,83 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
     /// A process began, while the wall clock was set this far, in milliseconds.
-    Life { wall: i64 },
+    Life {
+        wall: i64,
+    },
     /// Somebody outside wants to publish a message.
     Publishing(Publication),
     /// A publish was confirmed.
-    Confirmed { id: String },
+    Confirmed {
+        id: String,
+    },
     /// A delivery was leased.
     Leased(Taken),
     /// A lease is about to be renewed.
-    Renewing { lease: usize },
+    Renewing {
+        lease: usize,
+    },
     /// A lease was renewed.
-    Renewed { lease: usize },
+    Renewed {
+        lease: usize,
+    },
     /// A receiver was called.
-    Began { lease: usize, running: Running },
+    Began {
+        lease: usize,
+        running: Running,
+    },
     /// A receiver returned.
-    Answered { lease: usize, answer: Answer, published: usize },
+    Answered {
+        lease: usize,
+        answer: Answer,
+        published: usize,
+    },
     /// A lease is about to be settled.
-    Settling { lease: usize, how: How },
+    Settling {
+        lease: usize,
+        how: How,
+    },
     /// It was settled, or was not.
-    Settled { lease: usize, outcome: Outcome },
+    Settled {
+        lease: usize,
+        outcome: Outcome,
+    },
     /// An acknowledgement is on disk.
-    Durable { lease: usize },
+    Durable {
+        lease: usize,
+    },
     /// A process ended without order; its leases are free at once where its store ended with it.
-    Crashed { frees: bool },
+    Crashed {
+        frees: bool,
+    },
     /// A commit failed in a way that leaves unknown what is on disk.
     CommitFailed,
     /// A process was shut down in order.
     Drained(Left),
     /// An operator deletes dead letters, or has them delivered again.
-    Purging { queue: String, id: String },
-    Redriving { queue: String, id: String },
+    Purging {
+        queue: String,
+        id: String,
+    },
+    Redriving {
+        queue: String,
+        id: String,
+    },
     /// From now on nothing fails any more.
     Calm,
     /// Not everything ended in time after that.
-    Stuck { left: String },
+    Stuck {
+        left: String,
+    },
     /// The file could not be opened again.
-    Unreadable { error: String },
+    Unreadable {
+        error: String,
+    },
     /// What was there at the end.
-    End { dead: Vec<Dead>, expired: u64, left: u64 },
+    End {
+        dead: Vec<Dead>,
+        expired: u64,
+        left: u64,
+    },
 }
 
 /// A delivery.
@@ -94,8 +133,13 @@ pub enum Answer {
 /// How a lease is settled.
 #[derive(Debug, Clone, PartialEq)]
 pub enum How {
-    Ack { published: usize },
-    Nack { delay: Duration, counted: bool },
+    Ack {
+        published: usize,
+    },
+    Nack {
+        delay: Duration,
+        counted: bool,
+    },
     Reject,
     /// Dropped, and so given back.
     Drop,

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
 use wasmpost_delivery::{Broker, BrokerError, Queue, QueueServer, QueueServerOptions, QueueSpec, Share};
-use wasmpost_msg::{Receiver, Server};
+use wasmpost_msg::{Receiver, ServeError, Server};
 
 use crate::disk::{Disk, Drive};
 use crate::faulty::FaultyQueue;
@@ -128,8 +128,7 @@ impl Host {
         for (queue, topic) in QUEUES {
             let spec = QueueSpec { topics: vec![topic.into()], lease: plan.lease, ..QueueSpec::new(queue) };
             let inner = broker.queue(spec).await.ok()?;
-            let source: Arc<dyn Queue> =
-                Arc::new(FaultyQueue { inner, world: Arc::clone(world), life: life.clone() });
+            let source: Arc<dyn Queue> = Arc::new(FaultyQueue { inner, world: Arc::clone(world), life: life.clone() });
             let options = QueueServerOptions {
                 receiver: queue.into(),
                 concurrency: plan.concurrency,
@@ -139,10 +138,12 @@ impl Host {
                 ..QueueServerOptions::default()
             };
             let server = Arc::new(QueueServer::new(source, options));
-            let receiver: Arc<dyn Receiver> =
-                Arc::new(Guest { queue, world: Arc::clone(world), life: life.clone() });
+            let receiver: Arc<dyn Receiver> = Arc::new(Guest { queue, world: Arc::clone(world), life: life.clone() });
             let serving = Arc::clone(&server);
-            host.tasks.push(tokio::spawn(async move { serving.serve(receiver).await.is_ok() }));
+            host.tasks.push(tokio::spawn(async move {
+                // One that was shut down before it came to its turn has nothing to serve.
+                matches!(serving.serve(receiver).await, Ok(_) | Err(ServeError::NotIdle))
+            }));
             host.servers.push(server);
         }
         Some(host)

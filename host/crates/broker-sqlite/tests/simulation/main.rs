@@ -63,7 +63,10 @@ fn nothing_is_violated(kind: Kind, seeds: std::ops::Range<u64>) {
         }
     }
     let took = began.elapsed();
-    println!("{kind:?}: {count} seeds, {happened} events, {:.0} seeds a minute", count as f64 * 60.0 / took.as_secs_f64());
+    println!(
+        "{kind:?}: {count} seeds, {happened} events, {:.0} seeds a minute",
+        count as f64 * 60.0 / took.as_secs_f64()
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use wasmpost_delivery::RetryPolicy;
 use wasmpost_delivery::prove::{Break, Point};
 
-use crate::history::{Answer, Time};
+use crate::history::Answer;
 
 /// The store under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -190,9 +190,4 @@ impl Life {
             power: random.bool(),
         }
     }
-}
-
-/// The earliest time that `duration` after `time` can be, by clocks that count whole milliseconds.
-pub fn earliest(time: Time, duration: Duration) -> Time {
-    (time + duration.as_millis() as Time).saturating_sub(1)
 }

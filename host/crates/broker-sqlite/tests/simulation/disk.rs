@@ -13,6 +13,8 @@ use crate::world::{Ended, Life, World};
 
 /// What a disk writes at once, or not at all, in bytes.
 const SECTOR: usize = 512;
+/// The header of the log, in bytes.
+const LOG_HEADER: usize = 32;
 
 /// A directory for the files of one simulation: each process has copies of its own, made when the one before ended.
 pub struct Disk {
@@ -25,6 +27,7 @@ pub struct Drive {
     path: PathBuf,
     stepper: Stepper,
     synchronised: [Vec<u8>; 2],
+    was_synchronous: bool,
 }
 
 impl Disk {
@@ -42,7 +45,7 @@ impl Disk {
     pub fn open(&self) -> Result<(Arc<SqliteBroker>, Drive), BrokerError> {
         let path = self.path();
         let (broker, stepper) = SqliteBroker::open_stepped(&path, SqliteOptions::default())?;
-        let mut drive = Drive { path, stepper, synchronised: Default::default() };
+        let mut drive = Drive { path, stepper, synchronised: Default::default(), was_synchronous: false };
         drive.look();
         Ok((broker, drive))
     }
@@ -92,7 +95,13 @@ impl Drive {
                         () = sleep(patience) => {}
                     }
                 }
-                Ok(Step::Ended) => break,
+                Ok(Step::Ended) => {
+                    // SQLite copies the log into the file and synchronises that as the connection is closed.
+                    if self.was_synchronous {
+                        self.synchronised = files(&self.path);
+                    }
+                    break;
+                }
                 Err(why) if why.is::<Ended>() => break,
                 Err(other) => resume_unwind(other),
             }
@@ -102,7 +111,8 @@ impl Drive {
 
     /// Takes note of what is certainly on the disk, after a commit.
     fn look(&mut self) {
-        if self.stepper.is_synchronous() {
+        self.was_synchronous = self.stepper.is_synchronous();
+        if self.was_synchronous {
             self.synchronised = files(&self.path);
         }
     }
@@ -117,9 +127,15 @@ fn files(path: &Path) -> [Vec<u8>; 2] {
     names(path).map(|name| std::fs::read(name).unwrap_or_default())
 }
 
-/// Has some of the sectors that differ be what they were.
+/// Has some of the sectors that differ be what they were. A log that starts over synchronises its header before anything
+/// else is written: all of it is as it was, or the header is new.
 fn tear(file: &mut Vec<u8>, before: &[u8], random: &mut fastrand::Rng) {
     let kept = random.u32(0..=100);
+    let header = file.get(..LOG_HEADER).map(<[u8]>::to_vec).filter(|header| !before.starts_with(header));
+    if header.is_some() && random.u32(0..8) == 0 {
+        *file = before.to_vec();
+        return;
+    }
     let mut end = file.len();
     for (number, sector) in file.chunks_mut(SECTOR).enumerate() {
         let at = number * SECTOR;
@@ -134,4 +150,7 @@ fn tear(file: &mut Vec<u8>, before: &[u8], random: &mut fastrand::Rng) {
         sector.iter_mut().enumerate().for_each(|(place, byte)| *byte = old.get(place).copied().unwrap_or(0));
     }
     file.truncate(end.max(before.len().min(file.len())));
+    if let Some((place, header)) = header.and_then(|header| Some((file.get_mut(..LOG_HEADER)?, header))) {
+        place.copy_from_slice(&header);
+    }
 }

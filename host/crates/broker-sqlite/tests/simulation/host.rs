@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
@@ -28,7 +29,8 @@ type Current = Option<(Arc<dyn Broker>, Life)>;
 /// What makes processes, and has them end.
 pub struct Hosts {
     pub world: Arc<World>,
-    current: watch::Sender<Current>,
+    current: Mutex<Current>,
+    changed: Notify,
 }
 
 /// What outlives a process.
@@ -64,14 +66,23 @@ impl Store {
 
 impl Hosts {
     pub fn new(world: Arc<World>) -> Arc<Self> {
-        Arc::new(Self { world, current: watch::Sender::new(None) })
+        Arc::new(Self { world, current: Mutex::default(), changed: Notify::new() })
     }
 
     /// The broker, once there is one.
     pub async fn broker(&self) -> (Arc<dyn Broker>, Life) {
-        let mut current = self.current.subscribe();
-        let found = current.wait_for(Option::is_some).await.expect("hosts outlive those who use them").clone();
-        found.expect("there is a broker")
+        loop {
+            let changed = self.changed.notified();
+            if let Some(current) = self.current.lock().clone() {
+                return current;
+            }
+            changed.await;
+        }
+    }
+
+    fn set(&self, current: Current) {
+        *self.current.lock() = current;
+        self.changed.notify_waiters();
     }
 
     /// One process, from its start to its end, with what is done in it. Says whether there can be another.
@@ -95,13 +106,13 @@ impl Hosts {
         let of_publishers = if let Store::Memory(_, forever) = store { forever.clone() } else { life.clone() };
         let orderly = async {
             let Some(host) = Host::start(world, &life, &*broker).await else { return world.crash() };
-            self.current.send_replace(Some((Arc::clone(&broker), of_publishers)));
+            self.set(Some((Arc::clone(&broker), of_publishers)));
             tokio::select! {
                 biased;
                 () = host.end(world, planned) => {}
                 () = body(&broker) => {}
             }
-            self.current.send_replace(None);
+            self.set(None);
             host.close(world, &*broker).await;
             if driver.is_some() {
                 drop(broker.close().await);
@@ -112,7 +123,7 @@ impl Hosts {
             () = life.over() => {}
             () = orderly => life.end(),
         }
-        self.current.send_replace(None);
+        self.set(None);
         if let (Store::Sqlite(disk), Some(driver)) = (store, driver) {
             let drive = driver.await.expect("the writer does not panic");
             disk.keep(drive, planned.power.then(|| world.plan.dice("power", world.now())));

@@ -1,7 +1,8 @@
 //! Seeded simulations of delivery: the real server, retry policy and brokers, with time, disks, receivers, publishers and
 //! every fault decided by one number. Each history is then held against the invariants.
 //!
-//! `WASMPOST_SEEDS` says how many numbers are tried, `WASMPOST_SEED` has one tried alone.
+//! `WASMPOST_SEEDS` says how many numbers are tried, `WASMPOST_SEED` has one tried alone, and `WASMPOST_SHOW=1` has the
+//! history printed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 #![allow(unreachable_pub, missing_docs)] // A test has no other readers.
 
@@ -54,10 +55,10 @@ fn nothing_is_violated(kind: Kind, seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let (plan, events, violations) = tried(seed, kind, None);
         happened += events.len();
+        if variable("WASMPOST_SHOW").is_some() {
+            events.iter().for_each(|event| println!("{event:?}"));
+        }
         if !violations.is_empty() {
-            if variable("WASMPOST_SEED").is_some() {
-                events.iter().for_each(|event| println!("{event:?}"));
-            }
             let told: Vec<_> = violations.iter().map(Violation::to_string).collect();
             panic!("WASMPOST_SEED={seed} ({kind:?}) violates\n{}\nplan: {plan:?}", told.join("\n"));
         }

@@ -205,8 +205,8 @@ impl Life {
     /// Does something, if the process does not end before. Nothing comes after the end.
     pub async fn does<T>(&self, future: impl Future<Output = T>) -> T {
         match self.0.run_until_cancelled(future).await {
-            Some(done) => done,
-            None => std::future::pending().await,
+            Some(done) if !self.is_over() => done,
+            _ => std::future::pending().await,
         }
     }
 

@@ -71,7 +71,10 @@ pub fn keys_are_in_order(ledger: &Ledger<'_>) -> Vec<String> {
 fn has_ended(ledger: &Ledger<'_>, queue: &str, sent: &Sent<'_>, when: When) -> bool {
     let mut leases = ledger.of_message(queue, sent.id).peekable();
     let may_be_unknown = !sent.confirmed && leases.peek().is_none();
-    let has_expired = sent.message.ttl.is_some_and(|ttl| sent.when.at + ttl.as_millis() as u64 <= when.at + 1);
+    // A process that begins while the wall clock is further ahead takes that for time that has passed.
+    let was_set_ahead = ledger.was_set_ahead(sent.when, when);
+    let has_expired =
+        sent.message.ttl.is_some_and(|ttl| was_set_ahead || sent.when.at + ttl.as_millis() as u64 <= when.at + 1);
     let is_settled = leases.any(|lease| {
         (lease.is_ack() || lease.is_reject())
             && lease.may_be_settled()

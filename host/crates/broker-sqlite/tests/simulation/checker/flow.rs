@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ledger::{Lease, Ledger, origin};
 use crate::guest::NEXT;
-use crate::history::{Answer, How, Outcome, Running, What};
+use crate::history::{Answer, How, Running, What};
 use crate::host::QUEUES;
 
 /// I10: no more receivers run at a time than may, of one receiver and of its tenant.
@@ -52,7 +52,7 @@ fn fault_of_source(ledger: &Ledger<'_>, lease: &Lease<'_>, of: &Lease<'_>) -> Op
         return Some("was published, though the receiver failed");
     }
     let is_acked = of.is_ack() && of.settling.is_some_and(|(when, _)| when < lease.when);
-    if !is_acked || of.settled.is_some_and(|(_, outcome)| outcome != Outcome::Done) {
+    if !is_acked || !of.may_be_settled() {
         return Some("was published, though its source was not acked");
     }
     let again = ledger.of_message("work", of.id()).any(|later| later.when > lease.when);

@@ -32,7 +32,7 @@ pub fn backoff_is_kept(ledger: &Ledger<'_>) -> Vec<String> {
         let is_early = before.is_settled() && after.when.at + TICK < due;
         // A process that begins while the wall clock is further ahead than it was for the one before cannot know that
         // less time has passed.
-        let is_early = is_early && !was_set_ahead(ledger, settling, after.when);
+        let is_early = is_early && !ledger.was_set_ahead(settling, after.when);
         is_early.then(|| format!("{} was not due before {due}, for {}", after.name(), before.name()))
     });
     let short = ledger.leases.iter().filter_map(|lease| {
@@ -41,11 +41,6 @@ pub fn backoff_is_kept(ledger: &Ledger<'_>) -> Vec<String> {
         (*delay < least).then(|| format!("{} was put back for {delay:?}, not {least:?}", lease.name()))
     });
     early.chain(short).collect()
-}
-
-fn was_set_ahead(ledger: &Ledger<'_>, from: When, to: When) -> bool {
-    let lives = ledger.lives.windows(2).filter(|pair| from < pair[1].began && pair[1].began < to);
-    lives.into_iter().any(|pair| pair[1].wall > pair[0].wall)
 }
 
 /// The shortest delay that a nack may have after what the receiver answered.

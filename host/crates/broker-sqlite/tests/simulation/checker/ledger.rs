@@ -170,6 +170,12 @@ impl<'a> Ledger<'a> {
         self.purging.iter().any(|(_, of, which)| *of == queue && *which == id)
     }
 
+    /// Whether a process began in between while the wall clock was further ahead than for the one before.
+    pub fn was_set_ahead(&self, from: When, to: When) -> bool {
+        let mut lives = self.lives.windows(2).filter(|pair| from < pair[1].began && pair[1].began < to);
+        lives.any(|pair| pair[1].wall > pair[0].wall)
+    }
+
     /// Whether dead letters of this message may have been put back since.
     pub fn was_redriven(&self, queue: &str, id: &str, since: When) -> bool {
         self.redriving.iter().any(|(when, of, which)| *when > since && *of == queue && *which == id)
@@ -203,7 +209,9 @@ impl<'a> Lease<'a> {
 
     /// Whether it was settled in this way, for all that is known: the answer may be lost with the process.
     pub fn may_be_settled(&self) -> bool {
-        self.settling.is_some() && self.settled.is_none_or(|(_, outcome)| outcome == Outcome::Done)
+        // A store that was closed, as after a commit that failed, leaves open what is on disk.
+        let is_open = |outcome| matches!(outcome, Outcome::Done | Outcome::Closed);
+        self.settling.is_some() && self.settled.is_none_or(|(_, outcome)| is_open(outcome))
     }
 
     /// Whether it was settled for certain.

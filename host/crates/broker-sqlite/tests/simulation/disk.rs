@@ -44,7 +44,9 @@ impl Disk {
 
     pub fn open(&self) -> Result<(Arc<SqliteBroker>, Drive), BrokerError> {
         let path = self.path();
-        let (broker, stepper) = SqliteBroker::open_stepped(&path, SqliteOptions::default())?;
+        // A wall clock that is set ahead between two processes ends windows: here it is never set ahead that far.
+        let options = SqliteOptions { deduplication_window: Duration::from_secs(86_400), ..SqliteOptions::default() };
+        let (broker, stepper) = SqliteBroker::open_stepped(&path, options)?;
         let mut drive = Drive { path, stepper, synchronised: Default::default(), was_synchronous: false };
         drive.look();
         Ok((broker, drive))

@@ -64,6 +64,8 @@ pub enum What {
     },
     /// A process ended without order; its leases are free at once where its store ended with it.
     Crashed {
+        /// The point that it passed, if it was that.
+        at: Option<&'static str>,
         frees: bool,
     },
     /// A commit failed in a way that leaves unknown what is on disk.

@@ -105,7 +105,7 @@ impl Hosts {
         // Publishers are outside of a process that is not the broker.
         let of_publishers = if let Store::Memory(_, forever) = store { forever.clone() } else { life.clone() };
         let orderly = async {
-            let Some(host) = Host::start(world, &life, &*broker).await else { return world.crash() };
+            let Some(host) = Host::start(world, &life, &*broker).await else { return world.crash(None) };
             self.set(Some((Arc::clone(&broker), of_publishers)));
             tokio::select! {
                 biased;
@@ -177,7 +177,7 @@ impl Host {
         if world.commit_failed() && ended.await.is_err() {
             world.note(What::Stuck { left: "servers of a store that failed".into() });
         }
-        world.crash();
+        world.crash(None);
         std::future::pending().await
     }
 

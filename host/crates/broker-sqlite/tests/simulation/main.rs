@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 #![allow(unreachable_pub, missing_docs)] // A test has no other readers.
 
+mod breaks;
 mod checker;
 mod disk;
 mod faulty;
@@ -19,8 +20,10 @@ mod publisher;
 mod simulation;
 mod world;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use checker::{Violation, check};
-use history::Event;
+use history::{Event, Outcome, What};
 use plan::{Kind, Plan};
 use simulation::simulate;
 use wasmpost_delivery::prove::Break;
@@ -48,10 +51,15 @@ fn tried(seed: u64, kind: Kind, broken: Option<Break>) -> (Plan, Vec<Event>, Vec
     (plan, events, violations)
 }
 
-#[track_caller]
-fn nothing_is_violated(kind: Kind, seeds: std::ops::Range<u64>) {
-    let (began, count) = (std::time::Instant::now(), seeds.end - seeds.start);
-    let mut happened = 0;
+/// How many seeds a test tries, and what these have to show.
+struct Expected<'a> {
+    seeds: u64,
+    shows: &'a [&'a str],
+}
+
+fn nothing_is_violated(kind: Kind, expected: &Expected<'_>) {
+    let (began, seeds) = (std::time::Instant::now(), seeds(expected.seeds));
+    let (count, mut happened, mut seen) = (seeds.end - seeds.start, 0, BTreeMap::new());
     for seed in seeds {
         let (plan, events, violations) = tried(seed, kind, None);
         happened += events.len();
@@ -62,22 +70,59 @@ fn nothing_is_violated(kind: Kind, seeds: std::ops::Range<u64>) {
             let told: Vec<_> = violations.iter().map(Violation::to_string).collect();
             panic!("WASMPOST_SEED={seed} ({kind:?}) violates\n{}\nplan: {plan:?}", told.join("\n"));
         }
+        let shown: BTreeSet<_> = events.iter().filter_map(|event| sight(&event.what)).collect();
+        shown.into_iter().for_each(|sight| *seen.entry(sight).or_insert(0) += 1);
     }
-    let took = began.elapsed();
+    let minutes = began.elapsed().as_secs_f64() / 60.0;
     println!(
-        "{kind:?}: {count} seeds, {happened} events, {:.0} seeds a minute",
-        count as f64 * 60.0 / took.as_secs_f64()
+        "{kind:?}: {count} seeds, {happened} events, {:.0} seeds a minute; seen in {seen:?}",
+        count as f64 / minutes
     );
+    let missing: Vec<_> = expected.shows.iter().filter(|sight| !seen.contains_key(**sight)).collect();
+    assert!(count < expected.seeds || missing.is_empty(), "no seed showed {missing:?}");
 }
+
+/// What is worth seeing at least once.
+fn sight(what: &What) -> Option<&'static str> {
+    Some(match what {
+        What::Crashed { at, .. } => at.unwrap_or("killed"),
+        What::CommitFailed => "commit failed",
+        What::Drained(_) => "shut down",
+        What::Redriving { .. } => "redriven",
+        What::Purging { .. } => "purged",
+        What::Settled { outcome: Outcome::Stale, .. } => "stale",
+        What::Settled { outcome: Outcome::Failed, .. } => "not settled",
+        What::End { dead, .. } if dead.iter().any(|dead| dead.reason == "crash") => "dead by crash",
+        What::End { expired: 1.., .. } => "expired",
+        _ => return None,
+    })
+}
+
+/// What both stores show.
+const SHOWN: [&str; 12] = [
+    "lease-committed",
+    "before-guest",
+    "guest-ok",
+    "ack-committing",
+    "ack-committed",
+    "killed",
+    "shut down",
+    "redriven",
+    "purged",
+    "stale",
+    "not settled",
+    "expired",
+];
 
 #[test]
 fn in_memory_no_seed_violates_an_invariant() {
-    nothing_is_violated(Kind::Memory, seeds(400));
+    nothing_is_violated(Kind::Memory, &Expected { seeds: 400, shows: &SHOWN });
 }
 
 #[test]
 fn on_a_queue_file_no_seed_violates_an_invariant() {
-    nothing_is_violated(Kind::Sqlite, seeds(60));
+    let of_file = ["committing", "committed", "dead-letter-moving", "commit failed"];
+    nothing_is_violated(Kind::Sqlite, &Expected { seeds: 80, shows: &[&SHOWN[..], &of_file].concat() });
 }
 
 #[test]

@@ -151,11 +151,11 @@ impl World {
     }
 
     /// Ends the process that runs, without any order.
-    pub fn crash(&self) {
+    pub fn crash(&self, at: Option<Point>) {
         let life = self.state.lock().life.clone();
         if !life.is_over() {
             life.0.cancel();
-            self.note(What::Crashed { frees: self.plan.kind == Kind::Sqlite });
+            self.note(What::Crashed { at: at.map(Point::name), frees: self.plan.kind == Kind::Sqlite });
         }
     }
 
@@ -239,7 +239,7 @@ impl Hook for Watch {
             _ => false,
         });
         if is_last {
-            self.0.crash();
+            self.0.crash(Some(point));
             resume_unwind(Box::new(Ended));
         }
     }

@@ -102,8 +102,8 @@ impl<'a> Ledger<'a> {
                 self.messages.entry((&taken.queue, &taken.id)).or_default().push(self.leases.len());
                 self.leases.push(Lease::new(taken, when, life));
             }
-            What::Crashed { frees: true } => self.lives[life - 1].freed = Some(when),
-            What::Crashed { frees: false } | What::CommitFailed | What::Calm => {}
+            What::Crashed { frees: true, .. } => self.lives[life - 1].freed = Some(when),
+            What::Crashed { .. } | What::CommitFailed | What::Calm => {}
             What::Drained(left) => {
                 self.drained.push((when, life, left));
                 if left.leased.is_some() {

@@ -62,7 +62,7 @@ impl Stepper {
     }
 
     /// Waits until a command was sent since this was last waited for.
-    pub async fn sent(&self) {
+    pub async fn sent(&mut self) {
         self.channel.sent.notified().await;
     }
 

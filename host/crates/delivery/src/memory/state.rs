@@ -205,6 +205,10 @@ impl State {
             entry.deliveries += 1 - count_later;
             let deadline = now.after(lease);
             entry.lease = Some(Leased { token, since: now, deadline });
+            // What is in flight may still succeed; it expires when it is put back.
+            if let Some(expires_at) = entry.expires_at {
+                held.expiring.remove(&(expires_at, number));
+            }
             held.deadlines.insert((deadline, number));
             let ticket = Ticket { queue: Arc::clone(queue), id: Arc::clone(&entry.id), entry: number, token };
             taken.push((ticket, Entry { deliveries: entry.deliveries + count_later, ..entry.clone() }));

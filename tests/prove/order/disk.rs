@@ -14,11 +14,13 @@ use wasmpost_tests::{PATIENCE, prove, signal};
 
 use super::shared::file::snapshot;
 use super::shared::host::{CONCURRENCY, Proved, command, database, place_in};
-use super::shared::load::publish;
+use super::shared::load::{publication, publish};
 
 /// Set for the process that has the small disk: where it is.
 pub(crate) const INSIDE: &str = "WASMPOST_TEST_SMALL_DISK";
-const DISK: &str = "size=6m";
+const DISK: &str = "size=10m";
+/// What is deleted to make room: more than the file and its log have then, since the log is copied before it is cut.
+const RESERVE_BYTES: usize = 6 << 20;
 
 /// Runs this test again, in a namespace with a small disk that nobody else sees.
 pub(crate) async fn full() {
@@ -34,7 +36,7 @@ pub(crate) async fn full() {
 /// What happens inside.
 pub(crate) async fn fill(directory: &Path) {
     let (place, ledger) = (place_in(directory), Mutex::new(Ledger::default()));
-    place.write("reserve", vec![0; 1 << 20]);
+    place.write("reserve", vec![0; RESERVE_BYTES]);
     // Its log lies on the small disk as well, and cannot be written any more either.
     let mut host = Proved::start(&place, command(&place, prove::program(), &[]), "small");
     let broker = host.connect().await.unwrap();
@@ -43,6 +45,7 @@ pub(crate) async fn fill(directory: &Path) {
     // While there is room all goes well.
     publish(&broker, (0..30).map(|at| format!("before {at}")).collect(), random.clone(), &ledger).await;
     drained(&broker).await;
+    later(&broker, &ledger).await;
     // Messages that nobody takes fill the disk.
     let refused = fill_up(&broker).await;
     assert_eq!(refused, BrokerErrorKind::Full);
@@ -50,13 +53,19 @@ pub(crate) async fn fill(directory: &Path) {
     let refused = ledger.lock().unwrap().sent.values().filter(|sent| sent.standing == Standing::Refused).count();
     assert!(refused > 0, "a full disk refuses");
     let stored = stats(&broker, "filler").await.ready;
+    // What becomes due meanwhile is leased and acked, or that is refused and told; it is not lost.
+    let began = Instant::now();
+    while stats(&broker, "work").await.delayed > 0 {
+        assert!(began.elapsed() < PATIENCE, "messages never become due");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     // Room again, by the hand of somebody else, and the host goes on without being told.
     std::fs::remove_file(place.path().join("reserve")).unwrap();
     publish(&broker, (0..30).map(|at| format!("after {at}")).collect(), random, &ledger).await;
     let confirmed = |sent: &str| ledger.lock().unwrap().sent.iter().all(|(id, known)| {
         !id.starts_with(sent) || known.standing == Standing::Confirmed
     });
-    assert!(confirmed("before") && confirmed("after"), "what there is room for is stored");
+    assert!(["before", "later", "after"].into_iter().all(confirmed), "what there is room for is stored");
     drained(&broker).await;
     assert_eq!(stats(&broker, "filler").await.ready, stored, "what was stored before is there");
     drop(told);
@@ -66,6 +75,16 @@ pub(crate) async fn fill(directory: &Path) {
     let life = Life { events: vec![], after: snapshot(&database(&place)) };
     assert_none(&faults(&ledger.lock().unwrap(), &[life], Rules { concurrency: CONCURRENCY, crashes_max: 3 }, true));
     eprintln!("{stored} messages filled the disk, {refused} were refused");
+}
+
+/// Publishes messages that become due when the disk is full.
+async fn later(broker: &RemoteBroker, ledger: &Mutex<Ledger>) {
+    for id in (0..10).map(|at| format!("later {at}")) {
+        ledger.lock().unwrap().send(&id);
+        let delay = Duration::from_secs(1);
+        broker.publish(vec![Publication { delay, ..publication(&id) }]).await.unwrap();
+        ledger.lock().unwrap().answer(&id, Standing::Confirmed);
+    }
 }
 
 /// Publishes until that is refused, in smaller and smaller pieces, and says why the last was.

@@ -24,19 +24,19 @@ pub struct Proved {
 
 /// A directory with a configuration: the guest `obeying` on the queue `work`, which publishes to `out`.
 pub fn place() -> Place {
-    set_up(Place::default())
+    set_up(Place::default(), "")
 }
 
-/// The same in a directory within another one.
+/// The same in a directory within another one, with leases that lapse soon where something could not be settled.
 pub fn place_in(directory: &Path) -> Place {
-    set_up(Place::within(directory))
+    set_up(Place::within(directory), "lease = \"4s\"\n")
 }
 
-fn set_up(place: Place) -> Place {
+fn set_up(place: Place, more: &str) -> Place {
     let component = guest("obeying");
     let config = format!(
         "[[receivers]]\nqueue = \"work\"\ncomponent = {component:?}\npublish = [\"out\"]\nconcurrency = {CONCURRENCY}\n\
-         retry = {{ attempts = 6, backoff_first = \"20ms\", backoff_max = \"200ms\" }}\n"
+         retry = {{ attempts = 6, backoff_first = \"20ms\", backoff_max = \"200ms\" }}\n{more}"
     );
     place.write("wasmpost.toml", config);
     place

@@ -122,7 +122,7 @@ impl Traffic {
         let mut body = "x".repeat(size);
         if *component == "obeying" {
             attributes.append("Do", if is_faulty { ["fail", "reject", "trap", "loop"][fault] } else { "copy" });
-            attributes.append("Fails", "1");
+            attributes.append("Fails", "1"); // Then it is processed, or rejected after a trap.
             attributes.append("Spins", "20000");
         } else if component.starts_with("triage") {
             attributes.append("X-Github-Event", if is_faulty { "unknown" } else { "push" });

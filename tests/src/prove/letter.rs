@@ -13,7 +13,8 @@ pub enum Wish {
     Fail(u32),
     /// Say that the message can never be processed.
     Reject,
-    /// Panic, each time.
+    /// Panic, then say that the message can never be processed. Were it to panic for ever, the receiver would soon be
+    /// slowed so much that no proof comes to its end.
     Trap,
     /// Drop a writer unclosed, and close an empty one.
     Writers,
@@ -71,8 +72,7 @@ impl Letter {
     /// The reason for which it ends among the dead letters, unless a crash takes it there.
     pub fn dies_of(&self) -> Option<&'static str> {
         match self.wish {
-            Wish::Reject => Some("rejected"),
-            Wish::Trap => Some("trap"),
+            Wish::Reject | Wish::Trap => Some("rejected"),
             _ => None,
         }
     }
@@ -97,7 +97,7 @@ fn attributes(wish: Wish, random: &mut fastrand::Rng) -> BTreeMap<String, Vec<St
         Wish::Copies(copies) => vec![one("Do", "copy".into()), one("Copies", copies.to_string())],
         Wish::Fail(fails) => vec![one("Do", "fail".into()), one("Fails", fails.to_string())],
         Wish::Reject => vec![one("Do", "reject".into())],
-        Wish::Trap => vec![one("Do", "trap".into())],
+        Wish::Trap => vec![one("Do", "trap".into()), one("Fails", "1".into())],
         Wish::Writers => vec![one("Do", "writers".into())],
     };
     let notes = ["plain", "\u{e9}\u{1f426} \"quoted\" \\u0000", ""].map(str::to_owned);

@@ -24,13 +24,14 @@ fn obey(message: &mut Message, attempt: u32) -> Result<(), Failure> {
             copy(message, "too early", attempt, &[])?;
             Err(Failure::retry("asked to fail"))
         }
-        Some("reject") => {
-            copy(message, "rejected", attempt, &[])?;
-            Err(Failure::reject("asked to reject"))
-        }
-        Some("trap") => {
+        // Each time, or until it has done so as often as asked, after which the message is rejected.
+        Some("trap") if number(message, "Fails")? == 0 || u64::from(attempt) <= number(message, "Fails")? => {
             copy(message, "trapped", attempt, &[])?;
             panic!("asked to trap")
+        }
+        Some("reject" | "trap") => {
+            copy(message, "rejected", attempt, &[])?;
+            Err(Failure::reject("asked to reject"))
         }
         Some("loop") => loop {
             std::hint::black_box(());

@@ -94,6 +94,26 @@ async fn a_damaged_message_is_dead_lettered_and_its_neighbours_are_delivered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_whose_record_is_damaged_is_listed_among_its_neighbours() {
+    let file = File::new();
+    let broker = file.open().await;
+    let orders = queue(&broker, "orders").await;
+    for body in ["damaged", "whole"] {
+        publish(&broker, "orders", body).await;
+        next(&orders).await.lease.reject(Evidence::by_host(Reason::Rejected, "no")).await.unwrap();
+    }
+    broker.close().await.unwrap();
+    file.sql("UPDATE dead SET dead_at = x'ff', deliveries = 'x', evidence = x'ff', attempts = 7 WHERE id = 'damaged'");
+    let broker = file.open().await;
+    let letters = broker.dead_letters().unwrap();
+    let found = letters.list(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    let told: Vec<_> = found.iter().map(|letter| (&*letter.id, letter.evidence.reason, &letter.body[..])).collect();
+    assert_eq!(told, [("whole", Reason::Rejected, &b"whole"[..]), ("damaged", Reason::Rejected, &b"damaged"[..])]);
+    assert_eq!(letters.redrive(&DeadLetterFilter::default()).await.unwrap(), 2);
+    assert_eq!(stats(&broker, "orders").await.ready, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deliveries_that_nobody_takes_are_given_back_uncounted() {
     let file = File::new();
     let broker = file.open().await;

@@ -32,9 +32,8 @@ fn fuzz<T: Debug>(name: &str, inputs: impl Strategy<Value = T>, target: impl Fn(
     let (began, mut cases) = (Instant::now(), 0);
     let seconds = Duration::from_secs(shared::number("WASMPOST_FUZZ_SECONDS", 2));
     let config = Config { cases: CASES, failure_persistence: None, max_shrink_time: 20_000, ..Config::default() };
-    let mut runner = TestRunner::new(config);
     while began.elapsed() < seconds {
-        let tried = runner.run(&inputs, |input| {
+        let tried = TestRunner::new(config.clone()).run(&inputs, |input| {
             target(input);
             Ok(())
         });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasmpost_sandbox::{LoadLimits, ReceiverOptions, WasmReceiver, component_of};
-use wasmpost_tests::guest;
+use wasmpost_tests::{guest, target};
 
 use super::fuzz;
 use super::mutation::changed;
@@ -18,10 +18,19 @@ fn samples() -> Vec<Vec<u8>> {
     modules.flat_map(|module| [component_of(&module).unwrap_or_else(|_| module.clone()), module]).collect()
 }
 
+/// What is tried lies in a file meanwhile: what ends the process, such as an overflow of the stack, leaves it there.
+fn keep(bytes: &[u8]) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default().replace(':', "-");
+    std::fs::create_dir_all(target().join("tmp")).unwrap();
+    std::fs::write(target().join("tmp").join(name + ".wasm"), bytes).unwrap();
+}
+
 #[test]
 fn a_component_with_changes_is_refused_in_words_or_runs_within_its_limits() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     fuzz("components", changed(samples(), &["\0asm", "\u{1}\0\0\0", "wasi:cli/run@0.2.0", "\u{ff}\u{ff}"], 4), |bytes| {
+        keep(&bytes);
         let loaded = match sandbox().load(&bytes) {
             Ok(loaded) => loaded,
             Err(error) => return assert!(!error.to_string().is_empty()),
@@ -39,6 +48,7 @@ fn a_component_with_changes_is_refused_in_words_or_runs_within_its_limits() {
 fn a_scan_of_anything_ends() {
     // Without compiling: many more can be tried.
     fuzz("scans", changed(samples(), &["\0asm\r\0\u{1}\0", "\0asm\u{1}\0\0\0"], 8), |bytes| {
+        keep(&bytes);
         let (_, limits) = (component_of(&bytes).map(|component| assert!(component.starts_with(b"\0asm"))), LoadLimits::default());
         assert!(limits.file.bytes() > bytes.len());
     });

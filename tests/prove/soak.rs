@@ -11,7 +11,7 @@ mod watch;
 
 use std::time::{Duration, Instant};
 
-use shared::host::{Proved, command, database};
+use shared::host::{Proved, command_logging, database};
 use shared::number;
 use traffic::{QUEUES, Traffic, component, place};
 use wasmpost_tests::prove::account::assert_none;
@@ -29,7 +29,7 @@ const ROWS: usize = 16;
 async fn a_host_under_mixed_load_with_faults_and_reloads_stays_as_it_was() {
     let seconds = Duration::from_secs(number("WASMPOST_SOAK_SECONDS", 24));
     let place = place();
-    let mut host = Proved::start(&place, command(&place, program(), &["--log", "warn"]), "soak");
+    let mut host = Proved::start(&place, command_logging(&place, program(), "warn", &[]), "soak");
     let broker = host.connect().await.unwrap_or_else(|| panic!("{}", host.log()));
     let mut traffic = Traffic::new(shared::random());
     let began = Instant::now();

@@ -49,7 +49,12 @@ pub fn database(place: &Place) -> PathBuf {
 
 /// The command that runs a host of `program` in a directory.
 pub fn command(place: &Place, program: &Path, arguments: &[&str]) -> Command {
-    let mut command = place.command_of(program, &["run", "--log", "info,wasmpost_delivery=debug", "--log-format", "json"]);
+    command_logging(place, program, "info,wasmpost_delivery=debug", arguments)
+}
+
+/// The same with less or more in its log.
+pub fn command_logging(place: &Place, program: &Path, log: &str, arguments: &[&str]) -> Command {
+    let mut command = place.command_of(program, &["run", "--log", log, "--log-format", "json"]);
     command.args(arguments);
     command
 }

@@ -37,15 +37,15 @@ pub(crate) async fn sample(
         threads: field("Threads"),
         in_flight: tenants.iter().map(|tenant| tenant.in_flight as u64).sum(),
         instances_kib: tenants.iter().map(|tenant| tenant.memory_bytes / 1024).sum(),
-        database_kib: kibibytes(database),
+        database_kib: kibibytes(&database.display().to_string()),
+        log_kib: kibibytes(&format!("{}-wal", database.display())),
         waiting: stats.iter().map(|stats| stats.ready + stats.delayed + stats.leased).sum(),
         ended: acked + traffic.purged,
     }
 }
 
-fn kibibytes(database: &Path) -> u64 {
-    let bytes = |path: String| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    ["", "-wal"].iter().map(|suffix| bytes(format!("{}{suffix}", database.display()))).sum::<u64>() / 1024
+fn kibibytes(path: &str) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len()) / 1024
 }
 
 /// Waits until every message has ended.

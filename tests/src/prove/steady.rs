@@ -19,8 +19,10 @@ pub struct Sample {
     pub in_flight: u64,
     /// Memory of all instances, in KiB.
     pub instances_kib: u64,
-    /// The queue file and its log, in KiB.
+    /// The queue file, in KiB.
     pub database_kib: u64,
+    /// Its write-ahead log, in KiB.
+    pub log_kib: u64,
     /// Messages that wait.
     pub waiting: u64,
     /// Messages that have ended.
@@ -32,7 +34,9 @@ const BOUNDS: &[(&str, fn(&Sample) -> u64, u64, f64)] = &[
     ("memory", |sample| sample.memory_kib, 12 << 10, 0.1),
     ("open files", |sample| sample.files, 6, 0.0),
     ("threads", |sample| sample.threads, 3, 0.0),
-    ("database", |sample| sample.database_kib, 8 << 10, 0.1),
+    ("queue file", |sample| sample.database_kib, 8 << 10, 0.1),
+    // Under constant load it only starts over when it is this long.
+    ("log of the queue file", |sample| sample.log_kib, 72 << 10, 0.0),
 ];
 
 /// What grew. The first third of the samples is for warming up.
@@ -75,7 +79,7 @@ fn slope(samples: &[Sample], value: fn(&Sample) -> u64) -> f64 {
 
 /// About so many of the samples, one line for each.
 pub fn table(samples: &[Sample], rows: usize) -> String {
-    let mut text = "  time s  memory MiB  files  threads  in flight  instances MiB  database MiB  waiting    ended\n".to_owned();
+    let mut text = "  time s  memory MiB  files  threads  in flight  instances MiB  file MiB  log MiB  waiting    ended\n".to_owned();
     let every = samples.len().div_ceil(rows.max(1)).max(1);
     let last = samples.len().saturating_sub(1);
     for (_, sample) in samples.iter().enumerate().filter(|(at, _)| at % every == 0 || *at == last) {
@@ -84,11 +88,12 @@ pub fn table(samples: &[Sample], rows: usize) -> String {
         // A string takes all.
         let _ = writeln!(
             text,
-            "{:8.0}  {:10.1}  {files:5}  {threads:7}  {in_flight:9}  {:13.1}  {:12.1}  {waiting:7}  {ended:7}",
+            "{:8.0}  {:10.1}  {files:5}  {threads:7}  {in_flight:9}  {:13.1}  {:8.1}  {:7.1}  {waiting:7}  {ended:7}",
             sample.at_ms as f64 / 1000.0,
             mebibytes(sample.memory_kib),
             mebibytes(sample.instances_kib),
             mebibytes(sample.database_kib),
+            mebibytes(sample.log_kib),
         );
     }
     text

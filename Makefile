@@ -1,6 +1,6 @@
 # Every line is a command that can be typed as well.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-neighbours bench-scale guests fmt lint
+.PHONY: help setup demo test prove prove-soak bench bench-neighbours bench-scale guests fmt lint
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -15,6 +15,14 @@ demo: ## runs the main job on the embedded queue and shows what became of each m
 test: ## installs what is missing and runs every test and check
 	scripts/setup.sh
 	scripts/test.sh
+
+prove: ## proves at length that nothing is lost: kills, failing calls, random input, and work without end
+	scripts/setup.sh
+	scripts/prove.sh
+
+prove-soak: ## the last of these alone; MINUTES=15 unless given
+	scripts/setup.sh
+	scripts/prove.sh soak $(MINUTES)
 
 bench: ## measures the host against the raw loops
 	scripts/setup.sh demo

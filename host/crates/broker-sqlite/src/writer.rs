@@ -226,16 +226,15 @@ impl Writer {
             results.push(refusal(request.work.run(&mut self.store)).map_err(running)?);
         }
         let served = if serve { self.serve().map_err(running)? } else { Vec::new() };
-        if now.since(self.time_kept) >= TIME_KEPT_EVERY && self.store.rows_changed() > before {
-            self.store.keep_time(now).map_err(running)?;
-            self.time_kept = now;
-        }
         let (has_changed, has_acks) = (self.store.rows_changed() > before, self.store.has_acks());
         if is_broken(Break::AckBeforeCommit) {
             requests.iter_mut().zip(&mut results).for_each(|(request, result)| request.answer_early(result.take()));
         }
         pass_those([(has_changed, Point::Committing), (has_acks, Point::AckCommitting)]);
-        self.store.commit().map_err(|error| GroupFailure { error, committing: true })?;
+        if let Err(failure) = self.commit(now, has_changed) {
+            self.wait_again(served);
+            return Err(failure);
+        }
         pass_those([(has_changed, Point::Committed), (has_acks, Point::AckCommitted)]);
         pass_those([(!served.is_empty(), Point::LeaseCommitted)]);
         if has_changed {
@@ -252,6 +251,21 @@ impl Writer {
         Ok(results)
     }
 
+    fn commit(&mut self, now: Timestamp, has_changed: bool) -> Result<(), GroupFailure> {
+        if has_changed && now.since(self.time_kept) >= TIME_KEPT_EVERY {
+            self.store.keep_time(now).map_err(|error| GroupFailure { error, committing: false })?;
+            self.time_kept = now;
+        }
+        self.store.commit().map_err(|error| GroupFailure { error, committing: true })
+    }
+
+    /// Those for whom messages were leased in vain wait on, before those who came after them.
+    fn wait_again(&mut self, served: Vec<(Pull, Vec<Delivery>)>) {
+        // It ends the leases, so that none is given back as the deliveries are dropped.
+        self.store.roll_back();
+        served.into_iter().for_each(|(pull, _)| self.pulls.push_front(pull));
+    }
+
     /// Lets leases lapse and messages expire, and leases what is due to those who wait for it, in their order.
     fn serve(&mut self) -> rusqlite::Result<Vec<(Pull, Vec<Delivery>)>> {
         if self.store.is_late(self.channel.now()) {
@@ -262,7 +276,11 @@ impl Writer {
         for (place, pull) in self.pulls.iter().enumerate().filter(|(_, pull)| !pull.reply.is_closed()) {
             let deliveries = match self.store.lease(pull.queue, pull.max, pull.lasts) {
                 Ok(deliveries) => deliveries,
-                Err(Fault::Sqlite(error)) => return Err(error),
+                Err(Fault::Sqlite(error)) => {
+                    // Before the deliveries that were leased until then are dropped.
+                    self.store.roll_back();
+                    return Err(error);
+                }
                 Err(Fault::Refused(_)) => Vec::new(),
             };
             if !deliveries.is_empty() {

@@ -16,9 +16,9 @@ test: ## installs what is missing and runs every test and check
 	scripts/setup.sh
 	scripts/test.sh
 
-prove: ## proves at length that nothing is lost: kills, failing calls, random input, and work without end
+prove: ## proves at length that nothing is lost: simulations, kills, failing calls, random input; SEED=7 repeats one simulation
 	scripts/setup.sh
-	scripts/prove.sh
+	scripts/prove.sh $(if $(SEED),simulate 1 $(SEED))
 
 prove-soak: ## the last of these alone; MINUTES=15 unless given
 	scripts/setup.sh
@@ -44,6 +44,7 @@ fmt: ## formats all sources
 	cargo fmt --all
 	cargo fmt --all --manifest-path guest-examples/rust/Cargo.toml
 	cargo fmt --all --manifest-path tests/guests/Cargo.toml
+	cargo fmt --manifest-path tests/shuttle/Cargo.toml
 
 lint: ## what the compiler's lints say
 	cargo clippy --workspace --all-targets -- -D warnings

@@ -27,6 +27,7 @@ mod quota;
 mod retry;
 mod server;
 mod share;
+mod sync;
 mod threads;
 
 pub use access::Access;

@@ -70,7 +70,7 @@ impl Guest {
             Answer::Reject => Err(ReceiveError::reject("never")),
             Answer::GiveBack => Err(ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, "no room")),
             // Every other one ends as a native receiver does.
-            Answer::Trap if attempt % 2 == 0 => resume_unwind(Box::new("receiver panicked")),
+            Answer::Trap if attempt.is_multiple_of(2) => resume_unwind(Box::new("receiver panicked")),
             Answer::Trap => Err(ReceiveError::new(Disposition::Retry, Reason::Trap, "unreachable")),
         }
     }

@@ -80,7 +80,7 @@ fn latest_end(lease: &Lease<'_>) -> Option<Time> {
 /// The earliest time at which a lease can have ended by itself, as far as it was renewed before `when`.
 fn earliest_end(lease: &Lease<'_>, when: When) -> Time {
     let renewals = lease.renewing.iter().zip(&lease.renewed).filter(|(_, renewed)| **renewed < when);
-    let last = renewals.map(|(renewing, _)| renewing).last().unwrap_or(&lease.when);
+    let last = renewals.map(|(renewing, _)| renewing).next_back().unwrap_or(&lease.when);
     last.at + millis(lease.taken.lasts)
 }
 

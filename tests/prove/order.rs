@@ -38,7 +38,8 @@ fn main() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         return runtime.block_on(disk::fill(directory.as_ref()));
     }
-    let (traces, mounts) = (works("strace", &["-f", "true"]), works("unshare", &["-rm", "mount", "-t", "tmpfs", "x", "/tmp"]));
+    let (traces, mounts) =
+        (works("strace", &["-f", "true"]), works("unshare", &["-rm", "mount", "-t", "tmpfs", "x", "/tmp"]));
     let trials = vec![
         trial("a_publication_is_confirmed_by_the_host_only_after_it_is_on_disk", traces, traced::by_the_host),
         trial("a_publication_is_confirmed_by_the_command_only_after_it_is_on_disk", traces, traced::by_the_command),

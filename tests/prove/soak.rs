@@ -44,7 +44,8 @@ async fn a_host_under_mixed_load_with_faults_and_reloads_stays_as_it_was() {
             reloads += 1;
             component(&place, reloads);
             let reloaded = broker.reload().await.unwrap();
-            let replaced: usize = reloaded.iter().filter(|one| one.outcome == "replaced").map(|one| one.receivers.len()).sum();
+            let replaced: usize =
+                reloaded.iter().filter(|one| one.outcome == "replaced").map(|one| one.receivers.len()).sum();
             assert_eq!(replaced, 2, "{reloaded:?}");
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

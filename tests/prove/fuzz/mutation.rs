@@ -20,7 +20,8 @@ fn change(words: Vec<Vec<u8>>) -> impl Strategy<Value = Change> {
     let at = any::<Index>;
     prop_oneof![
         (at(), 0_u8..8).prop_map(|(at, bit)| Change::Flip(at, bit)),
-        (at(), prop_oneof![Just(0), Just(0x7f), Just(0x80), Just(0xff), any::<u8>()]).prop_map(|(at, to)| Change::Set(at, to)),
+        (at(), prop_oneof![Just(0), Just(0x7f), Just(0x80), Just(0xff), any::<u8>()])
+            .prop_map(|(at, to)| Change::Set(at, to)),
         (at(), 1_usize..64).prop_map(|(at, bytes)| Change::Remove(at, bytes)),
         (at(), prop_oneof![select(words), vec(any::<u8>(), 1..16)]).prop_map(|(at, bytes)| Change::Insert(at, bytes)),
         (at(), at(), 1_usize..256).prop_map(|(from, to, bytes)| Change::Copy(from, to, bytes)),
@@ -60,7 +61,11 @@ fn apply(bytes: &mut Vec<u8>, change: &Change) {
 }
 
 /// Samples with up to `changes_max` changes; `words` are what may be put in.
-pub(crate) fn changed(samples: Vec<Vec<u8>>, words: &[&str], changes_max: usize) -> impl Strategy<Value = Vec<u8>> + use<> {
+pub(crate) fn changed(
+    samples: Vec<Vec<u8>>,
+    words: &[&str],
+    changes_max: usize,
+) -> impl Strategy<Value = Vec<u8>> + use<> {
     let words = words.iter().map(|word| word.as_bytes().to_vec()).chain([b"\0".to_vec()]).collect();
     (select(samples), vec(change(words), 0..=changes_max)).prop_map(|(mut bytes, changes)| {
         changes.iter().for_each(|change| apply(&mut bytes, change));
@@ -69,7 +74,11 @@ pub(crate) fn changed(samples: Vec<Vec<u8>>, words: &[&str], changes_max: usize)
 }
 
 /// The same as text.
-pub(crate) fn changed_text(samples: &[&str], words: &[&str], changes_max: usize) -> impl Strategy<Value = String> + use<> {
+pub(crate) fn changed_text(
+    samples: &[&str],
+    words: &[&str],
+    changes_max: usize,
+) -> impl Strategy<Value = String> + use<> {
     let samples = samples.iter().map(|sample| sample.as_bytes().to_vec()).collect();
     changed(samples, words, changes_max).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }

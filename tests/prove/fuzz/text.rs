@@ -22,21 +22,42 @@ const CONFIGURATIONS: &[&str] = &[
      [[receivers]]\nname = \"b\"\nqueue = \"q\"\ntenant = \"acme\"\ncomponent = \"../b.wasm\"\npublish_broker = \"other\"\n",
 ];
 const CONFIGURATION_WORDS: &[&str] = &[
-    "[[receivers]]\n", "[tenants.x]\n", "[engine]\n", "= ", "-1", "18446744073709551616", "\"\"", "\"1e400s\"", "\"9e18GiB\"",
-    "nan", "inf", "{}", "[]", "@a/b", "*", "\u{1f426}", "\"sqlite:\"", "\"nats://\"", "\n", "'''", "1979-05-27",
+    "[[receivers]]\n",
+    "[tenants.x]\n",
+    "[engine]\n",
+    "= ",
+    "-1",
+    "18446744073709551616",
+    "\"\"",
+    "\"1e400s\"",
+    "\"9e18GiB\"",
+    "nan",
+    "inf",
+    "{}",
+    "[]",
+    "@a/b",
+    "*",
+    "\u{1f426}",
+    "\"sqlite:\"",
+    "\"nats://\"",
+    "\n",
+    "'''",
+    "1979-05-27",
 ];
 
 #[test]
 fn a_configuration_is_taken_or_refused_in_words() {
     let path = Path::new("dir/wasmpost.toml");
-    fuzz("configuration", changed_text(CONFIGURATIONS, CONFIGURATION_WORDS, 6), |text| match Config::parse(&text, path) {
-        Ok(config) => {
-            assert!(config.receivers.iter().all(|receiver| receiver.concurrency > 0 && receiver.reuse > 0));
-            assert!(config.receivers.iter().all(|receiver| config.brokers.contains_key(&receiver.broker)));
-        }
-        Err(error) => {
-            let error = error.to_string();
-            assert!(error.contains("wasmpost.toml"), "{error:?} says where");
+    fuzz("configuration", changed_text(CONFIGURATIONS, CONFIGURATION_WORDS, 6), |text| {
+        match Config::parse(&text, path) {
+            Ok(config) => {
+                assert!(config.receivers.iter().all(|receiver| receiver.concurrency > 0 && receiver.reuse > 0));
+                assert!(config.receivers.iter().all(|receiver| config.brokers.contains_key(&receiver.broker)));
+            }
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains("wasmpost.toml"), "{error:?} says where");
+            }
         }
     });
 }
@@ -74,7 +95,8 @@ fn lines_are_messages_or_told_as_none() {
         "{\"attributes\":{\"k\":[\"v\",\"w\"]},\"body\":\"text\",\"id\":\"i\",\"key\":\"k\",\"delay\":\"2s\"}",
         "{\"body_base64\":\"AP8=\"}",
     ];
-    let words = ["{", "}", "\"body\":", "null", "\"\\ud800\"", "1e999", "\"delay\":\"9999999999h\"", "\u{0}", "\r", "\n"];
+    let words =
+        ["{", "}", "\"body\":", "null", "\"\\ud800\"", "1e999", "\"delay\":\"9999999999h\"", "\u{0}", "\r", "\n"];
     // A process takes all of them, since each costs more than many lines.
     fuzz("lines of messages", vec(changed_text(&samples, &words, 4), 1..400), |lines| {
         let text = lines.join("\n") + "\n{\"id\":\"the last\",\"body\":\"\"}\n";
@@ -84,7 +106,8 @@ fn lines_are_messages_or_told_as_none() {
         assert!(!ran.stderr().contains("panicked"), "{}", ran.stderr());
         let stderr = ran.stderr();
         let told = stderr.lines().find_map(|line| line.strip_prefix("published ")).unwrap();
-        let told: usize = told.split(", ").map(|count| count.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum();
+        let told: usize =
+            told.split(", ").map(|count| count.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum();
         // A line can have become several, or an empty one, which counts as none.
         let expected = text.split('\n').filter(|line| !line.trim_ascii_whitespace().is_empty()).count();
         assert_eq!(told, expected, "{text:?}");
@@ -104,9 +127,14 @@ impl Trimmed for str {
 #[test]
 fn an_origin_has_one_spelling_and_grants_nothing_but_itself() {
     let samples = [
-        "https://api.example.com:8443", "http://127.0.0.1", "https://[2001:db8::1]:80", "HTTP://A-b_c.D", "http://0x7f.1",
+        "https://api.example.com:8443",
+        "http://127.0.0.1",
+        "https://[2001:db8::1]:80",
+        "HTTP://A-b_c.D",
+        "http://0x7f.1",
     ];
-    let words = ["[", "]", "::ffff:", "%", "@", ":0", ":65536", "/", "\\", "0x", "0177", ".", "\u{ff0e}", "*", " ", "\t"];
+    let words =
+        ["[", "]", "::ffff:", "%", "@", ":0", ":65536", "/", "\\", "0x", "0177", ".", "\u{ff0e}", "*", " ", "\t"];
     fuzz("origins", (changed_text(&samples, &words, 4), changed_text(&samples, &words, 2)), |(text, other)| {
         let Ok(origin) = text.parse::<HttpOrigin>() else { return };
         let spelled = origin.to_string();
@@ -114,9 +142,9 @@ fn an_origin_has_one_spelling_and_grants_nothing_but_itself() {
         // Whoever reads the spelling as a URL finds the same host and port, and no user, path or query.
         let url = url::Url::parse(&spelled).unwrap();
         assert_eq!(url.username().len() + url.query().map_or(0, str::len) + url.path().trim_matches('/').len(), 0);
-        let authority = url.port().map_or_else(|| url.host_str().unwrap().to_owned(), |port| {
-            format!("{}:{port}", url.host_str().unwrap())
-        });
+        let authority = url
+            .port()
+            .map_or_else(|| url.host_str().unwrap().to_owned(), |port| format!("{}:{port}", url.host_str().unwrap()));
         assert!(spelled.ends_with(&format!("://{authority}")), "{text:?}: {spelled} is {url}");
         // Two origins are one when a URL says so, and only then.
         if let Ok(other) = other.parse::<HttpOrigin>() {

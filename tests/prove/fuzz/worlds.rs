@@ -11,8 +11,7 @@ use super::fuzz;
 use super::outcome::{Outcome, deliver, receiver};
 
 /// The worlds, by their guests. Each with what they answer going to a topic, and without.
-const GUESTS: &[&str] =
-    &["told", "told-http", "told-cli", "told-messaging", "told-wasmcloud"];
+const GUESTS: &[&str] = &["told", "told-http", "told-cli", "told-messaging", "told-wasmcloud"];
 
 fn receivers(name: &str) -> [WasmReceiver; 2] {
     let component = std::fs::read(guest(name)).unwrap();
@@ -43,7 +42,11 @@ fn whatever_a_guest_of_any_world_answers_the_host_can_take_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for name in GUESTS {
         let receivers = receivers(name);
-        let told = prop_oneof![vec(any::<u8>(), 0..64), vec(any::<u8>(), 64..600), "[ -~\\r\\n\\t\u{e9}\u{1f426}]{0,64}".prop_map(String::into_bytes)];
+        let told = prop_oneof![
+            vec(any::<u8>(), 0..64),
+            vec(any::<u8>(), 64..600),
+            "[ -~\\r\\n\\t\u{e9}\u{1f426}]{0,64}".prop_map(String::into_bytes)
+        ];
         fuzz(name, (any::<bool>(), told), |(with_output, told)| {
             let receiver = &receivers[usize::from(with_output)];
             check(name, &runtime.block_on(deliver(receiver, 1, &[("A", "b")], told)));

@@ -62,9 +62,14 @@ pub(crate) async fn fill(directory: &Path) {
     // Room again, by the hand of somebody else, and the host goes on without being told.
     std::fs::remove_file(place.path().join("reserve")).unwrap();
     publish(&broker, (0..30).map(|at| format!("after {at}")).collect(), random, &ledger).await;
-    let confirmed = |sent: &str| ledger.lock().unwrap().sent.iter().all(|(id, known)| {
-        !id.starts_with(sent) || known.standing == Standing::Confirmed
-    });
+    let confirmed = |sent: &str| {
+        ledger
+            .lock()
+            .unwrap()
+            .sent
+            .iter()
+            .all(|(id, known)| !id.starts_with(sent) || known.standing == Standing::Confirmed)
+    };
     assert!(["before", "later", "after"].into_iter().all(confirmed), "what there is room for is stored");
     drained(&broker).await;
     assert_eq!(stats(&broker, "filler").await.ready, stored, "what was stored before is there");

@@ -72,7 +72,8 @@ async fn each(calls: &str, error: &str, check: impl Fn(&Failed)) {
 fn used() -> Place {
     let place = place();
     let body = place.write("body", "");
-    let publish = place.command_of(prove::program(), &["publish", "other", &body.display().to_string()]).output().unwrap();
+    let publish =
+        place.command_of(prove::program(), &["publish", "other", &body.display().to_string()]).output().unwrap();
     assert!(publish.status.success());
     place
 }
@@ -90,7 +91,8 @@ async fn each_in(place: &dyn Fn() -> Place, calls: &str, error: &str, check: imp
         ended += u64::from(failed.ended.is_some_and(|status| !status.success()));
         told += u64::from(failed.has_told);
         let confirmed = ledger.sent.values().filter(|sent| sent.standing == Standing::Confirmed).count();
-        let (calls, code) = (failed.injected.iter().map(brief).collect::<Vec<_>>(), failed.ended.map(|status| status.code()));
+        let (calls, code) =
+            (failed.injected.iter().map(brief).collect::<Vec<_>>(), failed.ended.map(|status| status.code()));
         eprintln!("{injection}: {calls:?}, {confirmed} confirmed, ended {code:?}");
         check(&failed);
         settle(&mut place, &ledger, &injection);
@@ -102,7 +104,9 @@ async fn each_in(place: &dyn Fn() -> Place, calls: &str, error: &str, check: imp
 /// From 1 up: every one to `WASMPOST_PROVE_CALLS`, or some where that is not set.
 fn numbers() -> Vec<u64> {
     match number("WASMPOST_PROVE_CALLS", 0) {
-        0 => std::iter::successors(Some(1), |number| Some(number + 1.max(number / 2))).take_while(|number| *number < 20).collect(),
+        0 => std::iter::successors(Some(1), |number| Some(number + 1.max(number / 2)))
+            .take_while(|number| *number < 20)
+            .collect(),
         most => (1..=most).collect(),
     }
 }

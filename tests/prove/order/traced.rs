@@ -71,7 +71,8 @@ pub(crate) async fn by_the_command() {
     assert!(child.wait().unwrap().success());
     let calls = calls(&read(&trace, child.id()));
     let is_log = |call: &prove::trace::Call| call.arguments.contains("wasmpost.db-wal>");
-    let told = calls.iter().position(|call| call.name == "write" && call.arguments.contains("an id of mine\\n")).unwrap();
+    let told =
+        calls.iter().position(|call| call.name == "write" && call.arguments.contains("an id of mine\\n")).unwrap();
     let before = &calls[..told];
     let written = before.iter().rposition(|call| is_log(call) && call.name == "pwrite64").unwrap();
     let flushed = before.iter().rposition(|call| is_log(call) && call.name.starts_with('f') && call.result == 0);

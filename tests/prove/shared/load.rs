@@ -44,7 +44,12 @@ pub async fn publish(broker: &RemoteBroker, ids: Vec<String>, mut random: fastra
 }
 
 /// Several publishers at once, each on a connection of its own, each with a name.
-pub async fn publish_all(database: &Path, by_publisher: Vec<Vec<String>>, random: &mut fastrand::Rng, ledger: &Mutex<Ledger>) {
+pub async fn publish_all(
+    database: &Path,
+    by_publisher: Vec<Vec<String>>,
+    random: &mut fastrand::Rng,
+    ledger: &Mutex<Ledger>,
+) {
     let publishers = by_publisher.into_iter().map(|ids| {
         let random = random.fork();
         async move {

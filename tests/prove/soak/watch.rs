@@ -81,4 +81,3 @@ pub(crate) async fn idle(broker: &RemoteBroker, traffic: &Traffic) -> Vec<Fault>
     }
     faults
 }
-

@@ -32,12 +32,8 @@ fn dead(id: &str, reason: &str, deliveries: u32, crashes: u32) -> Dead {
 
 fn copies(id: &str, attempt: u32) -> Vec<Copy> {
     let letter = Letter::of(id);
-    let one = |number: u32| Copy {
-        source: id.to_owned(),
-        number: number.to_string(),
-        attempt,
-        digest: letter.copy_digest(),
-    };
+    let one =
+        |number: u32| Copy { source: id.to_owned(), number: number.to_string(), attempt, digest: letter.copy_digest() };
     (0..letter.copies()).map(one).collect()
 }
 
@@ -80,7 +76,6 @@ fn sound() -> (History, [String; 3]) {
     };
     (History { ledger, lives: vec![earlier, later] }, [first, second, third])
 }
-
 
 #[track_caller]
 fn finds(invariant: &str, spoil: impl FnOnce(&mut History, &[String; 3])) {

@@ -45,7 +45,8 @@ fn begin(event: &Event, attempt: u32, number: usize, history: &mut History, faul
         faults.push(Fault::new("I3", format!("{id:?} had ended, and was delivered again")));
     }
     if attempt <= history.attempt.max(history.deliveries) && history.begun.is_some() {
-        let text = format!("attempt {attempt} at {id:?} came after attempt {}", history.attempt.max(history.deliveries));
+        let text =
+            format!("attempt {attempt} at {id:?} came after attempt {}", history.attempt.max(history.deliveries));
         faults.push(Fault::new("I4", text));
     }
     history.attempt = attempt.max(history.attempt);

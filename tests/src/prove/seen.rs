@@ -125,10 +125,12 @@ impl Ledger {
     pub fn send(&mut self, id: &str) {
         let place = self.sent.len();
         self.note("sent", id);
-        self.sent
-            .entry(id.to_owned())
-            .and_modify(|sent| sent.again = true)
-            .or_insert(Sent { standing: Standing::Unknown, life: self.life, place, again: false });
+        self.sent.entry(id.to_owned()).and_modify(|sent| sent.again = true).or_insert(Sent {
+            standing: Standing::Unknown,
+            life: self.life,
+            place,
+            again: false,
+        });
     }
 
     /// Notes what was answered.

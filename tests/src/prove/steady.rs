@@ -79,7 +79,9 @@ fn slope(samples: &[Sample], value: fn(&Sample) -> u64) -> f64 {
 
 /// About so many of the samples, one line for each.
 pub fn table(samples: &[Sample], rows: usize) -> String {
-    let mut text = "  time s  memory MiB  files  threads  in flight  instances MiB  file MiB  log MiB  waiting    ended\n".to_owned();
+    let mut text =
+        "  time s  memory MiB  files  threads  in flight  instances MiB  file MiB  log MiB  waiting    ended\n"
+            .to_owned();
     let every = samples.len().div_ceil(rows.max(1)).max(1);
     let last = samples.len().saturating_sub(1);
     for (_, sample) in samples.iter().enumerate().filter(|(at, _)| at % every == 0 || *at == last) {

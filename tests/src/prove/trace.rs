@@ -79,8 +79,10 @@ fn call(thread: u32, name: String, arguments: String, result: &str, (begin, end)
 /// after that a completed flush of it. Says how many answers there were.
 pub fn confirmations(calls: &[Call], faults: &mut Vec<Fault>) -> usize {
     const LOG: &str = "wasmpost.db-wal";
-    let writes: Vec<_> = calls.iter().filter(|call| call.is(&["pwrite64", "pwritev"], LOG) && call.result > 0).collect();
-    let flushes: Vec<_> = calls.iter().filter(|call| call.is(&["fsync", "fdatasync"], LOG) && call.result == 0).collect();
+    let writes: Vec<_> =
+        calls.iter().filter(|call| call.is(&["pwrite64", "pwritev"], LOG) && call.result > 0).collect();
+    let flushes: Vec<_> =
+        calls.iter().filter(|call| call.is(&["fsync", "fdatasync"], LOG) && call.result == 0).collect();
     let mut reads: HashMap<&str, &Call> = HashMap::new();
     let mut answers = 0;
     for call in calls {
@@ -97,9 +99,10 @@ pub fn confirmations(calls: &[Call], faults: &mut Vec<Fault>) -> usize {
             faults.push(Fault::new("I13", format!("line {}: an answer without a question", call.begin + 1)));
             continue;
         };
-        let is_safe = writes.iter().filter(|write| write.begin >= asked && write.end < call.begin).any(|write| {
-            flushes.iter().any(|flush| flush.begin >= write.end && flush.end < call.begin)
-        });
+        let is_safe = writes
+            .iter()
+            .filter(|write| write.begin >= asked && write.end < call.begin)
+            .any(|write| flushes.iter().any(|flush| flush.begin >= write.end && flush.end < call.begin));
         if !is_safe {
             faults.push(Fault::new("I13", format!("line {}: confirmed before it was on disk", call.begin + 1)));
         }
@@ -115,7 +118,8 @@ mod tests {
     const WRITTEN: &str = "8 pwrite64(9</d/wasmpost.db-wal>, \"x = ) = 1\", 4096, 32) = 4096\n";
     const FLUSH_BEGUN: &str = "8 fdatasync(9</d/wasmpost.db-wal> <unfinished ...>\n";
     const FLUSH_ENDED: &str = "8 <... fdatasync resumed>) = 0\n";
-    const ANSWERED: &str = "7 sendto(12<socket:[1]>, \"\\0\\0\\0X{\\\"Published\\\":[{\\\"id\\\"\", 88, 0, NULL, 0) = 88\n";
+    const ANSWERED: &str =
+        "7 sendto(12<socket:[1]>, \"\\0\\0\\0X{\\\"Published\\\":[{\\\"id\\\"\", 88, 0, NULL, 0) = 88\n";
 
     fn faults(trace: &[&str]) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -135,7 +139,13 @@ mod tests {
             &[ASKED, WRITTEN, ANSWERED],
             &[WRITTEN, FLUSH_BEGUN, FLUSH_ENDED, ASKED, ANSWERED],
             &[ASKED, FLUSH_BEGUN, WRITTEN, FLUSH_ENDED, ANSWERED],
-            &[ASKED, WRITTEN, FLUSH_BEGUN, "8 <... fdatasync resumed>) = -1 EIO (Input/output error) (INJECTED)\n", ANSWERED],
+            &[
+                ASKED,
+                WRITTEN,
+                FLUSH_BEGUN,
+                "8 <... fdatasync resumed>) = -1 EIO (Input/output error) (INJECTED)\n",
+                ANSWERED,
+            ],
         ] {
             assert_eq!(faults(trace).len(), 1, "{trace:?}");
         }

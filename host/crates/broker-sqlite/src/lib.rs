@@ -9,6 +9,7 @@
 mod broker;
 mod channel;
 mod checkpoint;
+mod damage;
 mod error;
 mod lease;
 mod open;

@@ -52,7 +52,8 @@ pub(super) fn arguments(task: Task, options: &EngineOptions) -> Vec<OsString> {
 /// The limits bind this process before it reads anything.
 pub fn compile_for_parent(arguments: &[String]) -> Result<(), SandboxError> {
     let fault = |text: String| SandboxError::Engine(text);
-    let (task, options, seconds, bytes) = parse(arguments).ok_or_else(|| fault("arguments are for hosts only".into()))?;
+    let (task, options, seconds, bytes) =
+        parse(arguments).ok_or_else(|| fault("arguments are for hosts only".into()))?;
     restrict(seconds, bytes).map_err(|error| fault(format!("limits could not be set: {error}")))?;
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || answer(task, &options));
     let answered = thread.map_err(SandboxError::Thread)?.join();

@@ -3,7 +3,7 @@
 # be run alone.
 # usage: prove.sh [SUBCOMMAND [HOW MUCH]]     all of them unless given
 #   simulate [SEEDS [FIRST]]  seeded simulations, 20000 in memory and 2000 on a queue file; `simulate 1 7` repeats seed 7
-#   shuttle [SCHEDULES] structures that threads meet in, under 10000 schedules for each test
+#   shuttle [SCHEDULES] structures that threads meet in, under 10000 schedules each
 #   breaks             wasmpost broken on purpose, one way after another, and which proof notices
 #   kill [ROUNDS]      a host that is killed at random and at every point, 300 times
 #   order [CALLS]      confirmation after the flush; up to 60 calls of each kind that fail; a full disk

@@ -122,7 +122,7 @@ fn in_memory_no_seed_violates_an_invariant() {
 #[test]
 fn on_a_queue_file_no_seed_violates_an_invariant() {
     let of_file = ["committing", "committed", "dead-letter-moving", "commit failed"];
-    nothing_is_violated(Kind::Sqlite, &Expected { seeds: 80, shows: &[&SHOWN[..], &of_file].concat() });
+    nothing_is_violated(Kind::Sqlite, &Expected { seeds: 120, shows: &[&SHOWN[..], &of_file].concat() });
 }
 
 #[test]

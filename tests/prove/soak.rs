@@ -29,6 +29,9 @@ const ROWS: usize = 16;
 async fn a_host_under_mixed_load_with_faults_and_reloads_stays_as_it_was() {
     let seconds = Duration::from_secs(number("WASMPOST_SOAK_SECONDS", 24));
     let place = place();
+    // Compiles what is not in the cache, however long that takes.
+    let checked = place.command(&["check"]).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let mut host = Proved::start(&place, command_logging(&place, program(), "warn", &[]), "soak");
     let broker = host.connect().await.unwrap_or_else(|| panic!("{}", host.log()));
     let mut traffic = Traffic::new(shared::random());

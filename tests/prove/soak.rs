@@ -2,6 +2,7 @@
 //!
 //! `WASMPOST_SOAK_SECONDS` says for how long.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
+#![allow(clippy::print_stderr)] // A proof tells its figures.
 
 mod shared;
 #[path = "soak/traffic.rs"]

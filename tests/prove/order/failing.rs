@@ -66,7 +66,9 @@ pub(crate) async fn opens() {
 pub(crate) async fn calls_of_a_new_file() {
     for calls in ["openat", "pwrite64", "fsync,fdatasync"] {
         each_in(&place, calls, "EIO", |failed| {
-            assert!(failed.is_honest(), "host goes on: {:?}", failed.injected);
+            // A log that cannot be opened to be looked through is told, and the host goes on.
+            let is_open = failed.has_told && failed.injected.iter().all(|call| call.name == "openat");
+            assert!(is_open || failed.is_honest(), "host goes on: {:?}", failed.injected);
         })
         .await;
     }
@@ -119,9 +121,7 @@ async fn each_in(place: &dyn Fn() -> Place, calls: &str, error: &str, check: imp
 /// From 1 up: every one to `WASMPOST_PROVE_CALLS`, or some where that is not set.
 fn numbers() -> Vec<u64> {
     match number("WASMPOST_PROVE_CALLS", 0) {
-        0 => std::iter::successors(Some(1), |number| Some(number + 1.max(number / 2)))
-            .take_while(|number| *number < 20)
-            .collect(),
+        0 => std::iter::successors(Some(1), |number| Some(2 * number)).take_while(|number| *number < 20).collect(),
         most => (1..=most).collect(),
     }
 }

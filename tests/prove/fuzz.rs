@@ -25,29 +25,26 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-/// How many cases are tried between two looks at the clock.
-const CASES: u32 = 16;
+/// How long it may take between two looks at the clock, as far as that is known beforehand.
+const ROUND: Duration = Duration::from_millis(200);
+const CASES_MAX: u32 = 1024;
 
 /// Tries a target with one input after the other until the time is over.
 fn fuzz<T: Debug>(name: &str, inputs: impl Strategy<Value = T>, target: impl Fn(T)) {
-    let (began, mut cases) = (Instant::now(), 0);
+    let (began, mut tried, mut cases) = (Instant::now(), 0, 1);
     let seconds = Duration::from_secs(shared::number("WASMPOST_FUZZ_SECONDS", 2));
-    let config = Config {
-        cases: CASES,
-        failure_persistence: None,
-        max_shrink_time: 20_000,
-        max_shrink_iters: 10_000,
-        ..Config::default()
-    };
     while began.elapsed() < seconds {
-        let tried = TestRunner::new(config.clone()).run(&inputs, |input| {
+        let round = Instant::now();
+        let config = Config { cases, failure_persistence: None, max_shrink_time: 20_000, ..Config::default() };
+        let outcome = TestRunner::new(Config { max_shrink_iters: 10_000, ..config }).run(&inputs, |input| {
             target(input);
             Ok(())
         });
-        if let Err(fault) = tried {
+        if let Err(fault) = outcome {
             panic!("{name}: {fault}");
         }
-        cases += CASES;
+        tried += cases;
+        cases = if round.elapsed() < ROUND { (cases * 2).min(CASES_MAX) } else { (cases / 2).max(1) };
     }
-    eprintln!("{name}: {cases} inputs");
+    eprintln!("{name}: {tried} inputs");
 }

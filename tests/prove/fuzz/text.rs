@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use wasmpost::config::Config;
 use wasmpost_msg::{Attributes, attribute_fault, canonical_name};
 use wasmpost_sandbox::HttpOrigin;
-use wasmpost_tests::Place;
+use wasmpost_tests::{Place, program};
 
 use super::fuzz;
 use super::mutation::changed_text;
@@ -97,6 +97,7 @@ fn lines_are_messages_or_told_as_none() {
     ];
     let words =
         ["{", "}", "\"body\":", "null", "\"\\ud800\"", "1e999", "\"delay\":\"9999999999h\"", "\u{0}", "\r", "\n"];
+    program();
     // A process takes all of them, since each costs more than many lines.
     fuzz("lines of messages", vec(changed_text(&samples, &words, 4), 1..400), |lines| {
         let text = lines.join("\n") + "\n{\"id\":\"the last\",\"body\":\"\"}\n";

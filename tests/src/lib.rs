@@ -30,8 +30,10 @@ pub fn program() -> &'static Path {
             return program.into();
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built =
-            Command::new(cargo).args(["build", "--quiet", "--package", "wasmpost"]).current_dir(root()).status();
+        // A test beside it makes cargo choose the features of dependencies as it did for the tests, so that it finds them
+        // built.
+        let wanted = ["--workspace", "--all-features", "--bin", "wasmpost", "--test", "tidy"];
+        let built = Command::new(cargo).args(["build", "--quiet"]).args(wanted).current_dir(root()).status();
         assert!(built.unwrap().success(), "wasmpost can be built");
         target().join("debug/wasmpost")
     })

@@ -3,7 +3,7 @@
 .PHONY: help setup setup-brokers demo test bench bench-neighbours bench-scale guests fmt lint
 
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: ## installs what is missing to build, test and run
 	scripts/setup.sh

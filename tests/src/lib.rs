@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: the program, the guests, a directory to run in, and servers of brokers.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 
+pub mod ledger;
+pub mod proxy;
 pub mod servers;
 
 use std::io::{BufRead, BufReader};
@@ -32,8 +34,10 @@ pub fn program() -> &'static Path {
             return program.into();
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built =
-            Command::new(cargo).args(["build", "--quiet", "--package", "wasmpost"]).current_dir(root()).status();
+        let built = Command::new(cargo)
+            .args(["build", "--quiet", "--package", "wasmpost", "--all-features"])
+            .current_dir(root())
+            .status();
         assert!(built.unwrap().success(), "wasmpost can be built");
         target().join("debug/wasmpost")
     })

@@ -98,7 +98,8 @@ impl RabbitServer {
     }
 }
 
-fn program() -> Result<PathBuf, String> {
+/// The program, or what is missing.
+pub(super) fn program() -> Result<PathBuf, String> {
     let program = find_program("WASMPOST_RABBITMQ_SERVER", &[DEBIAN.into()], "rabbitmq-server");
     program.ok_or_else(|| "rabbitmq-server is missing: run make setup-brokers".to_owned())
 }

@@ -1,6 +1,6 @@
 # Every line is a command that can be typed as well.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-brokers demo test bench bench-neighbours bench-scale guests fmt lint
+.PHONY: help setup setup-brokers demo test bench bench-brokers bench-neighbours bench-scale guests fmt lint
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -22,6 +22,11 @@ test: ## installs what is missing and runs every test and check
 bench: ## measures the host against the raw loops
 	scripts/setup.sh demo
 	scripts/bench.sh
+
+bench-brokers: ## measures the host on NATS and RabbitMQ against the bare loops of their clients
+	scripts/setup.sh demo
+	scripts/setup-brokers.sh
+	scripts/bench.sh brokers
 
 bench-neighbours: ## measures what a tenant notices of one that attacks
 	scripts/setup.sh demo

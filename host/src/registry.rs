@@ -51,6 +51,22 @@ pub const SCHEMES: &[Scheme] = &[
         is_remote: false,
         open: |address| Box::pin(open_memory(address)),
     },
+    #[cfg(feature = "nats")]
+    Scheme {
+        name: "nats",
+        example: "nats://localhost:4222/stream",
+        what: "NATS JetStream, shared by several hosts",
+        is_remote: true,
+        open: |address| Box::pin(open_nats(address)),
+    },
+    #[cfg(feature = "rabbitmq")]
+    Scheme {
+        name: "amqp",
+        example: "amqp://localhost:5672",
+        what: "RabbitMQ, shared by several hosts",
+        is_remote: true,
+        open: |address| Box::pin(open_rabbitmq(address)),
+    },
 ];
 
 impl Address {
@@ -158,6 +174,19 @@ async fn open_sqlite(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
         return Err(invalid("sqlite: names no file; write sqlite:wasmpost.db"));
     }
     let broker: Arc<dyn Broker> = SqliteBroker::open(Path::new(path), SqliteOptions::default()).await?;
+    Ok(broker)
+}
+
+#[cfg(feature = "nats")]
+async fn open_nats(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
+    let broker: Arc<dyn Broker> = wasmpost_broker_nats::NatsBroker::open(address.url(), &address.access).await?;
+    Ok(broker)
+}
+
+#[cfg(feature = "rabbitmq")]
+async fn open_rabbitmq(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
+    let options = wasmpost_broker_rabbitmq::RabbitOptions { access: address.access.clone(), ..Default::default() };
+    let broker: Arc<dyn Broker> = wasmpost_broker_rabbitmq::RabbitBroker::open(address.url(), options).await?;
     Ok(broker)
 }
 

@@ -33,7 +33,7 @@ pub fn program() -> &'static Path {
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built =
-            Command::new(cargo).args(["build", "--quiet", "--package", "wasmpost"]).current_dir(root()).status();
+            Command::new(cargo).args(["build", "--quiet", "--package", "wasmpost", "--all-features"]).current_dir(root()).status();
         assert!(built.unwrap().success(), "wasmpost can be built");
         target().join("debug/wasmpost")
     })

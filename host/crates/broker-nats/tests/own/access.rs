@@ -1,6 +1,6 @@
 //! Who is let in.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use wasmpost_broker_nats::NatsBroker;
 use wasmpost_delivery::{Access, BrokerErrorKind};
 use wasmpost_tests::servers::NatsServer;
@@ -37,8 +37,9 @@ pub(crate) async fn a_certificate_of_an_own_authority_is_trusted_and_asked_for()
     };
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let ca_file = file("ca.pem", authority.pem());
+    let key = KeyPair::generate().unwrap();
+    let ca_file = file("ca.pem", params.self_signed(&key).unwrap().pem());
+    let authority = Issuer::new(params, key);
     let issue = |name: &str, host: &str| {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![host.to_owned()]).unwrap();

@@ -61,6 +61,8 @@ impl Arrival {
             if let Err(error) = self.settle_in_later(&intake).await {
                 tracing::warn!(%queue, sequence, %error, "message could not be handed out; it comes again");
             }
+            // Where it was not handed out, who pulls asks for another.
+            intake.shelf.came.notify_one();
         };
         tokio::spawn(settling);
     }

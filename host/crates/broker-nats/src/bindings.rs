@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use bytes::Bytes;
@@ -17,6 +18,8 @@ use crate::publish::Outgoing;
 
 /// How many requests are under way at a time.
 const READING_AT_ONCE: usize = 32;
+/// How long to wait before reading is tried again.
+const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a queue takes from, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,16 +184,24 @@ pub(crate) async fn watch(link: Arc<Link>) -> Result<(), BrokerError> {
                     None => return,
                 },
                 changed = generation.changed() => {
-                    // What was told while the connection was lost.
                     if changed.is_err() { return }
-                    if let Err(error) = load(&link).await {
-                        tracing::warn!(%error, "queues could not be read after a reconnect");
-                    }
+                    load_again(&link).await;
                 }
             }
         }
     });
     Ok(())
+}
+
+/// What was told while the connection was lost. A server that just began may need some time.
+async fn load_again(link: &Link) {
+    while let Err(error) = load(link).await {
+        tracing::warn!(%error, "queues could not be read after a reconnect; trying again");
+        let closed = tokio::time::timeout(RELOAD_PAUSE, link.closed.cancelled()).await;
+        if closed.is_ok() {
+            return;
+        }
+    }
 }
 
 fn learn(link: &Link, payload: &Bytes) {

@@ -50,6 +50,8 @@ struct Requests {
     open: Vec<Option<Request>>,
     /// How long the next one waits.
     wait: Duration,
+    /// The connection that they were sent on.
+    generation: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +89,7 @@ impl Intake {
             shelf: Shelf::default(),
             consumers,
             inbox,
-            requests: Mutex::new(Requests { next: 0, open, wait: WAIT_MIN }),
+            requests: Mutex::new(Requests { next: 0, open, wait: WAIT_MIN, generation: *link.generation.borrow() }),
             changed: Notify::new(),
             undeclared: AtomicBool::new(false),
         });
@@ -181,9 +183,13 @@ impl Intake {
         next.unwrap_or(now + LATE)
     }
 
-    /// A server that was connected to anew knows of no request.
-    pub(crate) fn give_up_all(&self) {
-        self.requests.lock().open.iter_mut().for_each(|open| *open = None);
+    /// A server that was connected to anew knows of no request from before.
+    pub(crate) fn connected(&self, generation: u64) {
+        let mut requests = self.requests.lock();
+        if requests.generation != generation {
+            requests.generation = generation;
+            requests.open.iter_mut().for_each(|open| *open = None);
+        }
     }
 
     fn fault(&self, why: &str) -> BrokerError {

@@ -50,7 +50,7 @@ impl NatsQueue {
         let _wanting = Wanting::new(self);
         let intake = &self.intake;
         let mut generation = self.link.generation.clone();
-        generation.mark_unchanged();
+        intake.connected(*generation.borrow_and_update());
         intake.declared().await?;
         if self.is_rare() && max < intake.consumers() {
             let found = self.look(max).await?;
@@ -71,7 +71,7 @@ impl NatsQueue {
                 () = tokio::time::sleep_until(late.into()) => {}
                 changed = generation.changed() => {
                     changed.map_err(|_| self.link.closed_error())?;
-                    intake.give_up_all();
+                    intake.connected(*generation.borrow_and_update());
                 }
             }
         }

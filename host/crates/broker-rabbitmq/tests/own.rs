@@ -13,10 +13,10 @@ mod topology;
 #[path = "own/work.rs"]
 mod work;
 
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 use server::VirtualHost;
 
-type Case = (&'static str, fn(VirtualHost) -> BoxFuture<'static, ()>);
+type Case = (&'static str, fn(VirtualHost) -> LocalBoxFuture<'static, ()>);
 
 macro_rules! cases {
     ($($module:ident::$name:ident,)*) => {

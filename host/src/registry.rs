@@ -59,10 +59,26 @@ pub const SCHEMES: &[Scheme] = &[
         is_remote: true,
         open: |address| Box::pin(open_nats(address)),
     },
+    #[cfg(feature = "rabbitmq")]
+    Scheme {
+        name: "amqp",
+        example: "amqp://localhost:5672/vhost",
+        what: "RabbitMQ, shared by several hosts",
+        is_remote: true,
+        open: |address| Box::pin(open_rabbitmq(address)),
+    },
+    #[cfg(feature = "rabbitmq")]
+    Scheme {
+        name: "amqps",
+        example: "amqps://rabbit.example:5671/vhost",
+        what: "the same, encrypted",
+        is_remote: true,
+        open: |address| Box::pin(open_rabbitmq(address)),
+    },
 ];
 
 /// Kinds of brokers that are built in only when asked for: the scheme, and the feature of the build.
-const OPTIONAL: &[(&str, &str)] = &[("nats", "nats")];
+const OPTIONAL: &[(&str, &str)] = &[("nats", "nats"), ("amqp", "rabbitmq"), ("amqps", "rabbitmq")];
 
 impl Address {
     /// The address that a URL tells. A user and a password in it become part of the access, so that the URL can be shown.
@@ -187,6 +203,14 @@ async fn open_memory(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
 #[cfg(feature = "nats")]
 async fn open_nats(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
     let broker: Arc<dyn Broker> = wasmpost_broker_nats::NatsBroker::open(address.url(), &address.access).await?;
+    Ok(broker)
+}
+
+#[cfg(feature = "rabbitmq")]
+async fn open_rabbitmq(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
+    use wasmpost_broker_rabbitmq::{RabbitBroker, RabbitOptions};
+    let options = RabbitOptions { access: address.access.clone(), ..RabbitOptions::default() };
+    let broker: Arc<dyn Broker> = RabbitBroker::open(address.url(), options).await?;
     Ok(broker)
 }
 

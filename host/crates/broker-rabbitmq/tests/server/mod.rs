@@ -68,6 +68,10 @@ impl VirtualHost {
         format!("amqp://guest:guest@127.0.0.1:{}/case-{number}", server.0.port)
     }
 
+    pub fn port(&self) -> u16 {
+        self.0.as_ref().unwrap().0.0.port
+    }
+
     pub async fn restart_server(&self) {
         let (server, _) = self.0.as_ref().unwrap();
         server.0.running.lock().await.restart().await.unwrap();

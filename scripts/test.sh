@@ -16,6 +16,8 @@ cargo fmt --all --manifest-path guest-examples/rust/Cargo.toml --check
 cargo fmt --all --manifest-path tests/guests/Cargo.toml --check
 step dependencies
 cargo deny --log-level error check bans licenses sources
+step deployments
+scripts/check-deployments.sh
 step guests
 scripts/guest-cargo.sh tests/guests
 scripts/guest-languages.sh

@@ -1,5 +1,9 @@
-//! What the end-to-end tests share: the program, the guests, and a directory to run in.
+//! What the end-to-end tests share: the program, the guests, a directory to run in, and servers of brokers.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
+
+pub mod ledger;
+pub mod proxy;
+pub mod servers;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

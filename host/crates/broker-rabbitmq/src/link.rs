@@ -1,0 +1,76 @@
+//! The connection: made when it is needed, made again when it was lost, and never after it was closed.
+
+use std::sync::Arc;
+
+use lapin::options::ConfirmSelectOptions;
+use lapin::{Channel, Connection};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use wasmpost_delivery::BrokerError;
+
+use crate::access::Target;
+use crate::error::{answered, closed};
+
+/// The most channels of one connection that are asked for is far below what AMQP allows; each queue has one.
+pub(crate) struct Link {
+    target: Target,
+    closed: CancellationToken,
+    live: Mutex<Option<Arc<Connection>>>,
+}
+
+impl Link {
+    pub(crate) fn new(target: Target) -> Self {
+        Self { target, closed: CancellationToken::new(), live: Mutex::default() }
+    }
+
+    /// Ends what waits for this broker when it is closed.
+    pub(crate) fn closed(&self) -> &CancellationToken {
+        &self.closed
+    }
+
+    pub(crate) fn check(&self) -> Result<(), BrokerError> {
+        if self.closed.is_cancelled() { Err(closed()) } else { Ok(()) }
+    }
+
+    /// The connection, made anew where there is none that lives. Those who wait for it wait for one attempt together.
+    pub(crate) async fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
+        self.check()?;
+        let mut live = self.live.lock().await;
+        if let Some(connection) = live.as_ref().filter(|connection| connection.status().connected()) {
+            return Ok(Arc::clone(connection));
+        }
+        let was_connected = live.take().is_some();
+        let connection = tokio::select! {
+            connected = self.target.connect() => Arc::new(connected?),
+            () = self.closed.cancelled() => return Err(closed()),
+        };
+        if was_connected {
+            tracing::info!(broker = %self.target.shown(), "connected again");
+        }
+        *live = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// A channel of its own. What the broker refuses closes the channel that asked for it, and no other.
+    pub(crate) async fn channel(&self) -> Result<Channel, BrokerError> {
+        let connection = self.connection().await?;
+        answered("opening a channel", connection.create_channel()).await
+    }
+
+    /// A channel on which what is published is confirmed.
+    pub(crate) async fn confirming(&self) -> Result<Channel, BrokerError> {
+        let channel = self.channel().await?;
+        answered("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        Ok(channel)
+    }
+
+    /// Ends the connection: what was leased over it goes back to the broker.
+    pub(crate) async fn close(&self) {
+        self.closed.cancel();
+        let Some(connection) = self.live.lock().await.take() else { return };
+        if let Err(error) = answered("closing the connection", connection.close(200, "closed".into())).await {
+            // It is gone either way; the broker notices by itself.
+            tracing::debug!(%error, "connection was not closed in order");
+        }
+    }
+}

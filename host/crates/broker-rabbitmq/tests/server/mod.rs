@@ -1,0 +1,140 @@
+//! One server for all cases of a test binary, with a virtual host for each of them.
+#![allow(dead_code, unreachable_pub)] // Each binary uses a part of it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, RwLock};
+
+use libtest_mimic::Trial;
+use tokio::runtime::Runtime;
+use tokio::sync::Mutex;
+use wasmpost_tests::servers::RabbitServer;
+
+/// As many cases as there can be: virtual hosts are defined when the server starts, which is faster than later.
+const HOSTS_MAX: usize = 64;
+
+/// A server that runs, or why there is none.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    running: Mutex<RabbitServer>,
+    port: u16,
+    /// Cases that restart the server have it alone.
+    alone: RwLock<()>,
+    _definitions: tempfile::TempDir,
+}
+
+/// The virtual host of one case.
+pub struct VirtualHost(Option<(Server, usize)>);
+
+/// The runtime that the server was started on.
+pub fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
+}
+
+impl Server {
+    /// Starts a server; an error tells what is missing for it.
+    pub async fn start() -> Result<Self, String> {
+        let definitions = tempfile::tempdir().unwrap();
+        let file = definitions.path().join("definitions.json");
+        std::fs::write(&file, definition()).unwrap();
+        readable(definitions.path().to_owned());
+        let config = format!("load_definitions = {}", file.display());
+        let running = match RabbitServer::start_with(&config).await {
+            Ok(running) => running,
+            Err(missing) if missing.contains("missing") => return Err(missing),
+            Err(failure) => panic!("{failure}"),
+        };
+        let port = running.port();
+        let inner = Inner { running: Mutex::new(running), port, alone: RwLock::new(()), _definitions: definitions };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    pub fn virtual_host(&self, number: usize) -> VirtualHost {
+        assert!(number < HOSTS_MAX, "more cases than virtual hosts");
+        VirtualHost(Some((self.clone(), number)))
+    }
+}
+
+impl VirtualHost {
+    /// No virtual host, for what is asked before there is a server.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    pub fn url(&self) -> String {
+        let (server, number) = self.0.as_ref().unwrap();
+        format!("amqp://guest:guest@127.0.0.1:{}/case-{number}", server.0.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.0.as_ref().unwrap().0.0.port
+    }
+
+    pub async fn restart_server(&self) {
+        let (server, _) = self.0.as_ref().unwrap();
+        server.0.running.lock().await.restart().await.unwrap();
+    }
+
+    pub async fn kill_server(&self) {
+        let (server, _) = self.0.as_ref().unwrap();
+        server.0.running.lock().await.kill();
+    }
+}
+
+/// A case, which is ignored where there is no server. One whose name tells of a restart has the server alone.
+pub fn trial<F>(name: String, server: Result<Server, String>, case: impl FnOnce(Server) -> F + Send + 'static) -> Trial
+where
+    F: Future<Output = ()>,
+{
+    let Ok(server) = server else { return Trial::test(name, || Ok(())).with_ignored_flag(true) };
+    let alone = name.contains("restart");
+    Trial::test(name, move || {
+        let lock = &server.0.alone;
+        let (_alone, _together) = match alone {
+            true => (Some(lock.write().unwrap_or_else(|poisoned| poisoned.into_inner())), None),
+            false => (None, Some(lock.read().unwrap_or_else(|poisoned| poisoned.into_inner()))),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(case(server.clone()));
+        Ok(())
+    })
+}
+
+/// Runs cases against a server of their own.
+pub fn run(cases: impl FnOnce(&Result<Server, String>) -> Vec<Trial>) -> ! {
+    let arguments = libtest_mimic::Arguments::from_args();
+    let server = match arguments.list {
+        true => Err("not started to list".to_owned()),
+        false => runtime().block_on(Server::start()),
+    };
+    if let Err(missing) = &server {
+        eprintln!("{missing}");
+    }
+    let trials = cases(&server);
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(server);
+    conclusion.exit()
+}
+
+fn definition() -> String {
+    let hosts: Vec<_> = (0..HOSTS_MAX).map(|number| format!("case-{number}")).chain(["/".to_owned()]).collect();
+    let named = hosts.iter().map(|name| serde_json::json!({ "name": name }));
+    let allowed = hosts.iter().map(|name| {
+        serde_json::json!({ "user": "guest", "vhost": name, "configure": ".*", "write": ".*", "read": ".*" })
+    });
+    let user = serde_json::json!({ "name": "guest", "password": "guest", "tags": "administrator" });
+    serde_json::json!({
+        "users": [user],
+        "vhosts": named.collect::<Vec<_>>(),
+        "permissions": allowed.collect::<Vec<_>>(),
+    })
+    .to_string()
+}
+
+/// The server may run as another user.
+fn readable(directory: PathBuf) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+}

@@ -32,8 +32,10 @@ pub fn program() -> &'static Path {
             return program.into();
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built =
-            Command::new(cargo).args(["build", "--quiet", "--package", "wasmpost", "--all-features"]).current_dir(root()).status();
+        let built = Command::new(cargo)
+            .args(["build", "--quiet", "--package", "wasmpost", "--all-features"])
+            .current_dir(root())
+            .status();
         assert!(built.unwrap().success(), "wasmpost can be built");
         target().join("debug/wasmpost")
     })

@@ -174,7 +174,8 @@ pub(crate) async fn what_nobody_pulls_is_given_back_uncounted() {
     while broker.stats().await.unwrap()[0].consumers != Some(1) {
         assert!(Instant::now() < until, "pull waits at the server");
     }
-    let keyed = |number: u32| Publication { key: Some(number.to_string()), ..publication("orders", &number.to_string()) };
+    let keyed =
+        |number: u32| Publication { key: Some(number.to_string()), ..publication("orders", &number.to_string()) };
     broker.publish((0..40).map(keyed).collect()).await.unwrap();
     in_time(pulling).await.unwrap().lease.ack(Vec::new()).await.unwrap();
     let began = Instant::now();

@@ -29,8 +29,6 @@ pub(crate) async fn a_waiting_pull_goes_on_when_the_server_comes_back() {
     let delivery = in_time(pulling).await.unwrap();
     assert_eq!(delivery.body, "after");
     delivery.lease.ack(Vec::new()).await.unwrap();
-    // Far less than a request to the old server would have lasted.
-    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
 }
 
 pub(crate) async fn publishing_goes_on_when_the_server_comes_back() {

@@ -59,7 +59,14 @@ pub const SCHEMES: &[Scheme] = &[
         is_remote: true,
         open: |address| Box::pin(open_nats(address)),
     },
-<<<<<<< HEAD
+    #[cfg(feature = "nats")]
+    Scheme {
+        name: "nats-core",
+        example: "nats-core://localhost:4222",
+        what: "NATS without streams, at most once: nothing is kept, what fails is lost",
+        is_remote: true,
+        open: |address| Box::pin(open_nats_core(address)),
+    },
     #[cfg(feature = "rabbitmq")]
     Scheme {
         name: "amqp",
@@ -75,24 +82,12 @@ pub const SCHEMES: &[Scheme] = &[
         what: "the same, encrypted",
         is_remote: true,
         open: |address| Box::pin(open_rabbitmq(address)),
-=======
-    #[cfg(feature = "nats")]
-    Scheme {
-        name: "nats-core",
-        example: "nats-core://localhost:4222",
-        what: "NATS without streams, at most once: nothing is kept, what fails is lost",
-        is_remote: true,
-        open: |address| Box::pin(open_nats_core(address)),
->>>>>>> nats
     },
 ];
 
 /// Kinds of brokers that are built in only when asked for: the scheme, and the feature of the build.
-<<<<<<< HEAD
-const OPTIONAL: &[(&str, &str)] = &[("nats", "nats"), ("amqp", "rabbitmq"), ("amqps", "rabbitmq")];
-=======
-const OPTIONAL: &[(&str, &str)] = &[("nats", "nats"), ("nats-core", "nats")];
->>>>>>> nats
+const OPTIONAL: &[(&str, &str)] =
+    &[("nats", "nats"), ("nats-core", "nats"), ("amqp", "rabbitmq"), ("amqps", "rabbitmq")];
 
 impl Address {
     /// The address that a URL tells. A user and a password in it become part of the access, so that the URL can be shown.
@@ -220,17 +215,17 @@ async fn open_nats(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
     Ok(broker)
 }
 
-<<<<<<< HEAD
+#[cfg(feature = "nats")]
+async fn open_nats_core(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
+    let broker: Arc<dyn Broker> = wasmpost_broker_nats::NatsCoreBroker::open(address.url(), &address.access).await?;
+    Ok(broker)
+}
+
 #[cfg(feature = "rabbitmq")]
 async fn open_rabbitmq(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
     use wasmpost_broker_rabbitmq::{RabbitBroker, RabbitOptions};
     let options = RabbitOptions { access: address.access.clone(), ..RabbitOptions::default() };
     let broker: Arc<dyn Broker> = RabbitBroker::open(address.url(), options).await?;
-=======
-#[cfg(feature = "nats")]
-async fn open_nats_core(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
-    let broker: Arc<dyn Broker> = wasmpost_broker_nats::NatsCoreBroker::open(address.url(), &address.access).await?;
->>>>>>> nats
     Ok(broker)
 }
 

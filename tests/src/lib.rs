@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub mod prove;
+
 /// How long anything may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -35,7 +37,7 @@ pub fn program() -> &'static Path {
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         // A test beside it makes cargo choose the features of dependencies as it did for the tests, so that it finds them
-        // built.
+        // built. All features are every broker, and the points and breaks of proofs.
         let wanted = ["--workspace", "--all-features", "--bin", "wasmpost", "--test", "tidy"];
         let built = Command::new(cargo).args(["build", "--quiet"]).args(wanted).current_dir(root()).status();
         assert!(built.unwrap().success(), "wasmpost can be built");
@@ -72,6 +74,17 @@ impl Default for Place {
 }
 
 impl Place {
+    /// A directory within another one.
+    pub fn within(directory: &Path) -> Self {
+        Self { directory: tempfile::tempdir_in(directory).unwrap() }
+    }
+
+    /// Leaves the directory where it is, for whoever looks for a fault, and tells where.
+    pub fn keep(&mut self) -> PathBuf {
+        self.directory.disable_cleanup(true);
+        self.path().to_owned()
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         self.directory.path()
@@ -86,7 +99,12 @@ impl Place {
 
     /// The program with arguments, to be run here. Compiled guests are shared with other tests.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        self.command_of(program(), arguments)
+    }
+
+    /// The same with another program.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path()).env_remove("WASMPOST_LOG").env("RUST_BACKTRACE", "1");
         command.env("XDG_CACHE_HOME", target().join("tests-cache"));
         command
@@ -184,8 +202,7 @@ impl Host {
 
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(sent.unwrap().success());
+        signal(&self.child, name);
     }
 
     /// Waits for the end and gives the exit code, and what was logged since.
@@ -202,6 +219,12 @@ impl Drop for Host {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Sends a signal by name to a process.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
 }
 
 /// Waits until a message of a queue is in flight.

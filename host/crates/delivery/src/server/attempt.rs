@@ -8,6 +8,7 @@ use wasmpost_msg::{Context, Disposition, Message, Publication, Reason, ReceiveEr
 use super::breaker::Breaker;
 use super::keeper::Keeper;
 use super::settle::{Outcome, settle};
+use crate::prove::{Point, pass};
 use crate::{Admission, BrokerErrorKind, Delivery, Forward, Queue, QueueServerOptions, forwarded};
 
 /// What all deliveries of a server share.
@@ -70,8 +71,12 @@ impl Worker {
             None => None,
         };
         let timeout = self.options.timeout;
+        pass(Point::BeforeGuest);
         let result = tokio::time::timeout(timeout, self.receiver.receive(message)).await;
         drop(slot);
+        if let Ok(Ok(())) = result {
+            pass(Point::GuestOk);
+        }
         result.unwrap_or_else(|_| {
             let text = format!("receiver took longer than {timeout:?}");
             Err(ReceiveError::new(Disposition::Retry, Reason::Timeout, text))

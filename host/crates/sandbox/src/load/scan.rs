@@ -87,6 +87,20 @@ impl Scanned {
 }
 
 impl LoadLimits {
+    /// For what was scanned before, under limits that are not known here.
+    pub(super) fn none() -> Self {
+        Self {
+            file: Size(u64::MAX),
+            functions: u32::MAX,
+            function: Size(u64::MAX),
+            types: u32::MAX,
+            nesting: u32::MAX,
+            imports_and_exports: u32::MAX,
+            core_instances: u32::MAX,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn check_size(&self, bytes: u64) -> Result<(), LoadError> {
         let max = self.file;
         if bytes > max.0 {

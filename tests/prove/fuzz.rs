@@ -31,7 +31,13 @@ const CASES: u32 = 16;
 fn fuzz<T: Debug>(name: &str, inputs: impl Strategy<Value = T>, target: impl Fn(T)) {
     let (began, mut cases) = (Instant::now(), 0);
     let seconds = Duration::from_secs(shared::number("WASMPOST_FUZZ_SECONDS", 2));
-    let config = Config { cases: CASES, failure_persistence: None, max_shrink_time: 20_000, ..Config::default() };
+    let config = Config {
+        cases: CASES,
+        failure_persistence: None,
+        max_shrink_time: 20_000,
+        max_shrink_iters: 10_000,
+        ..Config::default()
+    };
     while began.elapsed() < seconds {
         let tried = TestRunner::new(config.clone()).run(&inputs, |input| {
             target(input);

@@ -50,8 +50,8 @@ async fn a_host_under_mixed_load_with_faults_and_reloads_stays_as_it_was() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    settled(&broker, &mut traffic).await;
     let mut faults = growth(&samples);
+    faults.extend(settled(&broker, &mut traffic).await);
     faults.extend(watch::idle(&broker, &traffic).await);
     let last = sample(&host.child, &database(&place), &broker, &mut traffic, began.elapsed()).await;
     samples.push(last);

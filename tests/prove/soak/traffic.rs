@@ -19,7 +19,7 @@ pub(crate) const QUEUES: &[(&str, u32, &str, &str)] = &[
     ("javascript", 1, "triage-javascript", "reuse = 20\nconcurrency = 2"),
 ];
 /// Where all of them publish to, and who takes that.
-const SINK: &str = "[[receivers]]\nqueue = \"sink\"\ntopics = [\"done\", \"out\", \"@t/out\", \"github.push\"]\ncomponent = \"noop.wasm\"\n";
+const SINK: &str = "[[receivers]]\nqueue = \"sink\"\ntopics = [\"done\", \"out\", \"@t/out\", \"github.push\", \"github.unknown\"]\ncomponent = \"noop.wasm\"\n";
 const A_SECOND: f64 = 60.0;
 /// One in so many goes wrong.
 const FAULTY: u32 = 20;

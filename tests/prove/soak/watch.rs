@@ -48,19 +48,23 @@ fn kibibytes(path: &str) -> u64 {
     std::fs::metadata(path).map_or(0, |metadata| metadata.len()) / 1024
 }
 
-/// Waits until every message has ended.
-pub(crate) async fn settled(broker: &RemoteBroker, traffic: &mut Traffic) {
+/// Waits until every message has ended, as long as that may take.
+pub(crate) async fn settled(broker: &RemoteBroker, traffic: &mut Traffic) -> Option<Fault> {
     let began = Instant::now();
-    loop {
+    let mut fault = None;
+    while fault.is_none() {
         let stats = broker.stats().await.unwrap();
         let left: u64 = stats.iter().map(|stats| stats.ready + stats.delayed + stats.leased).sum();
         if left == 0 {
             break;
         }
-        assert!(began.elapsed() < PATIENCE, "{left} messages do not end: {stats:?}");
+        if began.elapsed() > PATIENCE {
+            fault = Some(Fault::new("I16", format!("{left} messages do not end: {stats:?}")));
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     traffic.purged += broker.dead_letters().unwrap().purge(&DeadLetterFilter::default()).await.unwrap();
+    fault
 }
 
 /// What is left of work when there is none: no delivery in flight, no instance but those that wait to be used again, and

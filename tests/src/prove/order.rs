@@ -11,6 +11,9 @@ use crate::prove::seen::{Ledger, Life};
 const TOLERANCE_MS: u64 = 2;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// The place of a message among those sent, its id, and the numbers of its first and last beginning.
+type Begun<'a> = (usize, &'a str, (usize, usize));
+
 /// What is known of a message so far.
 #[derive(Default)]
 struct History {
@@ -112,7 +115,7 @@ fn delays(life: &Life, faults: &mut Vec<Fault>) {
 
 /// Messages with one key, by one publisher, come in the order sent, each after the end of the one before.
 fn keys(ledger: &Ledger, histories: &BTreeMap<&str, History>, faults: &mut Vec<Fault>) {
-    let mut by_key: BTreeMap<String, Vec<(usize, &str, (usize, usize))>> = BTreeMap::new();
+    let mut by_key: BTreeMap<String, Vec<Begun<'_>>> = BTreeMap::new();
     for (id, sent) in ledger.sent.iter().filter(|(_, sent)| !sent.again) {
         let begun = histories.get(id.as_str()).and_then(|history| history.begun);
         if let (Some(key), Some(begun)) = (Letter::of(id).key, begun) {

@@ -30,7 +30,9 @@ pub struct Sample {
 }
 
 /// What of a sample may not grow, and by how much it may all the same: at least so much, or this share of its median.
-const BOUNDS: &[(&str, fn(&Sample) -> u64, u64, f64)] = &[
+type Bound = (&'static str, fn(&Sample) -> u64, u64, f64);
+
+const BOUNDS: &[Bound] = &[
     ("memory", |sample| sample.memory_kib, 12 << 10, 0.1),
     ("open files", |sample| sample.files, 6, 0.0),
     ("threads", |sample| sample.threads, 3, 0.0),

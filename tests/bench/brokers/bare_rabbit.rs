@@ -23,7 +23,8 @@ pub(crate) async fn drain(url: &str, name: &str) -> Duration {
     publish(&connection, name).await;
     channel.basic_qos(u16::try_from(IN_FLIGHT).unwrap(), BasicQosOptions::default()).await.unwrap();
     let began = Instant::now();
-    let consuming = channel.basic_consume(name.into(), "bare".into(), BasicConsumeOptions::default(), FieldTable::default());
+    let consuming =
+        channel.basic_consume(name.into(), "bare".into(), BasicConsumeOptions::default(), FieldTable::default());
     let mut messages = consuming.await.unwrap().take(MESSAGES);
     while let Some(message) = messages.next().await {
         message.unwrap().ack(BasicAckOptions::default()).await.unwrap();

@@ -35,9 +35,8 @@ impl Hosted {
     /// From a full queue to an empty one. Publishing is not measured.
     pub(crate) async fn drain(&self, name: &str) -> Duration {
         let queue = self.broker.queue(QueueSpec::new(name)).await.unwrap();
-        let publications: Vec<_> = (0..MESSAGES)
-            .map(|_| Publication::new(name, Attributes::new(), vec![b'x'; BODY_BYTES]))
-            .collect();
+        let publications: Vec<_> =
+            (0..MESSAGES).map(|_| Publication::new(name, Attributes::new(), vec![b'x'; BODY_BYTES])).collect();
         for batch in publications.chunks(BATCH) {
             self.broker.publish(batch.to_vec()).await.unwrap();
         }

@@ -41,7 +41,8 @@ impl Arrival {
                 return None;
             }
         };
-        let envelope = Envelope::read(message.headers.as_ref(), &intake.queue, sequence);
+        let envelope =
+            Envelope::read(message.headers.as_ref(), &intake.queue, || format!("{}:{sequence}", intake.queue));
         let published_at = envelope.published_at.unwrap_or(stored_at);
         let raw = u32::try_from(delivered).unwrap_or(1).max(1);
         Some((consumer, Self { message: message.message, envelope, arrived, sequence, raw, published_at }))

@@ -55,10 +55,7 @@ impl Bindings {
     /// The queues that take from a topic; that of its own name where none does.
     pub(crate) fn queues_of(&self, topic: &str) -> Vec<String> {
         let table = Arc::clone(&self.0.read());
-        table
-            .by_topic
-            .get(topic)
-            .map_or_else(|| vec![topic.to_owned()], |queues| queues.iter().cloned().collect())
+        table.by_topic.get(topic).map_or_else(|| vec![topic.to_owned()], |queues| queues.iter().cloned().collect())
     }
 
     /// All queues that were declared.
@@ -142,7 +139,7 @@ async fn adopt(link: &Link, topic: &str, queue: &str) -> Result<(), BrokerError>
     }
     let (mut from, mut moved) = (1, 0_u64);
     while let Some(message) = next(link, &filter, from).await? {
-        let mut envelope = Envelope::read(Some(&message.headers), topic, message.sequence);
+        let mut envelope = Envelope::read(Some(&message.headers), topic, || format!("{topic}:{}", message.sequence));
         envelope.published_at.get_or_insert(crate::intake::timestamp(message.time.unix_timestamp_nanos()));
         link.publish(vec![link.to_queue(queue, &envelope, message.payload)?]).await?;
         in_time(what, link.messages.delete_message(message.sequence)).await?;

@@ -41,7 +41,8 @@ impl NatsBroker {
         let known = streams::declare(&context, &options).await?;
         let max_payload = client.max_payload();
         if max_payload < PAYLOAD_BYTES_MIN {
-            let fault = format!("max_payload of the server is {max_payload} bytes; at least {PAYLOAD_BYTES_MIN} are needed");
+            let fault =
+                format!("max_payload of the server is {max_payload} bytes; at least {PAYLOAD_BYTES_MIN} are needed");
             return Err(invalid(fault));
         }
         let names = &options.names;

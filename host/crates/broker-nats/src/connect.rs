@@ -40,15 +40,21 @@ pub(crate) async fn connect(options: &Options, access: &Access) -> Result<Connec
         .connection_timeout(CONNECT_TIMEOUT)
         .request_timeout(Some(ANSWER_TIMEOUT))
         .ping_interval(PING_INTERVAL)
-        .reconnect_delay_callback(|tries| {
-            RECONNECT_MAX.min(Duration::from_millis(50).saturating_mul(1 << tries.min(10)))
-        })
+        .reconnect_delay_callback(pause)
         .event_callback(noticed);
     let servers: Result<Vec<ServerAddr>, _> = options.servers.iter().map(|server| server.parse()).collect();
     let servers = servers.map_err(|error| invalid("server cannot be addressed").caused_by(error))?;
     let shown = options.servers.join(", ");
     let client = connecting.connect(servers).await.map_err(|error| refused(&shown, error))?;
     Ok(Connection { client, generation })
+}
+
+/// How long to wait before a try to connect, the first of which has number 1.
+fn pause(tries: usize) -> Duration {
+    match tries {
+        0 | 1 => Duration::ZERO,
+        _ => RECONNECT_MAX.min(Duration::from_millis(25).saturating_mul(1 << tries.min(10))),
+    }
 }
 
 async fn with_access(mut options: ConnectOptions, access: &Access) -> Result<ConnectOptions, BrokerError> {
@@ -97,6 +103,7 @@ fn notice(event: &Event, count: &watch::Sender<u64>) {
         Event::ServerError(error) => tracing::warn!(%error, "NATS server refused something"),
         Event::ClientError(error) => tracing::warn!(%error, "NATS connection failed"),
         Event::SlowConsumer(_) => tracing::warn!("messages came faster than they were taken; some come again"),
-        Event::LameDuckMode | Event::Draining | Event::Closed => tracing::info!(%event, "NATS connection"),
+        Event::LameDuckMode => tracing::warn!("NATS server is about to end; another is connected to"),
+        Event::Draining | Event::Closed => tracing::debug!(%event, "NATS connection"),
     }
 }

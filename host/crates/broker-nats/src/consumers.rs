@@ -63,9 +63,7 @@ async fn one(link: &Link, spec: &QueueSpec, partition: &str) -> Result<(), Broke
         None => in_time(what, link.messages.create_consumer(wanted)).await.map(drop),
         Some(found) => match difference(&spec.name, &name, &wanted, &found) {
             None => Ok(()),
-            Some(_) if create == Create::Update => {
-                in_time(what, link.messages.create_consumer(wanted)).await.map(drop)
-            }
+            Some(_) if create == Create::Update => in_time(what, link.messages.create_consumer(wanted)).await.map(drop),
             Some(difference) => Err(difference),
         },
     }

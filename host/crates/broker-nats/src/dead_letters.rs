@@ -58,7 +58,11 @@ fn read(message: &StreamMessage) -> Option<DeadLetter> {
 }
 
 /// The next letter that is meant, from a sequence on.
-async fn next(link: &Link, filter: &DeadLetterFilter, from: &mut u64) -> Result<Option<(u64, DeadLetter)>, BrokerError> {
+async fn next(
+    link: &Link,
+    filter: &DeadLetterFilter,
+    from: &mut u64,
+) -> Result<Option<(u64, DeadLetter)>, BrokerError> {
     let what = || "dead letters could not be read".to_owned();
     let subject = match &filter.queue {
         Some(queue) => link.names.dead_subject(queue),

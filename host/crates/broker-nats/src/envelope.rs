@@ -89,34 +89,19 @@ impl Envelope {
         Ok(headers)
     }
 
-    /// What the headers tell. A message that another program published has its headers as attributes.
-    pub(crate) fn read(headers: Option<&HeaderMap>, queue: &str, sequence: u64) -> Self {
-        let told = headers.and_then(|headers| headers.get(HEADER));
-        match told.map(|told| serde_json::from_str(told.as_str())) {
-            Some(Ok(envelope)) => envelope,
-            Some(Err(error)) => {
-                tracing::warn!(queue, sequence, %error, "header of a message cannot be read; taken as foreign");
-                Self::foreign(headers, queue, sequence)
+    /// What the headers tell. A message that another program published has its headers as attributes, and an id of its
+    /// own only if it was told one.
+    pub(crate) fn read(headers: Option<&HeaderMap>, topic: &str, id: impl FnOnce() -> String) -> Self {
+        if let Some(told) = headers.and_then(|headers| headers.get(HEADER)) {
+            match serde_json::from_str(told.as_str()) {
+                Ok(envelope) => return envelope,
+                Err(error) => tracing::warn!(topic, %error, "header of a message cannot be read; taken as foreign"),
             }
-            None => Self::foreign(headers, queue, sequence),
         }
-    }
-
-    fn foreign(headers: Option<&HeaderMap>, queue: &str, sequence: u64) -> Self {
-        let mut pairs: Vec<(&str, &str)> = Vec::new();
-        for (name, values) in headers.into_iter().flat_map(HeaderMap::iter) {
-            let name: &str = name.as_ref();
-            let is_of_server = name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("nats-"));
-            pairs.extend(values.iter().map(|value| (name, value.as_str())).filter(|_| !is_of_server));
-        }
-        // The client has them in no order.
-        pairs.sort_unstable();
-        let attributes: Attributes =
-            pairs.into_iter().filter(|(name, value)| attribute_fault(name, value).is_none()).collect();
         let given = headers.and_then(|headers| headers.get(async_nats::header::NATS_MESSAGE_ID));
-        let id = given.map(|id| id.as_str().to_owned()).filter(|id| !id.is_empty());
-        let id = id.unwrap_or_else(|| format!("{queue}:{sequence}"));
-        Self { id, topic: queue.to_owned(), attributes, ..Self::default() }
+        let given = given.map(|id| id.as_str().to_owned()).filter(|id| !id.is_empty());
+        let id = given.unwrap_or_else(id);
+        Self { id, topic: topic.to_owned(), attributes: foreign(headers), ..Self::default() }
     }
 
     pub(crate) fn delay(&self) -> Duration {
@@ -126,6 +111,19 @@ impl Envelope {
     pub(crate) fn ttl(&self) -> Option<Duration> {
         self.ttl_ms.map(Duration::from_millis)
     }
+}
+
+/// The headers that are none of the server, and can be attributes.
+fn foreign(headers: Option<&HeaderMap>) -> Attributes {
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    for (name, values) in headers.into_iter().flat_map(HeaderMap::iter) {
+        let name: &str = name.as_ref();
+        let is_of_server = name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("nats-"));
+        pairs.extend(values.iter().map(|value| (name, value.as_str())).filter(|_| !is_of_server));
+    }
+    // The client has names in no order; values of one name keep theirs.
+    pairs.sort_by_key(|(name, _)| *name);
+    pairs.into_iter().filter(|(name, value)| attribute_fault(name, value).is_none()).collect()
 }
 
 /// Rounded up, so that nothing is delivered before its time.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
-use async_nats::jetstream::{ErrorCode, Error as ServerError};
+use async_nats::jetstream::{Error as ServerError, ErrorCode};
 use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 
 /// How long the server may take to answer.

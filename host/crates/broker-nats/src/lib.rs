@@ -6,12 +6,15 @@
 //!
 //! A queue has one consumer for messages without an ordering key, and one for each partition of the keys, which hands
 //! out one message at a time. JetStream counts deliveries; what was a failure and what was not is kept beside it.
+//!
+//! [`NatsCoreBroker`] does without streams: at most once, nothing is kept.
 
 mod arrival;
 mod bindings;
 mod broker;
 mod connect;
 mod consumers;
+mod core;
 mod dead_letters;
 mod envelope;
 mod error;
@@ -28,4 +31,5 @@ mod shelf;
 mod stats;
 mod streams;
 
+pub use crate::core::NatsCoreBroker;
 pub use broker::NatsBroker;

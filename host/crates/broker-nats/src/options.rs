@@ -20,7 +20,16 @@ const PARTITIONS_MAX: u64 = 256;
 const DEFAULT_IN_FLIGHT: i64 = 100_000;
 /// What the URL can say.
 const PARAMETERS: &[&str] = &[
-    "servers", "tls", "create", "replicas", "storage", "dedup_window", "max_age", "max_bytes", "partitions", "in_flight",
+    "servers",
+    "tls",
+    "create",
+    "replicas",
+    "storage",
+    "dedup_window",
+    "max_age",
+    "max_bytes",
+    "partitions",
+    "in_flight",
 ];
 
 /// What the URL says. What it does not say is not checked on streams that are there.
@@ -76,6 +85,19 @@ impl Options {
             options.set(&name, &value)?;
         }
         Ok(options)
+    }
+
+    /// Reads `nats-core://host:4222?servers=…&tls=…`.
+    pub(crate) fn parse_core(url: &str) -> Result<Self, BrokerError> {
+        let parsed = Url::parse(url).map_err(|error| invalid(format!("URL {url:?} cannot be read: {error}")))?;
+        if !matches!(parsed.path(), "" | "/") {
+            let fault = format!("nats-core: has no streams; leave out {} behind the host", parsed.path());
+            return Err(invalid(fault));
+        }
+        if let Some((name, _)) = parsed.query_pairs().find(|(name, _)| name != "servers" && name != "tls") {
+            return Err(invalid(format!("nats-core: has no parameter {name:?}; it has servers, tls")));
+        }
+        Self::parse(url)
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), BrokerError> {
@@ -165,6 +187,14 @@ mod tests {
         assert_eq!(options.dedup_window, Some(Duration::from_secs(60)));
         assert_eq!(options.max_age, Some(Duration::from_secs(2 * 86400)));
         assert_eq!((options.max_bytes, options.partitions, options.in_flight), (Some(1000), Some(16), 50));
+    }
+
+    #[test]
+    fn without_streams_there_is_nothing_to_say_of_them() {
+        assert!(Options::parse_core("nats-core://a:1?servers=b&tls=yes").is_ok());
+        for url in ["nats-core://a/jobs", "nats-core://a?replicas=3"] {
+            assert!(Options::parse_core(url).is_err(), "{url}");
+        }
     }
 
     #[test]

@@ -43,7 +43,13 @@ impl NatsQueue {
         let ended = CancellationToken::new();
         let intake = Intake::start(link, spec, ended.clone()).await?;
         let pulled = Mutex::new(Pulled { at: None, first: 0 });
-        Ok(Self { link: Arc::clone(link), intake, turn: tokio::sync::Mutex::new(()), pulled, _ends: ended.drop_guard() })
+        Ok(Self {
+            link: Arc::clone(link),
+            intake,
+            turn: tokio::sync::Mutex::new(()),
+            pulled,
+            _ends: ended.drop_guard(),
+        })
     }
 
     async fn pull_in_turn(&self, max: usize) -> Result<Vec<Delivery>, BrokerError> {

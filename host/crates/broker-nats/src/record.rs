@@ -40,8 +40,7 @@ impl Record {
             }
         };
         let Some(message) = in_time(what, reading).await? else { return Ok(None) };
-        let mut record: Self =
-            serde_json::from_slice(&message.payload).map_err(|error| unavailable(what(), error))?;
+        let mut record: Self = serde_json::from_slice(&message.payload).map_err(|error| unavailable(what(), error))?;
         record.at = Some(message.sequence);
         Ok(Some(record))
     }

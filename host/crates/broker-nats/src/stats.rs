@@ -92,9 +92,8 @@ pub(crate) async fn count_expired(link: &Link, queue: &str) -> Result<(), Broker
     let subject = link.names.expired_subject(queue);
     for _ in 0..COUNT_TRIES {
         let (at, count) = expired(link, queue).await?;
-        let message = PublishMessage::build()
-            .payload((count + 1).to_string().into())
-            .expected_last_subject_sequence(at);
+        let message =
+            PublishMessage::build().payload((count + 1).to_string().into()).expected_last_subject_sequence(at);
         let storing = async {
             match link.context.send_publish(subject.clone(), message).await {
                 Ok(confirming) => confirming.await,

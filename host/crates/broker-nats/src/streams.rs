@@ -76,7 +76,13 @@ async fn declare_messages(context: &Context, options: &Options) -> Result<(Confi
         (wanted, Some(None)) => wanted.unwrap_or(DEFAULT_PARTITIONS),
         (None, Some(Some(kept))) => kept,
         (Some(wanted), Some(Some(kept))) if wanted == kept => kept,
-        (Some(wanted), Some(Some(kept))) => return Err(differs(&names.stream, "partitions", &wanted, &kept)),
+        (Some(wanted), Some(Some(kept))) => {
+            let stream = &names.stream;
+            return Err(invalid(format!(
+                "stream {stream:?} is not as it has to be: partitions is {kept}, wanted is {wanted}; it cannot be changed, \
+                 because messages lie in their partitions"
+            )));
+        }
     };
     let base = found.clone().unwrap_or_else(|| Config {
         storage: StorageType::File,
@@ -189,11 +195,7 @@ fn difference(wanted: &Config, found: &Config) -> Option<BrokerError> {
         ("dedup_window", format!("{:?}", wanted.duplicate_window), format!("{:?}", found.duplicate_window)),
         ("max_age", age(wanted.max_age), age(found.max_age)),
         ("max_bytes", unlimited(wanted.max_bytes), unlimited(found.max_bytes)),
-        (
-            "max_msgs_per_subject",
-            unlimited(wanted.max_messages_per_subject),
-            unlimited(found.max_messages_per_subject),
-        ),
+        ("max_msgs_per_subject", unlimited(wanted.max_messages_per_subject), unlimited(found.max_messages_per_subject)),
     ];
     let differing = fields.iter().find(|(_, wanted, found)| wanted != found);
     differing.map(|(field, wanted, found)| differs(name, field, wanted, found))

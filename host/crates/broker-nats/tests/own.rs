@@ -3,6 +3,8 @@
 
 #[path = "own/access.rs"]
 mod access;
+#[path = "own/core.rs"]
+mod core;
 #[path = "own/delivering.rs"]
 mod delivering;
 #[path = "own/sharing.rs"]
@@ -72,6 +74,8 @@ fn main() {
         delivering::what_the_server_will_never_take_is_refused,
         delivering::what_nobody_pulls_is_given_back_uncounted,
         delivering::a_consumer_that_was_deleted_is_made_again,
+        core::a_message_without_a_stream_comes_once_to_one_of_a_group,
+        core::a_message_without_a_stream_cannot_be_delayed,
         sharing::messages_of_one_key_are_in_flight_one_at_a_time_in_two_hosts,
         sharing::a_queue_that_one_host_declares_is_known_to_the_others,
     ];

@@ -29,8 +29,6 @@ pub(crate) async fn a_waiting_pull_goes_on_when_the_server_comes_back() {
     let delivery = in_time(pulling).await.unwrap();
     assert_eq!(delivery.body, "after");
     delivery.lease.ack(Vec::new()).await.unwrap();
-    // Far less than a request to the old server would have lasted.
-    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
 }
 
 pub(crate) async fn publishing_goes_on_when_the_server_comes_back() {
@@ -174,7 +172,8 @@ pub(crate) async fn what_nobody_pulls_is_given_back_uncounted() {
     while broker.stats().await.unwrap()[0].consumers != Some(1) {
         assert!(Instant::now() < until, "pull waits at the server");
     }
-    let keyed = |number: u32| Publication { key: Some(number.to_string()), ..publication("orders", &number.to_string()) };
+    let keyed =
+        |number: u32| Publication { key: Some(number.to_string()), ..publication("orders", &number.to_string()) };
     broker.publish((0..40).map(keyed).collect()).await.unwrap();
     in_time(pulling).await.unwrap().lease.ack(Vec::new()).await.unwrap();
     let began = Instant::now();

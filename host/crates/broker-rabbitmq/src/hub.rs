@@ -112,7 +112,12 @@ impl Hub {
     }
 
     /// Adds a message to the dead letters of a queue.
-    pub(crate) async fn bury(&self, queue: &str, mut envelope: Envelope, evidence: Evidence) -> Result<(), BrokerError> {
+    pub(crate) async fn bury(
+        &self,
+        queue: &str,
+        mut envelope: Envelope,
+        evidence: Evidence,
+    ) -> Result<(), BrokerError> {
         if let Some(attempt) = evidence.attempt.clone() {
             envelope.record(attempt);
         }

@@ -74,7 +74,10 @@ pub(crate) async fn messages_of_other_clients_come_with_their_headers_and_keep_o
     let first = next(&queue).await;
     assert_eq!((first.topic.as_str(), first.body.as_ref()), ("orders", &b"hello"[..]));
     assert_eq!(first.attributes.values("x-source"), ["till 7"]);
-    assert_eq!((first.attributes.get("Retries"), first.attributes.get("Content-Type")), (Some("3"), Some("text/plain")));
+    assert_eq!(
+        (first.attributes.get("Retries"), first.attributes.get("Content-Type")),
+        (Some("3"), Some("text/plain"))
+    );
     let id = first.id.clone();
     first.lease.nack(Nack::give_back()).await.unwrap();
     assert_eq!(next(&queue).await.id, id);

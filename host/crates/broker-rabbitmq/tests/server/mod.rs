@@ -121,9 +121,9 @@ pub fn run(cases: impl FnOnce(&Result<Server, String>) -> Vec<Trial>) -> ! {
 fn definition() -> String {
     let hosts: Vec<_> = (0..HOSTS_MAX).map(|number| format!("case-{number}")).chain(["/".to_owned()]).collect();
     let named = hosts.iter().map(|name| serde_json::json!({ "name": name }));
-    let allowed = hosts.iter().map(|name| {
-        serde_json::json!({ "user": "guest", "vhost": name, "configure": ".*", "write": ".*", "read": ".*" })
-    });
+    let allowed = hosts.iter().map(
+        |name| serde_json::json!({ "user": "guest", "vhost": name, "configure": ".*", "write": ".*", "read": ".*" }),
+    );
     let user = serde_json::json!({ "name": "guest", "password": "guest", "tags": "administrator" });
     serde_json::json!({
         "users": [user],

@@ -3,6 +3,7 @@
 //! Each target is tried for some seconds: `WASMPOST_FUZZ_SECONDS` says how many. What fails is made small and told, and is
 //! kept as a test of its own, with its fix.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
+#![allow(clippy::print_stderr)] // A proof tells its figures.
 
 #[path = "fuzz/components.rs"]
 mod components;

@@ -3,6 +3,7 @@
 //!
 //! `WASMPOST_PROVE_ROUNDS` says how often, `WASMPOST_SEED` repeats a run.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
+#![allow(clippy::print_stderr)] // A proof tells its figures.
 
 mod shared;
 

@@ -2,6 +2,7 @@
 //!
 //! `WASMPOST_SOAK_SECONDS` says for how long.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
+#![allow(clippy::print_stderr)] // A proof tells its figures.
 
 mod shared;
 #[path = "soak/traffic.rs"]
@@ -29,6 +30,9 @@ const ROWS: usize = 16;
 async fn a_host_under_mixed_load_with_faults_and_reloads_stays_as_it_was() {
     let seconds = Duration::from_secs(number("WASMPOST_SOAK_SECONDS", 24));
     let place = place();
+    // Compiles what is not in the cache, however long that takes.
+    let checked = place.command(&["check"]).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let mut host = Proved::start(&place, command_logging(&place, program(), "warn", &[]), "soak");
     let broker = host.connect().await.unwrap_or_else(|| panic!("{}", host.log()));
     let mut traffic = Traffic::new(shared::random());

@@ -39,7 +39,8 @@ pub(crate) fn place() -> Place {
     let place = Place::default();
     component(&place, 0);
     std::fs::copy(guest("noop"), place.path().join("noop.wasm")).unwrap();
-    let mut config = "[tenants.t]\nconcurrency = 12\nmemory = \"1GiB\"\n".to_owned();
+    // Interpreters take long to compile where much else goes on.
+    let mut config = "[host]\nload = { compile_cpu = \"5m\", compile_wall = \"10m\" }\n[tenants.t]\nconcurrency = 12\nmemory = \"1GiB\"\n".to_owned();
     for (queue, _, component, more) in present() {
         let file = if *component == "obeying" { "obeying.wasm".into() } else { guest(component) };
         config += &format!(

@@ -15,7 +15,8 @@ impl Guest for Teller {
         let mut told = Told::new(message.body());
         for _ in 0..told.byte() % 4 {
             if told.byte() % 2 == 0 {
-                let pairs: Vec<_> = told.pairs().into_iter().map(|(name, value)| (name, vec![value.clone(), value])).collect();
+                let pairs: Vec<_> =
+                    told.pairs().into_iter().map(|(name, value)| (name, vec![value.clone(), value])).collect();
                 let _ = publish(&told.topic(), &pairs, &told.bytes());
                 continue;
             }

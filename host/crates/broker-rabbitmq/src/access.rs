@@ -44,7 +44,9 @@ impl Target {
         }
         let tls = match uri.scheme {
             AMQPScheme::AMQP if access.ca_file.is_some() || access.certificate_file.is_some() => {
-                return Err(invalid(format!("files of certificates are given, but {url} is not encrypted: write amqps://")));
+                return Err(invalid(format!(
+                    "files of certificates are given, but {url} is not encrypted: write amqps://"
+                )));
             }
             AMQPScheme::AMQP => None,
             AMQPScheme::AMQPS => Some(Arc::new(connector(access)?)),
@@ -156,7 +158,8 @@ mod tests {
 
     #[test]
     fn what_is_shown_has_no_secret_in_it() {
-        let access = Access { user: Some("me".into()), password: Some("hunter2".to_owned().into()), ..Access::default() };
+        let access =
+            Access { user: Some("me".into()), password: Some("hunter2".to_owned().into()), ..Access::default() };
         let target = Target::new("amqp://127.0.0.1/a", &access).unwrap();
         assert_eq!(target.uri.authority.userinfo.password, "hunter2");
         assert!(!target.shown().contains("hunter2"), "{}", target.shown());

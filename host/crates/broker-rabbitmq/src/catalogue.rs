@@ -54,10 +54,10 @@ pub(crate) struct Opened {
 }
 
 /// Reads the catalogue. What is then added to it is to be declared first.
-pub(crate) async fn open(link: &Link, lock: &Lock) -> Result<Opened, BrokerError> {
+pub(crate) async fn open(link: &Link, publishing: &Link, lock: &Lock) -> Result<Opened, BrokerError> {
     let locked = lock.take(link).await?;
     topology::declare_catalogue(link).await?;
-    let channel = link.confirming().await?;
+    let channel = publishing.confirming().await?;
     let (catalogue, last) = read(&channel).await?;
     let before = catalogue.clone();
     Ok(Opened { catalogue, before, channel, last, locked })
@@ -107,7 +107,8 @@ async fn read(channel: &Channel) -> Result<(Catalogue, Option<u64>), BrokerError
 
 async fn write(channel: &Channel, catalogue: &Catalogue) -> Result<(), BrokerError> {
     let json = serde_json::to_vec(catalogue).map_err(|error| unavailable(format!("catalogue: {error}")))?;
-    let properties = lapin::BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
+    let properties =
+        lapin::BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
     let options = lapin::options::BasicPublishOptions { mandatory: true, ..Default::default() };
     let what = "writing the catalogue";
     let sent = answered(what, channel.basic_publish("".into(), short(CATALOGUE), options, &json, properties)).await?;

@@ -172,7 +172,8 @@ mod tests {
         let mut attributes = Attributes::new();
         attributes.append("x-ODD", value);
         attributes.append("x-ODD", "two");
-        let sent = Envelope::new(Publication::new("orders", attributes, vec![0, 159, 255]), Timestamp(1_700_000_000_000));
+        let sent =
+            Envelope::new(Publication::new("orders", attributes, vec![0, 159, 255]), Timestamp(1_700_000_000_000));
         let (properties, body) = sent.encoded();
         let got = Envelope::decoded(&properties, &body).unwrap();
         (sent, got, body.len())
@@ -181,7 +182,10 @@ mod tests {
     #[test]
     fn a_message_comes_as_it_went() {
         let (sent, got, bytes) = round_trip("one");
-        assert_eq!((got.head.attributes, &got.head.id, got.body.as_ref()), (sent.head.attributes, &sent.head.id, &[0, 159, 255][..]));
+        assert_eq!(
+            (got.head.attributes, &got.head.id, got.body.as_ref()),
+            (sent.head.attributes, &sent.head.id, &[0, 159, 255][..])
+        );
         assert_eq!(bytes, 3, "the body is nothing but the body");
     }
 

@@ -10,10 +10,7 @@ use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// Waits for an answer of the broker, but not for ever. `what` says what was being done.
-pub(crate) async fn answered<T>(
-    what: &str,
-    answer: impl Future<Output = lapin::Result<T>>,
-) -> Result<T, BrokerError> {
+pub(crate) async fn answered<T>(what: &str, answer: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
     match tokio::time::timeout(ANSWER_MAX, answer).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(failed(what, &error)),

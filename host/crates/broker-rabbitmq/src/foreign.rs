@@ -60,7 +60,9 @@ fn attributes(properties: &BasicProperties) -> Vec<(String, Vec<String>)> {
 /// What the broker adds itself, so that it says nothing of the message.
 fn is_brokers_own(name: &str) -> bool {
     let added = ["x-death", "x-delivery-count", "x-acquired-count", "x-opt-"];
-    added.iter().any(|prefix| name.starts_with(prefix)) || name.starts_with("x-first-death") || name.starts_with("x-last-death")
+    added.iter().any(|prefix| name.starts_with(prefix))
+        || name.starts_with("x-first-death")
+        || name.starts_with("x-last-death")
 }
 
 fn text(value: &AMQPValue) -> Option<String> {

@@ -6,8 +6,8 @@ use wasmpost_delivery::{BrokerError, QueueStats};
 
 use crate::hub::Hub;
 use crate::link::Link;
-use crate::topology::{self, Count};
 use crate::names;
+use crate::topology::{self, Count};
 
 /// Counts messages, on one channel for as long as every queue is there.
 pub(crate) struct Counter<'a> {

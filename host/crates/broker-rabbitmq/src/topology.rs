@@ -114,8 +114,7 @@ async fn declare_topic(channel: &Channel, topic: &str) -> Result<(), BrokerError
     let what = format!("topic {topic:?}: declaring its exchange");
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let unrouted = names::short(names::UNROUTED);
-    let declaring =
-        channel.exchange_declare(unrouted.clone(), ExchangeKind::Direct, options, FieldTable::default());
+    let declaring = channel.exchange_declare(unrouted.clone(), ExchangeKind::Direct, options, FieldTable::default());
     answered(&what, declaring).await?;
     let mut arguments = FieldTable::default();
     arguments.insert("alternate-exchange".into(), AMQPValue::LongString(long(&unrouted)));

@@ -15,6 +15,7 @@ use crate::error::answered;
 use crate::foreign::{self, Origin};
 use crate::hub::Hub;
 use crate::names;
+use crate::stats::Counter;
 
 /// What is done with the dead letters that are meant.
 enum Task {
@@ -67,7 +68,12 @@ async fn look(hub: &Hub, filter: &DeadLetterFilter, task: &mut Task) -> Result<u
 async fn look_at(hub: &Hub, queue: &str, filter: &DeadLetterFilter, task: &mut Task) -> Result<u64, BrokerError> {
     let channel = hub.link.channel().await?;
     let (mut ended, mut here) = (0, 0);
-    while !matches!(task, Task::List(_, wanted) if here >= *wanted) {
+    // What is redriven may die again meanwhile, and is not among them.
+    let there = Counter::new(&hub.link).ready(names::dead(queue)).await?;
+    for _ in 0..there {
+        if matches!(task, Task::List(_, wanted) if here >= *wanted) {
+            break;
+        }
         let Some(arrived) = next(&channel, queue).await? else { break };
         let tag = arrived.delivery_tag;
         let mut envelope = envelope(hub, queue, arrived);

@@ -184,6 +184,9 @@ impl Feed {
             }
         }
         self.cancel().await;
+        // What is left is held by what it holds.
+        let left = std::mem::take(&mut self.state.lock().waiting);
+        drop(left);
     }
 
     fn next_step(&self) -> Step {

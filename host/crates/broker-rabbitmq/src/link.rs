@@ -6,21 +6,27 @@ use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
-use wasmpost_delivery::BrokerError;
+use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 
 use crate::access::Target;
 use crate::error::{answered, closed};
 
-/// The most channels of one connection that are asked for is far below what AMQP allows; each queue has one.
+/// One of the two connections of a broker. While it is short of memory or disk, RabbitMQ reads no more from a connection
+/// that publishes: acks go over the other.
 pub(crate) struct Link {
-    target: Target,
+    target: Arc<Target>,
     closed: CancellationToken,
     live: Mutex<Option<Arc<Connection>>>,
 }
 
 impl Link {
-    pub(crate) fn new(target: Target) -> Self {
+    pub(crate) fn new(target: Arc<Target>) -> Self {
         Self { target, closed: CancellationToken::new(), live: Mutex::default() }
+    }
+
+    /// Another connection to the same broker.
+    pub(crate) fn another(&self) -> Self {
+        Self { target: Arc::clone(&self.target), closed: self.closed.clone(), live: Mutex::default() }
     }
 
     /// Ends what waits for this broker when it is closed.
@@ -57,8 +63,18 @@ impl Link {
         answered("opening a channel", connection.create_channel()).await
     }
 
+    /// Whether the broker takes nothing that is published now, as far as it said.
+    pub(crate) async fn check_room(&self) -> Result<(), BrokerError> {
+        if !self.connection().await?.status().blocked() {
+            return Ok(());
+        }
+        let full = "RabbitMQ takes nothing that is published: it is short of memory or disk";
+        Err(BrokerError::new(BrokerErrorKind::Full, full))
+    }
+
     /// A channel on which what is published is confirmed.
     pub(crate) async fn confirming(&self) -> Result<Channel, BrokerError> {
+        self.check_room().await?;
         let channel = self.channel().await?;
         answered("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok(channel)

@@ -170,6 +170,8 @@ fn free_port() -> u16 {
 fn certify(directory: &Path) {
     let mut authority = rcgen::CertificateParams::default();
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    // A certificate whose issuer has its own name is taken for one that has none.
+    authority.distinguished_name.push(rcgen::DnType::CommonName, "authority of the tests");
     let key = rcgen::KeyPair::generate().unwrap();
     let root = authority.self_signed(&key).unwrap();
     write_pem(directory, "ca.pem", "CERTIFICATE", root.der());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::scene::{CONCURRENCY, Scene};
+use crate::scene::{CONCURRENCY, Scene, Settled};
 
 const MESSAGES: usize = 100;
 const KILLS: usize = 3;
@@ -14,6 +14,7 @@ pub(crate) async fn no_message_is_lost_when_the_broker_is_killed_and_comes_back_
         scene.ledger.hold();
         scene.publish(&format!("round-{kill}"), MESSAGES);
         at_work.extend(scene.ledger.held(CONCURRENCY).await);
+        scene.settled(if kill == 0 { Settled::Queue("work") } else { Settled::Topic("out") }).await;
         scene.server.kill();
         // What it is at is done while there is no broker to be told.
         scene.ledger.release();
@@ -28,6 +29,7 @@ pub(crate) async fn no_message_is_lost_when_the_broker_is_killed_and_comes_back_
 
 pub(crate) async fn what_is_confirmed_while_the_broker_is_killed_is_processed(scene: &mut Scene) {
     scene.publish("before", MESSAGES);
+    scene.settled(Settled::Topic("work")).await;
     for kill in 0..KILLS {
         scene.publish_during(&format!("during-{kill}"), |scene| scene.server.kill());
         scene.server.restart().await.unwrap();

@@ -23,6 +23,12 @@ pub(crate) struct Scene {
     unconfirmed: BTreeSet<String>,
 }
 
+/// What a broker has declared.
+pub(crate) enum Settled {
+    Queue(&'static str),
+    Topic(&'static str),
+}
+
 impl Scene {
     pub(crate) async fn new(kind: Kind) -> Self {
         let server = kind.start().await.unwrap();
@@ -75,6 +81,16 @@ impl Scene {
         let confirmed = wait(&mut publishing);
         let ids = if confirmed { &mut self.published } else { &mut self.unconfirmed };
         ids.insert(id.to_owned());
+    }
+
+    /// Waits until the broker would find what it has again after a crash, told by the last that it was to declare: the
+    /// queue, or a topic that no queue takes from.
+    pub(crate) async fn settled(&self, what: Settled) {
+        let name = match what {
+            Settled::Queue(queue) => format!("wasmpost.queue.{queue}"),
+            Settled::Topic(topic) => format!("wasmpost.kept.{topic}"),
+        };
+        self.server.keeps(&name).await;
     }
 
     /// How many messages are known to be stored.

@@ -16,6 +16,9 @@ use serde_json::Value;
 /// How long anything may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How much of a host's log a test tells that failed.
+const LOG_BYTES_MAX: usize = 16 << 10;
+
 /// The directory of the workspace.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -34,10 +37,9 @@ pub fn program() -> &'static Path {
             return program.into();
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "wasmpost", "--all-features"])
-            .current_dir(root())
-            .status();
+        // With a test named, cargo builds it as it built the tests, from the same dependencies: nothing is built twice.
+        let arguments = ["build", "--quiet", "--workspace", "--all-features", "--bin", "wasmpost", "--test", "tidy"];
+        let built = Command::new(cargo).args(arguments).current_dir(root()).status();
         assert!(built.unwrap().success(), "wasmpost can be built");
         target().join("debug/wasmpost")
     })
@@ -201,6 +203,12 @@ impl Drop for Host {
         // A test that failed leaves no process behind; one that ended well has none any more.
         drop(self.child.kill());
         drop(self.child.wait());
+        if std::thread::panicking() {
+            let mut rest = Vec::new();
+            drop(std::io::Read::read_to_end(&mut self.log, &mut rest));
+            let end = rest.len().saturating_sub(LOG_BYTES_MAX);
+            eprintln!("the host logged last:\n{}", String::from_utf8_lossy(&rest[end..]));
+        }
     }
 }
 

@@ -96,6 +96,15 @@ impl Server {
         }
     }
 
+    /// Waits until a queue of RabbitMQ, and with it what was declared before, would survive a crash.
+    pub async fn keeps(&self, queue: &str) {
+        match self {
+            // What it confirms is on its disk.
+            Self::Nats(_) => {}
+            Self::Rabbit(server) => server.keeps(queue).await,
+        }
+    }
+
     /// Starts it again where it was, with what it had.
     pub async fn restart(&mut self) -> Result<(), String> {
         match self {

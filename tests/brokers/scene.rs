@@ -35,16 +35,16 @@ impl Scene {
         let ledger = Ledger::start().await;
         let scene =
             Self { server, ledger, place: Place::default(), published: BTreeSet::new(), unconfirmed: BTreeSet::new() };
-        scene.configure("wasmpost.toml", &scene.server.url());
+        scene.configure("wasmpost.toml", &scene.server.url(), CONCURRENCY);
         scene
     }
 
     /// Writes a configuration of hosts that reach the broker in a certain way.
-    pub(crate) fn configure(&self, file: &str, url: &str) {
+    pub(crate) fn configure(&self, file: &str, url: &str, concurrency: usize) {
         let (component, origin) = (guest("a09-fetching"), self.ledger.origin());
         let config = format!(
             "[brokers]\ndefault = \"{url}\"\n[[receivers]]\nqueue = \"work\"\ncomponent = {component:?}\n\
-             publish = [\"out\"]\nhttp = [\"{origin}\"]\nconcurrency = {CONCURRENCY}\nlease = \"{LEASE}\"\n\
+             publish = [\"out\"]\nhttp = [\"{origin}\"]\nconcurrency = {concurrency}\nlease = \"{LEASE}\"\n\
              retry = {{ backoff_first = \"100ms\" }}\n"
         );
         self.place.write(file, config);

@@ -13,7 +13,7 @@ const RESETS: usize = 3;
 /// A proxy in front of the broker, and `proxied.toml` for hosts behind it.
 async fn proxied(scene: &Scene) -> Proxy {
     let proxy = Proxy::start(scene.server.port()).await;
-    scene.configure("proxied.toml", &scene.server.url_by(proxy.port()));
+    scene.configure("proxied.toml", &scene.server.url_by(proxy.port()), CONCURRENCY);
     proxy
 }
 

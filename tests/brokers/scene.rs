@@ -23,22 +23,28 @@ pub(crate) struct Scene {
     unconfirmed: BTreeSet<String>,
 }
 
+/// What a broker has declared.
+pub(crate) enum Settled {
+    Queue(&'static str),
+    Topic(&'static str),
+}
+
 impl Scene {
     pub(crate) async fn new(kind: Kind) -> Self {
         let server = kind.start().await.unwrap();
         let ledger = Ledger::start().await;
         let scene =
             Self { server, ledger, place: Place::default(), published: BTreeSet::new(), unconfirmed: BTreeSet::new() };
-        scene.configure("wasmpost.toml", &scene.server.url());
+        scene.configure("wasmpost.toml", &scene.server.url(), CONCURRENCY);
         scene
     }
 
     /// Writes a configuration of hosts that reach the broker in a certain way.
-    pub(crate) fn configure(&self, file: &str, url: &str) {
+    pub(crate) fn configure(&self, file: &str, url: &str, concurrency: usize) {
         let (component, origin) = (guest("a09-fetching"), self.ledger.origin());
         let config = format!(
             "[brokers]\ndefault = \"{url}\"\n[[receivers]]\nqueue = \"work\"\ncomponent = {component:?}\n\
-             publish = [\"out\"]\nhttp = [\"{origin}\"]\nconcurrency = {CONCURRENCY}\nlease = \"{LEASE}\"\n\
+             publish = [\"out\"]\nhttp = [\"{origin}\"]\nconcurrency = {concurrency}\nlease = \"{LEASE}\"\n\
              retry = {{ backoff_first = \"100ms\" }}\n"
         );
         self.place.write(file, config);
@@ -75,6 +81,16 @@ impl Scene {
         let confirmed = wait(&mut publishing);
         let ids = if confirmed { &mut self.published } else { &mut self.unconfirmed };
         ids.insert(id.to_owned());
+    }
+
+    /// Waits until the broker would find what it has again after a crash, told by the last that it was to declare: the
+    /// queue, or a topic that no queue takes from.
+    pub(crate) async fn settled(&self, what: Settled) {
+        let name = match what {
+            Settled::Queue(queue) => format!("wasmpost.queue.{queue}"),
+            Settled::Topic(topic) => format!("wasmpost.kept.{topic}"),
+        };
+        self.server.keeps(&name).await;
     }
 
     /// How many messages are known to be stored.

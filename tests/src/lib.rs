@@ -18,6 +18,9 @@ pub mod prove;
 /// How long anything may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How much of a host's log a test tells that failed.
+const LOG_BYTES_MAX: usize = 16 << 10;
+
 /// The directory of the workspace.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -218,6 +221,12 @@ impl Drop for Host {
         // A test that failed leaves no process behind; one that ended well has none any more.
         drop(self.child.kill());
         drop(self.child.wait());
+        if std::thread::panicking() {
+            let mut rest = Vec::new();
+            drop(std::io::Read::read_to_end(&mut self.log, &mut rest));
+            let end = rest.len().saturating_sub(LOG_BYTES_MAX);
+            eprintln!("the host logged last:\n{}", String::from_utf8_lossy(&rest[end..]));
+        }
     }
 }
 

@@ -21,6 +21,10 @@ pub(crate) const QUEUES: &[(&str, u32, &str, &str)] = &[
 /// Where all of them publish to, and who takes that.
 const SINK: &str = "[[receivers]]\nqueue = \"sink\"\ntopics = [\"done\", \"out\", \"@t/out\", \"github.push\", \"github.unknown\"]\ncomponent = \"noop.wasm\"\n";
 const A_SECOND: f64 = 60.0;
+/// How many messages may wait before no more are sent: a host that cannot keep up is another matter.
+const WAITING_MAX: u64 = 200;
+/// How often is looked how many wait.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// One in so many goes wrong.
 const FAULTY: u32 = 20;
 
@@ -32,6 +36,11 @@ pub(crate) struct Traffic {
     /// Dead letters that an operator has purged.
     pub(crate) purged: u64,
     faulty: u64,
+    /// When was looked last, how many messages waited then, and how many are owed to the host.
+    looked: Duration,
+    waiting: u64,
+    owed: f64,
+    since: Duration,
 }
 
 /// A directory with components and a configuration.
@@ -77,7 +86,8 @@ pub(crate) fn component(place: &Place, version: u32) {
 
 impl Traffic {
     pub(crate) fn new(random: fastrand::Rng) -> Self {
-        Self { random, sent: BTreeMap::new(), purged: 0, faulty: 0 }
+        let (looked, since) = (Duration::ZERO, Duration::ZERO);
+        Self { random, sent: BTreeMap::new(), purged: 0, faulty: 0, looked, waiting: 0, owed: 0.0, since }
     }
 
     pub(crate) fn sent(&self) -> u64 {
@@ -90,9 +100,17 @@ impl Traffic {
 
     /// Sends what is due by now.
     pub(crate) async fn send(&mut self, broker: &RemoteBroker, elapsed: Duration) {
-        let due = (elapsed.as_secs_f64() * A_SECOND) as u64;
+        if elapsed - self.looked > LOOK_EVERY {
+            let stats = broker.stats().await.unwrap();
+            self.waiting = stats.iter().map(|stats| stats.ready + stats.delayed + stats.leased).sum();
+            self.looked = elapsed;
+        }
+        // What could not be sent in time is not made up for.
+        self.owed = (self.owed + (elapsed - self.since).as_secs_f64() * A_SECOND).min(A_SECOND / 2.0);
+        self.since = elapsed;
         let mut batch = Vec::new();
-        while self.sent() + batch.len() as u64 <= due && batch.len() < 100 {
+        while self.owed >= 1.0 && self.waiting < WAITING_MAX {
+            self.owed -= 1.0;
             batch.push(self.message());
         }
         if batch.is_empty() {

@@ -13,8 +13,7 @@ mod watch;
 use std::time::{Duration, Instant};
 
 use shared::host::{Proved, command_logging, database};
-use shared::number;
-use traffic::{QUEUES, Traffic, component, place};
+use traffic::{Traffic, component, place, present};
 use wasmpost_tests::prove::account::assert_none;
 use wasmpost_tests::prove::steady::{Sample, growth, slope_a_minute, table};
 use wasmpost_tests::{PATIENCE, program, signal};
@@ -28,7 +27,7 @@ const ROWS: usize = 16;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_under_mixed_load_with_faults_and_reloads_stays_as_it_was() {
-    let seconds = Duration::from_secs(number("WASMPOST_SOAK_SECONDS", 24));
+    let seconds = traffic::seconds();
     let place = place();
     // Compiles what is not in the cache, however long that takes.
     let checked = place.command(&["check"]).output().unwrap();
@@ -63,7 +62,7 @@ async fn a_host_under_mixed_load_with_faults_and_reloads_stays_as_it_was() {
     eprintln!(
         "{} messages of {} kinds, {:.1} % of them faulty, {reloads} reloads; memory {:+.2} MiB a minute; host told {} lines",
         traffic.sent(),
-        QUEUES.len(),
+        present().count(),
         traffic.faulty() * 100.0,
         slope_a_minute(&samples, |sample| sample.memory_kib) / 1024.0,
         host.log().lines().count(),

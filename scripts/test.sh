@@ -32,4 +32,5 @@ CARGO_TARGET_DIR=$target/guests cargo test "${guest_crate[@]}"
 CARGO_TARGET_DIR=$target scripts/prove.sh shuttle 300
 step documentation
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features --quiet
 step done

@@ -1,5 +1,5 @@
 //! One server for all cases of a test binary, with a virtual host for each of them.
-#![allow(dead_code, unreachable_pub)] // Each binary uses a part of it.
+#![allow(dead_code, unreachable_pub, clippy::print_stderr)] // Each binary uses a part of it.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};

@@ -51,7 +51,7 @@ const KNOWN_MAX: usize = 100_000;
 
 impl Hub {
     pub(crate) fn new(link: Arc<Link>, clock: Clock, admission: Admission) -> Self {
-        let publishing = Arc::new(link.another());
+        let publishing = Arc::new(link.for_publishing());
         let publisher = Publisher::start(&publishing);
         let (known, tallies) = (Mutex::default(), Mutex::default());
         Self { link, publishing, lock: Lock::default(), clock, admission, publisher, known, tallies }

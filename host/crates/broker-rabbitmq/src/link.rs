@@ -15,18 +15,20 @@ use crate::error::{answered, closed};
 /// that publishes: acks go over the other.
 pub(crate) struct Link {
     target: Arc<Target>,
+    what_for: &'static str,
     closed: CancellationToken,
     live: Mutex<Option<Arc<Connection>>>,
 }
 
 impl Link {
     pub(crate) fn new(target: Arc<Target>) -> Self {
-        Self { target, closed: CancellationToken::new(), live: Mutex::default() }
+        Self { target, what_for: "delivering", closed: CancellationToken::new(), live: Mutex::default() }
     }
 
-    /// Another connection to the same broker.
-    pub(crate) fn another(&self) -> Self {
-        Self { target: Arc::clone(&self.target), closed: self.closed.clone(), live: Mutex::default() }
+    /// The connection of the same broker that is published over.
+    pub(crate) fn for_publishing(&self) -> Self {
+        let (target, closed) = (Arc::clone(&self.target), self.closed.clone());
+        Self { target, what_for: "publishing", closed, live: Mutex::default() }
     }
 
     /// Ends what waits for this broker when it is closed.
@@ -51,7 +53,7 @@ impl Link {
             () = self.closed.cancelled() => return Err(closed()),
         };
         if was_connected {
-            tracing::info!(broker = %self.target.shown(), "connected again");
+            tracing::info!(broker = %self.target.shown(), r#for = self.what_for, "connected again");
         }
         *live = Some(Arc::clone(&connection));
         Ok(connection)

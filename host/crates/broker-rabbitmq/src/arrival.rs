@@ -73,12 +73,13 @@ async fn take_detour(feed: Arc<Feed>, hold: Hold, envelope: Envelope, returns: u
 
 async fn detoured(feed: &Feed, mut envelope: Envelope, returns: u32, detour: &Detour) -> Result<(), BrokerError> {
     let (hub, queue) = (feed.hub(), feed.queue());
+    // The broker counts for a copy, and this makes another one.
+    envelope.head.deliveries += returns;
     match detour {
         Detour::Expire => Ok(()),
         Detour::PutOff => hub.put_off(queue, &envelope).await,
         Detour::Adopt => hub.put(queue, &[envelope]).await,
         Detour::Quarantine => {
-            envelope.head.deliveries += returns;
             let error = format!("hosts or their connections ended {returns} times in a row while they had the message");
             tracing::error!(queue, id = %envelope.head.id, error, "dead-lettered");
             hub.bury(queue, envelope, Evidence::by_host(Reason::Crash, error)).await

@@ -40,7 +40,7 @@ impl Default for RabbitOptions {
 impl RabbitBroker {
     /// Connects to `amqp://host:5672/vhost`, or `amqps://`.
     pub async fn open(url: &str, options: RabbitOptions) -> Result<Arc<Self>, BrokerError> {
-        let link = Arc::new(Link::new(Target::new(url, &options.access)?));
+        let link = Arc::new(Link::new(Arc::new(Target::new(url, &options.access)?)));
         link.connection().await?;
         let hub = Hub::new(link, options.clock, options.admission);
         Ok(Arc::new(Self { hub: Arc::new(hub) }))
@@ -124,7 +124,7 @@ impl Broker for RabbitBroker {
     }
 
     async fn close(&self) -> Result<(), BrokerError> {
-        self.hub.link.close().await;
+        self.hub.close().await;
         Ok(())
     }
 }

@@ -54,10 +54,10 @@ pub(crate) struct Opened {
 }
 
 /// Reads the catalogue. What is then added to it is to be declared first.
-pub(crate) async fn open(link: &Link, lock: &Lock) -> Result<Opened, BrokerError> {
+pub(crate) async fn open(link: &Link, publishing: &Link, lock: &Lock) -> Result<Opened, BrokerError> {
     let locked = lock.take(link).await?;
     topology::declare_catalogue(link).await?;
-    let channel = link.confirming().await?;
+    let channel = publishing.confirming().await?;
     let (catalogue, last) = read(&channel).await?;
     let before = catalogue.clone();
     Ok(Opened { catalogue, before, channel, last, locked })

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lapin::Channel;
 use lapin::message::Delivery as Arrived;
-use lapin::options::{BasicAckOptions, BasicGetOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions};
 use wasmpost_delivery::{BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilter, DeadLetters, Evidence, Timestamp};
 use wasmpost_msg::Reason;
 
@@ -66,9 +66,15 @@ async fn look(hub: &Hub, filter: &DeadLetterFilter, task: &mut Task) -> Result<u
 
 async fn look_at(hub: &Hub, queue: &str, filter: &DeadLetterFilter, task: &mut Task) -> Result<u64, BrokerError> {
     let channel = hub.link.channel().await?;
-    let (mut ended, mut here) = (0, 0);
+    let (mut ended, mut here, mut seen, mut there) = (0, 0, 0, None);
     while !matches!(task, Task::List(_, wanted) if here >= *wanted) {
-        let Some(arrived) = next(&channel, queue).await? else { break };
+        // What is redriven may die again meanwhile, and is not among those that there were.
+        if there.is_some_and(|there| seen >= there) {
+            break;
+        }
+        let Some((arrived, behind)) = next(&channel, queue).await? else { break };
+        there.get_or_insert(u64::from(behind) + 1);
+        seen += 1;
         let tag = arrived.delivery_tag;
         let mut envelope = envelope(hub, queue, arrived);
         let letter = letter(envelope.clone(), queue);
@@ -91,20 +97,23 @@ async fn look_at(hub: &Hub, queue: &str, filter: &DeadLetterFilter, task: &mut T
         answered("ending a dead letter", channel.basic_ack(tag, BasicAckOptions::default())).await?;
         ended += 1;
     }
-    // What was not acked goes back with the channel, in its old order.
     if channel.status().connected() {
+        // What was not acked, all of it, goes back in its old order before anybody else looks. With the channel alone it
+        // would go back a little later.
+        let rest = BasicNackOptions { multiple: true, requeue: true };
+        answered("putting dead letters back", channel.basic_nack(0, rest)).await?;
         answered("closing a channel", channel.close(200, "done".into())).await?;
     }
     Ok(ended)
 }
 
-async fn next(channel: &Channel, queue: &str) -> Result<Option<Arrived>, BrokerError> {
+async fn next(channel: &Channel, queue: &str) -> Result<Option<(Arrived, u32)>, BrokerError> {
     if !channel.status().connected() {
         return Ok(None);
     }
     let getting = channel.basic_get(names::dead(queue), BasicGetOptions::default());
     match answered(&format!("queue {queue:?}: looking at dead letters"), getting).await {
-        Ok(got) => Ok(got.map(|message| message.delivery)),
+        Ok(got) => Ok(got.map(|message| (message.delivery, message.message_count))),
         Err(error) if error.kind() == BrokerErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

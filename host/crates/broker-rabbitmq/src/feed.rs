@@ -186,6 +186,9 @@ impl Feed {
             }
         }
         self.cancel().await;
+        // What is left is held by what it holds.
+        let left = std::mem::take(&mut self.state.lock().waiting);
+        drop(left);
     }
 
     fn next_step(&self) -> Step {
@@ -300,7 +303,7 @@ impl Feed {
         };
         // New pulls may have come in between: they have to wait as long at most.
         let waiting = tokio::time::timeout(LINGER, gave_up);
-        drop(ended.run_until_cancelled(waiting).await);
+        let _gave_up = ended.run_until_cancelled(waiting).await;
     }
 
     /// Ends all consumers, and puts back what nobody asked for.

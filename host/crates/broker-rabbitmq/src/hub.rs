@@ -11,7 +11,6 @@ use wasmpost_msg::Publication;
 
 use crate::catalogue::{self, Catalogue, Opened};
 use crate::envelope::{Death, Envelope};
-use crate::error::unavailable;
 use crate::link::Link;
 use crate::lock::Lock;
 use crate::publisher::{Outgoing, Publisher};
@@ -19,6 +18,8 @@ use crate::{delay, names, topology};
 
 pub(crate) struct Hub {
     pub(crate) link: Arc<Link>,
+    /// The connection that is published over.
+    publishing: Arc<Link>,
     pub(crate) lock: Lock,
     pub(crate) clock: Clock,
     pub(crate) admission: Admission,
@@ -50,9 +51,10 @@ const KNOWN_MAX: usize = 100_000;
 
 impl Hub {
     pub(crate) fn new(link: Arc<Link>, clock: Clock, admission: Admission) -> Self {
-        let publisher = Publisher::start(&link);
+        let publishing = Arc::new(link.for_publishing());
+        let publisher = Publisher::start(&publishing);
         let (known, tallies) = (Mutex::default(), Mutex::default());
-        Self { link, lock: Lock::default(), clock, admission, publisher, known, tallies }
+        Self { link, publishing, lock: Lock::default(), clock, admission, publisher, known, tallies }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -135,7 +137,12 @@ impl Hub {
 
     /// The catalogue, for this host alone until it is closed.
     pub(crate) async fn catalogue(&self) -> Result<Opened, BrokerError> {
-        catalogue::open(&self.link, &self.lock).await
+        catalogue::open(&self.link, &self.publishing, &self.lock).await
+    }
+
+    /// Ends both connections: what was leased goes back to the broker.
+    pub(crate) async fn close(&self) {
+        tokio::join!(self.link.close(), self.publishing.close());
     }
 
     /// What the catalogue says.
@@ -159,10 +166,7 @@ impl Hub {
             // It may be gone what was declared: it is looked up for the next try.
             *self.known.lock() = Known::default();
         }
-        sent.map_err(|error| match error.passes() {
-            true => unavailable(error.to_string()),
-            false => error,
-        })
+        sent
     }
 
     fn know(&self, add: impl FnOnce(&mut Known)) {

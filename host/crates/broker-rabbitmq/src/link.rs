@@ -6,21 +6,29 @@ use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
-use wasmpost_delivery::BrokerError;
+use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 
 use crate::access::Target;
 use crate::error::{answered, closed};
 
-/// The most channels of one connection that are asked for is far below what AMQP allows; each queue has one.
+/// One of the two connections of a broker. While it is short of memory or disk, RabbitMQ reads no more from a connection
+/// that publishes: acks go over the other.
 pub(crate) struct Link {
-    target: Target,
+    target: Arc<Target>,
+    what_for: &'static str,
     closed: CancellationToken,
     live: Mutex<Option<Arc<Connection>>>,
 }
 
 impl Link {
-    pub(crate) fn new(target: Target) -> Self {
-        Self { target, closed: CancellationToken::new(), live: Mutex::default() }
+    pub(crate) fn new(target: Arc<Target>) -> Self {
+        Self { target, what_for: "delivering", closed: CancellationToken::new(), live: Mutex::default() }
+    }
+
+    /// The connection of the same broker that is published over.
+    pub(crate) fn for_publishing(&self) -> Self {
+        let (target, closed) = (Arc::clone(&self.target), self.closed.clone());
+        Self { target, what_for: "publishing", closed, live: Mutex::default() }
     }
 
     /// Ends what waits for this broker when it is closed.
@@ -45,7 +53,7 @@ impl Link {
             () = self.closed.cancelled() => return Err(closed()),
         };
         if was_connected {
-            tracing::info!(broker = %self.target.shown(), "connected again");
+            tracing::info!(broker = %self.target.shown(), r#for = self.what_for, "connected again");
         }
         *live = Some(Arc::clone(&connection));
         Ok(connection)
@@ -57,8 +65,18 @@ impl Link {
         answered("opening a channel", connection.create_channel()).await
     }
 
+    /// Whether the broker takes nothing that is published now, as far as it said.
+    pub(crate) async fn check_room(&self) -> Result<(), BrokerError> {
+        if !self.connection().await?.status().blocked() {
+            return Ok(());
+        }
+        let full = "RabbitMQ takes nothing that is published: it is short of memory or disk";
+        Err(BrokerError::new(BrokerErrorKind::Full, full))
+    }
+
     /// A channel on which what is published is confirmed.
     pub(crate) async fn confirming(&self) -> Result<Channel, BrokerError> {
+        self.check_room().await?;
         let channel = self.channel().await?;
         answered("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok(channel)

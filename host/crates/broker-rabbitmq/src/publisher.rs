@@ -137,6 +137,7 @@ impl Lane {
     /// The numbers of those that were returned.
     async fn publish(&mut self, batch: &[Job]) -> Result<HashSet<usize>, (BrokerErrorKind, String)> {
         let told = |error: &BrokerError| (error.kind(), error.to_string());
+        self.link.check_room().await.map_err(|error| told(&error))?;
         let channel = match self.channel.take().filter(|channel| channel.status().connected()) {
             Some(channel) => channel,
             None => self.link.confirming().await.map_err(|error| told(&error))?,
@@ -150,6 +151,9 @@ impl Lane {
             // What was refused alone is at fault itself; and a topic that is gone is made anew for the next try.
             Err(error) => match error.kind() {
                 BrokerErrorKind::Invalid if messages.len() == 1 => Err(told(&error)),
+                _ if self.link.check_room().await.is_err_and(|error| error.kind() == BrokerErrorKind::Full) => {
+                    Err((BrokerErrorKind::Full, error.to_string()))
+                }
                 _ => Err((BrokerErrorKind::Unavailable, error.to_string())),
             },
         }

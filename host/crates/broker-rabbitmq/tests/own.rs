@@ -27,6 +27,7 @@ macro_rules! cases {
 cases! {
     topology::a_queue_that_differs_is_an_error_that_says_in_what,
     topology::who_may_not_come_in_is_told_so_and_no_secret_is_shown,
+    topology::an_encrypted_connection_is_checked_against_the_authority_that_is_given,
     topology::a_message_that_no_queue_takes_is_an_error_and_the_next_one_finds_a_queue,
     topology::a_name_that_does_not_fit_is_refused,
     topology::messages_of_other_clients_come_with_their_headers_and_keep_one_id,

@@ -4,7 +4,7 @@ use lapin::options::{BasicPublishOptions, QueueDeclareOptions, QueueDeleteOption
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use wasmpost_broker_rabbitmq::{RabbitBroker, RabbitOptions};
-use wasmpost_delivery::{Broker, BrokerErrorKind, Nack, QueueSpec};
+use wasmpost_delivery::{Access, Broker, BrokerErrorKind, Nack, QueueSpec};
 use wasmpost_msg::{Attributes, Publication};
 
 use crate::server::VirtualHost;
@@ -37,6 +37,30 @@ pub(crate) async fn who_may_not_come_in_is_told_so_and_no_secret_is_shown(host: 
     assert!(elsewhere.to_string().contains("nowhere-"), "{elsewhere}");
     let nobody = refused("amqp://127.0.0.1:1").await;
     assert_eq!(nobody.kind(), BrokerErrorKind::Unavailable, "{nobody}");
+}
+
+pub(crate) async fn an_encrypted_connection_is_checked_against_the_authority_that_is_given(host: VirtualHost) {
+    let access = |ca: Option<&str>, client: Option<&str>| Access {
+        user: Some("guest".into()),
+        password: Some("guest".to_owned().into()),
+        ca_file: ca.map(|ca| host.file(ca)),
+        certificate_file: client.map(|client| host.file(&format!("{client}.pem"))),
+        key_file: client.map(|client| host.file(&format!("{client}.key"))),
+        ..Access::default()
+    };
+    let open = async |access| {
+        RabbitBroker::open(&host.encrypted_url(), RabbitOptions { access, ..RabbitOptions::default() }).await
+    };
+    for client in [None, Some("client")] {
+        let broker = open(access(Some("ca.pem"), client)).await.unwrap();
+        let queue = broker.queue(QueueSpec::new("orders")).await.unwrap();
+        broker.publish(vec![publication("orders", 1)]).await.unwrap();
+        next(&queue).await.lease.ack(Vec::new()).await.unwrap();
+    }
+    for unknown in [access(None, None), access(Some("client.pem"), None)] {
+        let error = open(unknown).await.err().unwrap().to_string();
+        assert!(error.contains("certificate"), "{error}");
+    }
 }
 
 pub(crate) async fn a_message_that_no_queue_takes_is_an_error_and_the_next_one_finds_a_queue(host: VirtualHost) {

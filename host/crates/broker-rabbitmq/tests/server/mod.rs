@@ -1,9 +1,11 @@
 //! One server for all cases of a test binary, with a virtual host for each of them.
-#![allow(dead_code, unreachable_pub)] // Each binary uses a part of it.
+#![allow(dead_code, unreachable_pub, clippy::print_stderr)] // Each binary uses a part of it.
 
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, RwLock};
 
+use base64::Engine;
 use libtest_mimic::Trial;
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
@@ -19,9 +21,10 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     running: Mutex<RabbitServer>,
     port: u16,
+    encrypted_port: u16,
     /// Cases that restart the server have it alone.
     alone: RwLock<()>,
-    _definitions: tempfile::TempDir,
+    files: tempfile::TempDir,
 }
 
 /// The virtual host of one case.
@@ -40,14 +43,23 @@ impl Server {
         let file = definitions.path().join("definitions.json");
         std::fs::write(&file, definition()).unwrap();
         readable(definitions.path().to_owned());
-        let config = format!("load_definitions = {}", file.display());
+        let encrypted_port = free_port();
+        certify(definitions.path());
+        let config = format!(
+            "load_definitions = {0}/definitions.json\nlisteners.ssl.1 = 127.0.0.1:{encrypted_port}\n\
+             ssl_options.cacertfile = {0}/ca.pem\nssl_options.certfile = {0}/server.pem\n\
+             ssl_options.keyfile = {0}/server.key\nssl_options.verify = verify_peer\n\
+             ssl_options.fail_if_no_peer_cert = false",
+            definitions.path().display()
+        );
         let running = match RabbitServer::start_with(&config).await {
             Ok(running) => running,
             Err(missing) if missing.contains("missing") => return Err(missing),
             Err(failure) => panic!("{failure}"),
         };
         let port = running.port();
-        let inner = Inner { running: Mutex::new(running), port, alone: RwLock::new(()), _definitions: definitions };
+        let inner =
+            Inner { running: Mutex::new(running), port, encrypted_port, alone: RwLock::new(()), files: definitions };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -66,6 +78,17 @@ impl VirtualHost {
     pub fn url(&self) -> String {
         let (server, number) = self.0.as_ref().unwrap();
         format!("amqp://guest:guest@127.0.0.1:{}/case-{number}", server.0.port)
+    }
+
+    /// The same, encrypted, with no user in it.
+    pub fn encrypted_url(&self) -> String {
+        let (server, number) = self.0.as_ref().unwrap();
+        format!("amqps://localhost:{}/case-{number}", server.0.encrypted_port)
+    }
+
+    /// A file beside the certificates: `ca.pem`, and those of a client, `client.pem` and `client.key`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.as_ref().unwrap().0.0.files.path().join(name)
     }
 
     pub fn port(&self) -> u16 {
@@ -137,4 +160,33 @@ fn definition() -> String {
 fn readable(directory: PathBuf) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Writes certificates of one authority, for the server and for a client.
+fn certify(directory: &Path) {
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    // A certificate whose issuer has its own name is taken for one that has none.
+    authority.distinguished_name.push(rcgen::DnType::CommonName, "authority of the tests");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let root = authority.self_signed(&key).unwrap();
+    write_pem(directory, "ca.pem", "CERTIFICATE", root.der());
+    let issuer = rcgen::Issuer::new(authority, key);
+    for name in ["server", "client"] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer);
+        write_pem(directory, &format!("{name}.pem"), "CERTIFICATE", certificate.unwrap().der());
+        write_pem(directory, &format!("{name}.key"), "PRIVATE KEY", &key.serialize_der());
+    }
+}
+
+fn write_pem(directory: &Path, file: &str, what: &str, der: &[u8]) {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    let pem = format!("-----BEGIN {what}-----\n{}\n-----END {what}-----\n", lines.join("\n"));
+    std::fs::write(directory.join(file), pem).unwrap();
 }

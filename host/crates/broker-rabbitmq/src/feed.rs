@@ -58,7 +58,9 @@ struct State {
 
 struct Open {
     tag: ShortString,
-    free: usize,
+    /// How many more may come. Below zero for a moment where one came before its credit was noted: the broker can answer
+    /// an ack faster than who sent it goes on.
+    free: isize,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -197,7 +199,8 @@ impl Feed {
         }
         let gone: Vec<_> = state.waiting.iter().filter(|(_, one)| !one.hold.is_alive()).map(|(tag, _)| *tag).collect();
         let gone: Vec<_> = gone.iter().filter_map(|tag| state.waiting.remove(tag)).collect();
-        let free: usize = state.consumers.values().map(|open| open.free).sum();
+        let free: isize = state.consumers.values().map(|open| open.free).sum();
+        let free = usize::try_from(free).unwrap_or(0);
         let step = if state.wanted > 0 && state.waiting.is_empty() && free * 2 < state.wanted {
             Step::Consume((state.wanted - free).min(PREFETCH_MAX))
         } else if state.wanted == 0 && !state.consumers.is_empty() {
@@ -235,7 +238,7 @@ impl Feed {
             state.consumers_opened
         };
         let tag = names::short(format!("wasmpost-{number}"));
-        self.state.lock().consumers.insert(number, Open { tag: tag.clone(), free: more, reader: None });
+        self.state.lock().consumers.insert(number, Open { tag: tag.clone(), free: more.cast_signed(), reader: None });
         let (queue, options) = (names::work(self.queue()), BasicConsumeOptions::default());
         let consuming = session.channel.basic_consume(queue, tag, options, FieldTable::default());
         match answered(&what, consuming).await {
@@ -269,7 +272,7 @@ impl Feed {
             match next {
                 Ok(delivery) => {
                     if let Some(open) = self.state.lock().consumers.get_mut(&number) {
-                        open.free = open.free.saturating_sub(1);
+                        open.free -= 1;
                     }
                     arrival::arrive(&self, &session, number, delivery);
                 }

@@ -51,6 +51,22 @@ pub const SCHEMES: &[Scheme] = &[
         is_remote: false,
         open: |address| Box::pin(open_memory(address)),
     },
+    #[cfg(feature = "nats")]
+    Scheme {
+        name: "nats",
+        example: "nats://localhost:4222/wasmpost",
+        what: "NATS JetStream, shared by several hosts",
+        is_remote: true,
+        open: |address| Box::pin(open_nats(address)),
+    },
+    #[cfg(feature = "nats")]
+    Scheme {
+        name: "nats-core",
+        example: "nats-core://localhost:4222",
+        what: "NATS without streams, at most once: nothing is kept, what fails is lost",
+        is_remote: true,
+        open: |address| Box::pin(open_nats_core(address)),
+    },
     #[cfg(feature = "rabbitmq")]
     Scheme {
         name: "amqp",
@@ -70,7 +86,8 @@ pub const SCHEMES: &[Scheme] = &[
 ];
 
 /// Kinds of brokers that are built in only when asked for: the scheme, and the feature of the build.
-const OPTIONAL: &[(&str, &str)] = &[("amqp", "rabbitmq"), ("amqps", "rabbitmq")];
+const OPTIONAL: &[(&str, &str)] =
+    &[("nats", "nats"), ("nats-core", "nats"), ("amqp", "rabbitmq"), ("amqps", "rabbitmq")];
 
 impl Address {
     /// The address that a URL tells. A user and a password in it become part of the access, so that the URL can be shown.
@@ -190,6 +207,18 @@ async fn open_memory(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
         return Err(invalid("memory: takes nothing behind the colon"));
     }
     Ok(Arc::new(MemoryBroker::new(MemoryOptions::default())))
+}
+
+#[cfg(feature = "nats")]
+async fn open_nats(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
+    let broker: Arc<dyn Broker> = wasmpost_broker_nats::NatsBroker::open(address.url(), &address.access).await?;
+    Ok(broker)
+}
+
+#[cfg(feature = "nats")]
+async fn open_nats_core(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
+    let broker: Arc<dyn Broker> = wasmpost_broker_nats::NatsCoreBroker::open(address.url(), &address.access).await?;
+    Ok(broker)
 }
 
 #[cfg(feature = "rabbitmq")]

@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: the program, the guests, a directory to run in, and servers of brokers.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)] // A fault fails the test.
 
+pub mod ledger;
+pub mod proxy;
 pub mod servers;
 
 use std::io::{BufRead, BufReader};
@@ -11,8 +13,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub mod prove;
+
 /// How long anything may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How much of a host's log a test tells that failed.
+const LOG_BYTES_MAX: usize = 16 << 10;
 
 /// The directory of the workspace.
 pub fn root() -> PathBuf {
@@ -32,8 +39,10 @@ pub fn program() -> &'static Path {
             return program.into();
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built =
-            Command::new(cargo).args(["build", "--quiet", "--package", "wasmpost"]).current_dir(root()).status();
+        // A test beside it makes cargo choose the features of dependencies as it did for the tests, so that it finds them
+        // built. All features are every broker, and the points and breaks of proofs.
+        let wanted = ["--workspace", "--all-features", "--bin", "wasmpost", "--test", "tidy"];
+        let built = Command::new(cargo).args(["build", "--quiet"]).args(wanted).current_dir(root()).status();
         assert!(built.unwrap().success(), "wasmpost can be built");
         target().join("debug/wasmpost")
     })
@@ -68,6 +77,17 @@ impl Default for Place {
 }
 
 impl Place {
+    /// A directory within another one.
+    pub fn within(directory: &Path) -> Self {
+        Self { directory: tempfile::tempdir_in(directory).unwrap() }
+    }
+
+    /// Leaves the directory where it is, for whoever looks for a fault, and tells where.
+    pub fn keep(&mut self) -> PathBuf {
+        self.directory.disable_cleanup(true);
+        self.path().to_owned()
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         self.directory.path()
@@ -82,7 +102,12 @@ impl Place {
 
     /// The program with arguments, to be run here. Compiled guests are shared with other tests.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        self.command_of(program(), arguments)
+    }
+
+    /// The same with another program.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path()).env_remove("WASMPOST_LOG").env("RUST_BACKTRACE", "1");
         command.env("XDG_CACHE_HOME", target().join("tests-cache"));
         command
@@ -180,8 +205,7 @@ impl Host {
 
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(sent.unwrap().success());
+        signal(&self.child, name);
     }
 
     /// Waits for the end and gives the exit code, and what was logged since.
@@ -197,7 +221,19 @@ impl Drop for Host {
         // A test that failed leaves no process behind; one that ended well has none any more.
         drop(self.child.kill());
         drop(self.child.wait());
+        if std::thread::panicking() {
+            let mut rest = Vec::new();
+            drop(std::io::Read::read_to_end(&mut self.log, &mut rest));
+            let end = rest.len().saturating_sub(LOG_BYTES_MAX);
+            eprintln!("the host logged last:\n{}", String::from_utf8_lossy(&rest[end..]));
+        }
     }
+}
+
+/// Sends a signal by name to a process.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
 }
 
 /// Waits until a message of a queue is in flight.

@@ -43,7 +43,9 @@ impl Logging {
         })?;
         let terminal = stderr().is_terminal();
         let is_json = self.log_format == Format::Json || self.log_format == Format::Auto && !terminal;
+        // What cannot be written, on a full disk for example, is lost. Telling that in the same place would panic.
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(terminal);
+        let subscriber = subscriber.log_internal_errors(false);
         let started = if is_json {
             subscriber.json().flatten_event(true).try_init()
         } else {

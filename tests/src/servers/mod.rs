@@ -20,6 +20,100 @@ const STARTS_MAX: usize = 5;
 /// How long it is waited before a server that does not answer yet is asked again.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// A kind of broker that is a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// NATS with JetStream.
+    Nats,
+    /// RabbitMQ.
+    Rabbit,
+}
+
+/// A server that runs, of any kind.
+pub enum Server {
+    /// NATS with JetStream.
+    Nats(NatsServer),
+    /// RabbitMQ.
+    Rabbit(RabbitServer),
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Nats, Self::Rabbit];
+
+    /// The name, as in the names of tests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nats => "nats",
+            Self::Rabbit => "rabbitmq",
+        }
+    }
+
+    /// What is missing to start one, if something is.
+    pub fn missing(self) -> Option<String> {
+        match self {
+            Self::Nats => nats::program().err(),
+            Self::Rabbit => rabbitmq::program().err(),
+        }
+    }
+
+    /// Starts one.
+    pub async fn start(self) -> Result<Server, String> {
+        Ok(match self {
+            Self::Nats => Server::Nats(NatsServer::start().await?),
+            Self::Rabbit => Server::Rabbit(RabbitServer::start().await?),
+        })
+    }
+}
+
+impl Server {
+    /// Where it is.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Nats(server) => server.url(),
+            Self::Rabbit(server) => server.url(),
+        }
+    }
+
+    /// Its port of loopback.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Nats(server) => server.port(),
+            Self::Rabbit(server) => server.port(),
+        }
+    }
+
+    /// The way to it through a proxy that listens on a port.
+    pub fn url_by(&self, port: u16) -> String {
+        self.url().replace(&format!(":{}", self.port()), &format!(":{port}"))
+    }
+
+    /// Kills it, as a crash does, and waits until it is gone.
+    pub fn kill(&mut self) {
+        match self {
+            Self::Nats(server) => server.kill(),
+            Self::Rabbit(server) => server.kill(),
+        }
+    }
+
+    /// Waits until a queue of RabbitMQ, and with it what was declared before, would survive a crash.
+    pub async fn keeps(&self, queue: &str) {
+        match self {
+            // What it confirms is on its disk.
+            Self::Nats(_) => {}
+            Self::Rabbit(server) => server.keeps(queue).await,
+        }
+    }
+
+    /// Starts it again where it was, with what it had.
+    pub async fn restart(&mut self) -> Result<(), String> {
+        match self {
+            Self::Nats(server) => server.restart().await,
+            Self::Rabbit(server) => server.restart().await,
+        }
+    }
+}
+
 /// A port of loopback that was free a moment ago.
 fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()

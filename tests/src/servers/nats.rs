@@ -1,6 +1,6 @@
 //! A NATS server with JetStream, which syncs every write to its disk.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ impl NatsServer {
     }
 }
 
-fn config_file(directory: &Path) -> std::path::PathBuf {
+fn config_file(directory: &Path) -> PathBuf {
     directory.join("nats.conf")
 }
 
@@ -93,11 +93,15 @@ fn config(port: u16, directory: &Path, extra: &str) -> String {
     )
 }
 
-fn run(directory: &Path) -> Result<Process, String> {
+/// The program, or what is missing.
+pub(super) fn program() -> Result<PathBuf, String> {
     let built = brokers_directory().map(|brokers| brokers.join("bin/nats-server"));
     let program = find_program("WASMPOST_NATS_SERVER", built.as_slice(), "nats-server");
-    let program = program.ok_or("nats-server is missing: run make setup-brokers")?;
-    Process::start(Command::new(program).arg("--config").arg(config_file(directory)), directory, "server.log")
+    program.ok_or_else(|| "nats-server is missing: run make setup-brokers".to_owned())
+}
+
+fn run(directory: &Path) -> Result<Process, String> {
+    Process::start(Command::new(program()?).arg("--config").arg(config_file(directory)), directory, "server.log")
 }
 
 async fn ready(process: &mut Process, port: u16) -> Result<(), String> {

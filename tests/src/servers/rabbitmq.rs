@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{PAUSE, Process, STARTS_MAX, find_program, free_port, greeting, wait_until_ready};
 
 /// How long the server may take until it answers.
-const READY_MAX: Duration = Duration::from_secs(60);
+const READY_MAX: Duration = Duration::from_secs(120);
 /// The same for the daemon.
 const DAEMON_READY_MAX: Duration = Duration::from_secs(10);
 /// Where Debian's package has the server itself. The one in PATH would start it where the system's data are.
@@ -85,6 +85,28 @@ impl RabbitServer {
         self.directory.path()
     }
 
+    /// Waits until a queue is on its disk. It answers that one was made, and writes that down about a second later: after
+    /// a crash in between, the queue is gone with all confirmed messages in it, or has no leader for ever.
+    pub async fn keeps(&self, queue: &str) {
+        let began = Instant::now();
+        while !self.has_written(queue) {
+            assert!(began.elapsed() < READY_MAX, "RabbitMQ never writes down that there is {queue:?}");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether a queue is among the declarations, in their log or in the table of queues, and among the logs of queues.
+    fn has_written(&self, queue: &str) -> bool {
+        let node = format!("{}@localhost", name(self.ports));
+        let data = self.directory.path().join("data").join(&node);
+        let has = |file: &str| {
+            let written = std::fs::read(data.join(file)).unwrap_or_default();
+            written.windows(queue.len()).any(|part| part == queue.as_bytes())
+        };
+        let declared = ["LATEST.LOG", "PREVIOUS.LOG", "rabbit_durable_queue.DCL", "rabbit_durable_queue.DCD"];
+        declared.iter().any(|file| has(file)) && has(&format!("quorum/{node}/names.dets"))
+    }
+
     /// Kills it, as a crash does, and waits until it is gone.
     pub fn kill(&mut self) {
         self.process.kill();
@@ -98,7 +120,8 @@ impl RabbitServer {
     }
 }
 
-fn program() -> Result<PathBuf, String> {
+/// The program, or what is missing.
+pub(super) fn program() -> Result<PathBuf, String> {
     let program = find_program("WASMPOST_RABBITMQ_SERVER", &[DEBIAN.into()], "rabbitmq-server");
     program.ok_or_else(|| "rabbitmq-server is missing: run make setup-brokers".to_owned())
 }

@@ -300,7 +300,7 @@ impl Feed {
         };
         // New pulls may have come in between: they have to wait as long at most.
         let waiting = tokio::time::timeout(LINGER, gave_up);
-        let _gave_up = ended.run_until_cancelled(waiting).await;
+        let _ = ended.run_until_cancelled(waiting).await;
     }
 
     /// Ends all consumers, and puts back what nobody asked for.

@@ -61,5 +61,5 @@ pub(crate) fn check(name: &str) -> Result<(), BrokerError> {
 pub(crate) fn short(text: impl Display) -> ShortString {
     let text = text.to_string();
     let cut = text.floor_char_boundary(255);
-    ShortString::try_new(text.get(..cut).unwrap_or_default()).unwrap_or_default()
+    text.get(..cut).unwrap_or_default().to_owned().into()
 }

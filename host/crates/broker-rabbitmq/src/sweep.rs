@@ -13,8 +13,9 @@ use crate::foreign::{self, Origin};
 use crate::hub::Hub;
 use crate::names;
 
-/// How much is moved between two confirms.
-const BATCH: usize = 100;
+/// How much is moved between two confirms. A channel holds acks of more than 32 gets back until the queue has applied those
+/// before them, and forgets them when it is closed: their messages would come again.
+const BATCH: usize = 25;
 /// When it is looked again for what was on its way to the topic while the queue was bound.
 const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
 

@@ -56,6 +56,9 @@ pub(crate) trait Work: Send {
     fn answer(self: Box<Self>, result: Result<(), BrokerError>);
 }
 
+/// Work that was answered before its group was committed, as no work should be.
+struct Answered;
+
 struct Call<T, F> {
     work: F,
     output: Option<T>,
@@ -71,6 +74,9 @@ pub(crate) struct Channel {
     quotas: Arc<Quotas>,
     commits: AtomicU64,
     end: OnceLock<Failure>,
+    /// Tells a writer without a thread that a command was sent.
+    #[cfg(feature = "prove")]
+    pub(crate) sent: tokio::sync::Notify,
 }
 
 impl<T, F> Work for Call<T, F>
@@ -98,11 +104,36 @@ where
     }
 }
 
+impl Work for Answered {
+    fn run(&mut self, _: &mut Store) -> Outcome<()> {
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, _: Result<(), BrokerError>) {}
+}
+
+impl Request {
+    /// Answers before the commit, which leaves nothing to be answered.
+    pub(crate) fn answer_early(&mut self, refused: Option<BrokerError>) {
+        std::mem::replace(&mut self.work, Box::new(Answered)).answer(refused.map_or(Ok(()), Err));
+    }
+}
+
 impl Channel {
     pub(crate) fn new(sender: Sender<Command>, clock: Clock, admission: Admission) -> Self {
         let room = Arc::new(Semaphore::new(WAITING_MAX));
         let quotas = Arc::default();
-        Self { sender, room, clock, admission, quotas, commits: AtomicU64::new(0), end: OnceLock::new() }
+        Self {
+            sender,
+            room,
+            clock,
+            admission,
+            quotas,
+            commits: AtomicU64::new(0),
+            end: OnceLock::new(),
+            #[cfg(feature = "prove")]
+            sent: tokio::sync::Notify::new(),
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -187,6 +218,9 @@ impl Channel {
     }
 
     pub(crate) fn send(&self, command: Command) -> Result<(), BrokerError> {
-        self.sender.send(command).map_err(|_| self.closed())
+        let sent = self.sender.send(command).map_err(|_| self.closed());
+        #[cfg(feature = "prove")]
+        self.sent.notify_one();
+        sent
     }
 }

@@ -14,11 +14,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
+use wasmpost_delivery::prove::{Break, commit_fails, is_broken};
 use wasmpost_delivery::{BrokerError, Quotas, Timestamp};
 
 use crate::SqliteOptions;
 use crate::channel::Channel;
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::lease::Hold;
 use crate::open::Opened;
 
@@ -149,11 +150,19 @@ impl Store {
     /// Ends the group: what it did is on disk when this returns, and then the leases follow.
     pub(crate) fn commit(&mut self) -> rusqlite::Result<()> {
         self.count()?;
+        if commit_fails() {
+            return Err(error::not_synchronised());
+        }
         self.connection.execute_batch("COMMIT")?;
+        if commit_fails() {
+            return Err(error::not_synchronised());
+        }
         let changes = std::mem::take(&mut self.changes);
         for token in changes.settled {
-            if let Some(leased) = self.leases.remove(&token) {
-                leased.hold.end();
+            let Some(leased) = self.leases.get(&token) else { continue };
+            leased.hold.end();
+            if !is_broken(Break::NoFencing) {
+                self.leases.remove(&token);
             }
         }
         for (token, leased) in changes.begun {
@@ -161,6 +170,11 @@ impl Store {
         }
         self.lapsed.clear();
         Ok(())
+    }
+
+    /// Whether the group acknowledges something.
+    pub(crate) fn has_acks(&self) -> bool {
+        !self.changes.acked.is_empty()
     }
 
     /// Undoes the group. Leases that were to be settled go on until their time.

@@ -20,6 +20,7 @@ pub(crate) use cache::Cache;
 pub use child::compile_for_parent;
 pub use compile::Compiler;
 pub use scan::LoadLimits;
+use scan::Scanned;
 
 /// What has to be granted before an import is of any use, by the start of its name.
 const NEEDS: &[(&str, &str)] = &[
@@ -119,7 +120,8 @@ impl LoadedComponent {
     }
 }
 
-/// The component that a file holds, or that is made of the core module in it, without compiling it.
+/// The component that a file holds, or that is made of the core module in it, without compiling it. It is done in this
+/// process: for files that one trusts.
 pub fn component_of(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     let scanned = LoadLimits::default().scan(bytes)?;
     if scanned.is_component { Ok(bytes.to_vec()) } else { componentize::componentize(bytes, &scanned) }
@@ -141,15 +143,7 @@ impl Sandbox {
     pub fn load(&self, bytes: &[u8]) -> Result<LoadedComponent, LoadError> {
         let scanned = self.options.load.scan(bytes)?;
         let digest = Sha256::digest(bytes);
-        let made;
-        let component_bytes = if scanned.is_component {
-            bytes
-        } else {
-            made = componentize::componentize(bytes, &scanned)?;
-            self.options.load.scan(&made)?;
-            &made
-        };
-        let (component, from_cache) = self.compile(component_bytes)?;
+        let (component, from_cache) = self.compile(bytes, &scanned)?;
         let found = self.worlds(&component)?;
         let types = component.component_type();
         let imports = types.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
@@ -171,11 +165,20 @@ impl Sandbox {
         })))
     }
 
-    fn compile(&self, bytes: &[u8]) -> Result<(Component, bool), LoadError> {
+    fn compile(&self, bytes: &[u8], scanned: &Scanned) -> Result<(Component, bool), LoadError> {
         if let Some(component) = self.cache.as_ref().and_then(|cache| cache.find(&self.engine, bytes)) {
             return Ok((component, true));
         }
-        let compiled = self.options.compiler.compile(&self.engine, &self.options, bytes)?;
+        let made;
+        let component = if scanned.is_component {
+            bytes
+        } else {
+            componentize::check(scanned)?;
+            made = self.options.compiler.componentize(&self.options, bytes)?;
+            self.options.load.scan(&made)?;
+            &made
+        };
+        let compiled = self.options.compiler.compile(&self.engine, &self.options, component)?;
         let kept = self.cache.as_ref().and_then(|cache| cache.keep(&self.engine, bytes, &compiled));
         let component = match kept {
             Some(component) => component,

@@ -17,6 +17,8 @@ cargo fmt --all --manifest-path tests/guests/Cargo.toml --check
 cargo fmt --manifest-path tests/shuttle/Cargo.toml --check
 step dependencies
 cargo deny --log-level error check bans licenses sources
+step deployments
+scripts/check-deployments.sh
 step guests
 scripts/guest-cargo.sh tests/guests
 scripts/guest-languages.sh
@@ -30,4 +32,5 @@ CARGO_TARGET_DIR=$target/guests cargo test "${guest_crate[@]}"
 CARGO_TARGET_DIR=$target scripts/prove.sh shuttle 300
 step documentation
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features --quiet
 step done

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 use wasmpost_broker_sqlite::{SqliteBroker, SqliteOptions};
-use wasmpost_delivery::{Broker, QueueSpec};
-use wasmpost_msg::{Attributes, Publication};
+use wasmpost_delivery::{Broker, QueueServer, QueueServerOptions, QueueSpec};
+use wasmpost_msg::{Attributes, Publication, ReceiverFunc, Server};
 
-use crate::{BODY_BYTES, Rounds};
+use crate::BODY_BYTES;
+use crate::measure::{By, Row, Sample, timed_async};
+use crate::report::Report;
 
-const ROUNDS: usize = 9;
 const PUBLISHERS: usize = 64;
 const MESSAGES: usize = 200 * PUBLISHERS;
 
@@ -62,80 +63,92 @@ impl Raw {
 }
 
 /// Runs 64 tasks that each publish one message after the other.
-async fn publishers<F, T>(publish: F) -> Duration
+async fn publishers<F, T>(publish: F) -> Sample
 where
     F: Fn(Vec<u8>) -> T + Clone + Send + 'static,
     T: Future<Output = ()> + Send,
 {
-    let began = Instant::now();
-    let tasks: Vec<_> = (0..PUBLISHERS)
-        .map(|_| {
-            let publish = publish.clone();
-            tokio::spawn(async move {
-                for _ in 0..MESSAGES / PUBLISHERS {
-                    publish(vec![b'x'; BODY_BYTES]).await;
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
-    began.elapsed()
-}
-
-/// From a full queue to an empty one, without a receiver.
-async fn drain(broker: &SqliteBroker) -> Duration {
-    let queue = broker.queue(QueueSpec::new("bench")).await.unwrap();
-    let began = Instant::now();
-    let mut left = MESSAGES;
-    while left > 0 {
-        for delivery in queue.pull(100).await.unwrap() {
-            delivery.lease.ack(Vec::new()).await.unwrap();
-            left -= 1;
+    timed_async(async {
+        let publish_some = |publish: F| async move {
+            for _ in 0..MESSAGES / PUBLISHERS {
+                publish(vec![b'x'; BODY_BYTES]).await;
+            }
+        };
+        let tasks: Vec<_> = (0..PUBLISHERS).map(|_| tokio::spawn(publish_some(publish.clone()))).collect();
+        for task in tasks {
+            task.await.unwrap();
         }
-    }
-    queue.drained().await.unwrap();
-    began.elapsed()
+    })
+    .await
 }
 
-pub(crate) fn run() {
+/// Serves the queue with a receiver that does nothing, until as many messages were handled.
+async fn serve(broker: &SqliteBroker, others: impl Future<Output = ()>) -> Sample {
+    let queue = broker.queue(QueueSpec::new("bench")).await.unwrap();
+    let server = Arc::new(QueueServer::new(Arc::clone(&queue), QueueServerOptions::default()));
+    let sample = timed_async(async {
+        let serving = tokio::spawn({
+            let server = Arc::clone(&server);
+            async move { server.serve(Arc::new(ReceiverFunc(|_| async { Ok(()) }))).await }
+        });
+        others.await;
+        queue.drained().await.unwrap();
+        drop(serving);
+    })
+    .await;
+    server.shutdown(Duration::from_secs(5)).await.unwrap();
+    sample
+}
+
+pub(crate) fn run(report: &mut Report, rounds: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (mut raws, mut queues, mut drains) = (Rounds::default(), Rounds::default(), Rounds::default());
+    let mut rows = [
+        ("durable-raw", "raw SQLite group-commit loop"),
+        ("durable-publish", "durable queue, publish"),
+        ("durable-serve", "durable queue, lease, native receiver, ack"),
+        ("durable-both", "durable queue, both at once"),
+        ("durable-slower", "the slower of the two alone"),
+    ]
+    .map(|(id, name)| Row::new(id, name));
     let mut commits = 0;
-    for round in 0..=ROUNDS {
+    for round in 0..=rounds {
         let directory = tempfile::tempdir().unwrap();
-        let (raw, queue, drained) = runtime.block_on(async {
+        let samples = runtime.block_on(async {
             let raw = Arc::new(Raw::open(&directory.path().join("raw.db")));
             let raw_took = publishers(move |body| {
                 let raw = Arc::clone(&raw);
                 async move { raw.publish(body).await }
             })
             .await;
-            let broker =
-                SqliteBroker::open(&directory.path().join("queue.db"), SqliteOptions::default()).await.unwrap();
-            let publishing = Arc::clone(&broker);
-            let took = publishers(move |body| {
-                let broker = Arc::clone(&publishing);
-                async move {
-                    broker.publish(vec![Publication::new("bench", Attributes::new(), body)]).await.unwrap();
-                }
-            })
-            .await;
+            let broker = open(&directory.path().join("queue.db")).await;
+            let published = publish_all(&broker).await;
             commits = broker.commits();
-            let drained = drain(&broker).await;
+            let served = serve(&broker, async {}).await;
+            let both = serve(&broker, async { _ = publish_all(&broker).await }).await;
             broker.close().await.unwrap();
-            (raw_took, took, drained)
+            let slower = if published.wall > served.wall { published } else { served };
+            [raw_took, published, served, both, slower]
         });
+        // The first round warms up.
         if round > 0 {
-            raws.add(raw, MESSAGES);
-            queues.add(queue, MESSAGES);
-            drains.add(drained, MESSAGES);
+            rows.iter_mut().zip(samples).for_each(|(row, sample)| row.add(sample, MESSAGES));
         }
     }
-    println!("durable, {PUBLISHERS} publishers, fsync at each commit:");
-    raws.print("  raw SQLite group-commit loop", &raws);
-    queues.print("  durable queue, publish", &raws);
-    drains.print("  durable queue, lease and ack, 100 at a time", &raws);
-    println!("  {} messages for each commit of the durable queue", MESSAGES as u64 / commits.max(1));
+    report.group(&format!("{PUBLISHERS} publishers, fsync at each commit"), By::Wall, rows.into());
+    report.note(format!("{} messages for each commit of the durable queue", MESSAGES as u64 / commits.max(1)));
+}
+
+async fn open(path: &std::path::Path) -> Arc<SqliteBroker> {
+    SqliteBroker::open(path, SqliteOptions::default()).await.unwrap()
+}
+
+async fn publish_all(broker: &Arc<SqliteBroker>) -> Sample {
+    let broker = Arc::clone(broker);
+    publishers(move |body| {
+        let broker = Arc::clone(&broker);
+        async move {
+            broker.publish(vec![Publication::new("bench", Attributes::new(), body)]).await.unwrap();
+        }
+    })
+    .await
 }

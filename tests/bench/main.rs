@@ -1,52 +1,112 @@
-//! Measures the host against the raw loops below it, side by side in one run: wasmtime alone on the same component and
-//! body, and SQLite alone on the same messages and durability. Only the ratios count; machines differ and are noisy.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing)] // A program for people to look at.
+//! Measures the host against the raw loops below it and against its peers, side by side in one run. Only the ratios count;
+//! machines differ and are noisy.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::indexing_slicing)] // A program for people to look at.
 
+mod aims;
+mod backlog;
 mod durable;
-mod guests;
+mod hosted;
+mod languages;
+mod limits;
+mod measure;
+mod memory;
+mod peers;
+mod process;
+mod raw;
+mod report;
+mod tenants;
+mod threads;
+mod work;
 
 use std::time::Duration;
 
-/// The size of each body, in bytes.
+use measure::Plan;
+use report::Report;
+
+/// The size of each body, in bytes, where nothing else is said.
 const BODY_BYTES: usize = 1024;
+/// How much is measured unless asked otherwise, and what a quiet machine is worth.
+const SHORT: Plan = Plan { rounds: 7, per_round: Duration::from_millis(40) };
+const LONG: Plan = Plan { rounds: 21, per_round: Duration::from_millis(150) };
+/// How many messages wait in a durable queue.
+const DEPTHS: &[usize] = &[0, 100_000];
+const DEPTHS_LONG: &[usize] = &[0, 100_000, 1_000_000];
+const USAGE: &str = "usage: throughput [GROUP...] [--long] [--deep] [--json FILE]";
+
+/// What is measured, in this order.
+const GROUPS: &[&str] =
+    &["work", "limits", "threads", "tenants", "memory", "languages", "process", "durable", "backlog"];
+
+/// What was asked for.
+#[derive(Default)]
+struct Arguments {
+    groups: Vec<String>,
+    long: bool,
+    /// Ten million messages wait in the durable queue.
+    deep: bool,
+    json: Option<String>,
+}
 
 fn main() {
-    let name = std::env::args().nth(1).filter(|name| !name.starts_with('-'));
-    let wanted = |group: &str| name.as_deref().is_none_or(|name| name == group);
-    println!("bodies of {BODY_BYTES} bytes; medians of interleaved rounds; [lowest to highest]\n");
-    if wanted("guests") {
-        guests::run();
-    }
-    if wanted("durable") {
-        durable::run();
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    match given.first().map(String::as_str) {
+        Some("compile-component") => wasmpost_sandbox::compile_for_parent(&given[1..]).unwrap(),
+        Some(memory::ARGUMENT) => memory::measure(),
+        _ => match parse(given) {
+            Some(arguments) => measure(&arguments),
+            None => {
+                eprintln!("{USAGE}\ngroups: {}", GROUPS.join(" "));
+                std::process::exit(2);
+            }
+        },
     }
 }
 
-/// Rounds of one variant: the time of each for one message.
-#[derive(Default)]
-struct Rounds(Vec<Duration>);
-
-impl Rounds {
-    fn add(&mut self, whole: Duration, messages: usize) {
-        self.0.push(whole / u32::try_from(messages).unwrap());
+fn parse(given: Vec<String>) -> Option<Arguments> {
+    let mut arguments = Arguments::default();
+    let mut given = given.into_iter();
+    while let Some(word) = given.next() {
+        match word.as_str() {
+            // Cargo says so to every benchmark.
+            "--bench" => {}
+            "--long" => arguments.long = true,
+            "--deep" => arguments.deep = true,
+            "--json" => arguments.json = Some(given.next()?),
+            group if GROUPS.contains(&group) => arguments.groups.push(word),
+            _ => return None,
+        }
     }
+    Some(arguments)
+}
 
-    fn median(&self) -> f64 {
-        let mut sorted = self.0.clone();
-        sorted.sort();
-        sorted[sorted.len() / 2].as_secs_f64()
+fn measure(arguments: &Arguments) {
+    let plan = if arguments.long { LONG } else { SHORT };
+    let mut depths = if arguments.long { DEPTHS_LONG } else { DEPTHS }.to_vec();
+    depths.extend(arguments.deep.then_some(10_000_000));
+    let mut report = Report::default();
+    println!("medians of {} interleaved rounds; ratios are medians of those within each round\n", plan.rounds);
+    for group in GROUPS {
+        if !arguments.groups.is_empty() && arguments.groups.iter().all(|wanted| wanted != group) {
+            continue;
+        }
+        match *group {
+            "work" => work::run(&mut report, plan),
+            "limits" => limits::run(&mut report, plan),
+            "threads" => threads::run(&mut report, plan),
+            "tenants" => tenants::run(&mut report, plan),
+            "memory" => memory::run(&mut report),
+            "languages" => languages::run(&mut report, plan),
+            "process" => process::run(&mut report, plan),
+            "durable" => durable::run(&mut report, plan.rounds),
+            _ => backlog::run(&mut report, &depths, plan.rounds),
+        }
     }
-
-    fn print(&self, name: &str, base: &Rounds) {
-        let micros = |duration: &Duration| duration.as_secs_f64() * 1e6;
-        let (lowest, highest) = (self.0.iter().min().unwrap(), self.0.iter().max().unwrap());
-        println!(
-            "{name:<46} {:>8.2} µs/message {:>9.0} messages/s  [{:.2} to {:.2}]  {:.2} of raw",
-            self.median() * 1e6,
-            1.0 / self.median(),
-            micros(lowest),
-            micros(highest),
-            base.median() / self.median(),
-        );
+    let aims = aims::run(&report);
+    if let Some(path) = &arguments.json {
+        let mut all = report.json();
+        all["aims"] = aims.into();
+        all["rounds"] = plan.rounds.into();
+        std::fs::write(path, format!("{all:#}\n")).unwrap();
+        println!("\nwritten to {path}");
     }
 }

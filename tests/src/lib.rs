@@ -1,10 +1,14 @@
-//! What the end-to-end tests share: the program, the guests, and a directory to run in.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
+//! What the end-to-end tests share: the program, the guests, a directory to run in, and servers of brokers.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)] // A fault fails the test.
+
+pub mod ledger;
+pub mod proxy;
+pub mod servers;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -13,6 +17,9 @@ pub mod prove;
 
 /// How long anything may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many lines of a host's log a test tells that failed.
+const LOG_LINES_MAX: usize = 50;
 
 /// The directory of the workspace.
 pub fn root() -> PathBuf {
@@ -31,16 +38,14 @@ pub fn program() -> &'static Path {
         if let Some(program) = std::env::var_os("WASMPOST_PROGRAM") {
             return program.into();
         }
-        build(&[]);
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        // A test beside it makes cargo choose the features of dependencies as it did for the tests, so that it finds them
+        // built. All features are every broker, and the points and breaks of proofs.
+        let wanted = ["--workspace", "--all-features", "--bin", "wasmpost", "--test", "tidy"];
+        let built = Command::new(cargo).args(["build", "--quiet"]).args(wanted).current_dir(root()).status();
+        assert!(built.unwrap().success(), "wasmpost can be built");
         target().join("debug/wasmpost")
     })
-}
-
-pub(crate) fn build(arguments: &[&str]) {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", "wasmpost"]).args(arguments).current_dir(root());
-    assert!(command.status().unwrap().success(), "wasmpost can be built");
 }
 
 /// The file of a guest.
@@ -125,7 +130,10 @@ impl Place {
         command.args(["--log-format", "json"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut host = Host { child, log };
+        let (send, lines) = mpsc::channel();
+        // Read as it comes: a host whose log nobody reads stands still when the pipe is full.
+        std::thread::spawn(move || log.lines().map_while(Result::ok).all(|line| send.send(line).is_ok()));
+        let mut host = Host { child, log: lines };
         host.wait_for("receiving");
         host
     }
@@ -178,23 +186,23 @@ impl Ran {
 pub struct Host {
     /// The process.
     pub child: Child,
-    log: BufReader<std::process::ChildStderr>,
+    log: mpsc::Receiver<String>,
 }
 
 impl Host {
     /// Reads the log until a line with this message, and gives the line.
     #[track_caller]
     pub fn wait_for(&mut self, message: &str) -> Value {
-        let (began, mut all) = (Instant::now(), String::new());
+        let (deadline, mut all) = (Instant::now() + PATIENCE, String::new());
         loop {
-            let mut line = String::new();
-            let read = self.log.read_line(&mut line).unwrap();
-            assert!(read > 0 && began.elapsed() < PATIENCE, "host never logged {message:?}: {all}");
+            let line = self.log.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|_| panic!("host never logged {message:?}: {all}"));
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             if event["message"].as_str().is_some_and(|text| text.contains(message)) {
                 return event;
             }
             all.push_str(&line);
+            all.push('\n');
         }
     }
 
@@ -205,9 +213,8 @@ impl Host {
 
     /// Waits for the end and gives the exit code, and what was logged since.
     pub fn end(mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        std::io::Read::read_to_string(&mut self.log, &mut rest).unwrap();
-        (self.child.wait().unwrap().code(), rest)
+        let rest: Vec<_> = self.log.iter().collect();
+        (self.child.wait().unwrap().code(), rest.join("\n"))
     }
 }
 
@@ -216,6 +223,11 @@ impl Drop for Host {
         // A test that failed leaves no process behind; one that ended well has none any more.
         drop(self.child.kill());
         drop(self.child.wait());
+        if std::thread::panicking() {
+            let rest: Vec<_> = self.log.iter().collect();
+            let last = rest.len().saturating_sub(LOG_LINES_MAX);
+            eprintln!("the host logged last:\n{}", rest[last..].join("\n"));
+        }
     }
 }
 

@@ -28,10 +28,16 @@ enum Format {
     Json,
 }
 
+/// The client of RabbitMQ logs what the host tells itself, unless it is asked for.
+const TOLD: &str = "lapin=off";
+/// It writes messages that come back whole, and bodies are not logged.
+const BODIES: &str = "lapin::returned_messages=off";
+
 impl Logging {
     /// Sends the log to standard error from now on.
     pub(super) fn start(&self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log);
+        let filter = EnvFilter::try_new(format!("{TOLD},{}", self.log))
+            .and_then(|filter| Ok(filter.add_directive(BODIES.parse()?)));
         let filter = filter.map_err(|error| {
             Failure::usage(anyhow::anyhow!("--log {:?} is not a level or filter: {error}", self.log))
         })?;

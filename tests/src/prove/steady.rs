@@ -42,15 +42,21 @@ const BOUNDS: &[Bound] = &[
     ("log of the queue file", |sample| sample.log_kib, 72 << 10, 0.0),
 ];
 
+/// A run that is shorter only warms up: each kind of component takes its memory with its first messages.
+const WARM_MS: f64 = 60_000.0;
+/// What all kinds may take together meanwhile, in times of what a run may grow by.
+const WARMING: u64 = 6;
+
 /// What grew. The first third of the samples is for warming up.
 pub fn growth(samples: &[Sample]) -> Vec<Fault> {
+    let times = if span(samples) < WARM_MS { WARMING } else { 1 };
     let steady = samples.get(samples.len() / 3..).unwrap_or_default();
     let grown = BOUNDS.iter().filter_map(|(name, value, least, share)| {
         let mut values: Vec<u64> = steady.iter().map(value).collect();
         values.sort_unstable();
         let median = values.get(values.len() / 2).copied().unwrap_or(0);
         let grown = slope(steady, *value) * span(steady);
-        let most = (*least as f64).max(median as f64 * share);
+        let most = ((*least * times) as f64).max(median as f64 * share);
         (grown > most).then(|| Fault::new("I12", format!("{name} grew by {grown:.0}, at a median of {median}")))
     });
     grown.collect()

@@ -1,7 +1,7 @@
 //! For proofs: named points at which the process may end, and breaks that show whether a proof would notice.
 //!
 //! Without the feature `prove`, which no release can have, all of this is empty. With it nothing happens either, until
-//! somebody asks for it: by [`from_environment`] for a process, or by a [`Hook`] for what runs on one thread.
+//! somebody asks for it: by `from_environment` for a process, or by a `Hook` for what runs on one thread.
 
 #[cfg(feature = "prove")]
 mod switched;

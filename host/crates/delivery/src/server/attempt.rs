@@ -9,7 +9,7 @@ use super::breaker::Breaker;
 use super::keeper::Keeper;
 use super::settle::{Outcome, settle};
 use crate::prove::{Point, pass};
-use crate::{Admission, Delivery, Forward, Queue, QueueServerOptions, forwarded};
+use crate::{Admission, BrokerErrorKind, Delivery, Forward, Queue, QueueServerOptions, forwarded};
 
 /// What all deliveries of a server share.
 pub(super) struct Worker {
@@ -93,9 +93,13 @@ impl Worker {
 
     /// What its broker has no room for waits with the message that it came from, which is not at fault.
     fn room(&self, outbox: &[Publication]) -> Result<(), ReceiveError> {
-        self.source.room(outbox).map_err(|full| {
-            let text = format!("published messages have no room: {full}");
-            ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text)
+        self.source.room(outbox).map_err(|refused| match refused.kind() {
+            // No waiting makes it fit.
+            BrokerErrorKind::Invalid => ReceiveError::retry(format!("published message refused: {refused}")),
+            _ => {
+                let text = format!("published messages have no room: {refused}");
+                ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text)
+            }
         })
     }
 

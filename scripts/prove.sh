@@ -30,21 +30,27 @@ shuttle() {
     cargo run --quiet --locked --manifest-path tests/shuttle/Cargo.toml
 }
 
-# Each proof that can meet a broken host is run with each break, for as long as in `cargo test`. A proof that fails has
-# noticed. The table is made from lines of break, proof and outcome.
+# Each proof that can meet a broken host is run with each break, for as long as in `cargo test`. One that fails has noticed,
+# and says which invariants did not hold. The table is made from lines of break, proof and outcome.
 breaks() {
-  local table=$PWD/target/breaks.tsv names=(ack-before-commit fsync-skipped no-fencing count-at-failure outbox-early)
-  mkdir -p target && : >"$table"
+  local target=${CARGO_TARGET_DIR:-$PWD/target} names=(ack-before-commit fsync-skipped no-fencing count-at-failure outbox-early)
+  local table=$target/breaks.tsv log=$target/breaks.log
+  mkdir -p "$target" && : >"$table"
   WASMPOST_BREAKS_TABLE=$table cargo test --workspace --all-features --test simulation each_break -- --nocapture
   for proof in kill order; do
     # One that fails without a break notices nothing.
-    proof "prove_$proof" >/dev/null
+    proof "prove_$proof" >"$log" 2>&1 || { cat "$log" >&2 && return 1; }
     for name in "${names[@]}"; do
-      if WASMPOST_BREAK=$name proof "prove_$proof" >/dev/null 2>&1; then outcome=missed; else outcome=caught; fi
+      if WASMPOST_BREAK=$name proof "prove_$proof" >"$log" 2>&1; then
+        outcome=missed
+      else
+        cp "$log" "$target/breaks-$name-$proof.log"
+        outcome="caught by $(grep -oE '^I[0-9]+:|^promise [0-9]+:' "$log" | tr -d : | sort -uV | tr '\n' ' ')"
+      fi
       printf '%s\t%s\t%s\n' "$name" "$proof" "$outcome" >>"$table"
     done
   done
-  awk -F '\t' '{ printf "%-18s %-28s %s\n", $1, $2, $3; seen[$1]; if ($3 == "caught") caught[$1] }
+  awk -F '\t' '{ printf "%-18s %-28s %s\n", $1, $2, $3; seen[$1]; if ($3 ~ /^caught/) caught[$1] }
     END { for (name in seen) if (!(name in caught)) { print name " is caught by none"; exit 1 } }' "$table"
 }
 

@@ -14,6 +14,8 @@ mod outcome;
 #[path = "fuzz/records.rs"]
 mod records;
 mod shared;
+#[path = "fuzz/targets.rs"]
+mod targets;
 #[path = "fuzz/text.rs"]
 mod text;
 #[path = "fuzz/worlds.rs"]

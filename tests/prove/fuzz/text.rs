@@ -1,16 +1,13 @@
 //! Configurations, attributes, lines of messages, origins.
 
-use std::path::Path;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
-use wasmpost::config::Config;
 use wasmpost_msg::{Attributes, attribute_fault, canonical_name};
-use wasmpost_sandbox::HttpOrigin;
 use wasmpost_tests::{Place, program};
 
 use super::fuzz;
 use super::mutation::changed_text;
+use super::targets;
 
 const CONFIGURATIONS: &[&str] = &[
     "[[receivers]]\nqueue = \"work\"\ncomponent = \"a.wasm\"\npublish = [\"out\", \"github.*\"]\nconcurrency = 8\n\
@@ -47,19 +44,7 @@ const CONFIGURATION_WORDS: &[&str] = &[
 
 #[test]
 fn a_configuration_is_taken_or_refused_in_words() {
-    let path = Path::new("dir/wasmpost.toml");
-    fuzz("configuration", changed_text(CONFIGURATIONS, CONFIGURATION_WORDS, 6), |text| {
-        match Config::parse(&text, path) {
-            Ok(config) => {
-                assert!(config.receivers.iter().all(|receiver| receiver.concurrency > 0 && receiver.reuse > 0));
-                assert!(config.receivers.iter().all(|receiver| config.brokers.contains_key(&receiver.broker)));
-            }
-            Err(error) => {
-                let error = error.to_string();
-                assert!(error.contains("wasmpost.toml"), "{error:?} says where");
-            }
-        }
-    });
+    fuzz("configuration", changed_text(CONFIGURATIONS, CONFIGURATION_WORDS, 6), |text| targets::configuration(&text));
 }
 
 #[test]
@@ -81,12 +66,8 @@ fn attributes_that_are_taken_stay_what_they_are() {
         assert!(again.iter_spelled().eq(attributes.iter_spelled()), "{text}");
     });
     let samples = ["{\"A\":[\"b\",\"\"],\"Content-Type\":[\"\u{e9}\"]}"];
-    fuzz("attributes as JSON", changed_text(&samples, &["[", "{}", "null", "\"\\ud800\"", ","], 4), |text| {
-        if let Ok(attributes) = serde_json::from_str::<Attributes>(&text) {
-            let again = serde_json::from_str(&serde_json::to_string(&attributes).unwrap());
-            assert_eq!(again.ok(), Some(attributes), "{text}");
-        }
-    });
+    let texts = changed_text(&samples, &["[", "{}", "null", "\"\\ud800\"", ","], 4);
+    fuzz("attributes as JSON", texts, |text| targets::attributes(&text));
 }
 
 #[test]
@@ -136,20 +117,6 @@ fn an_origin_has_one_spelling_and_grants_nothing_but_itself() {
     ];
     let words =
         ["[", "]", "::ffff:", "%", "@", ":0", ":65536", "/", "\\", "0x", "0177", ".", "\u{ff0e}", "*", " ", "\t"];
-    fuzz("origins", (changed_text(&samples, &words, 4), changed_text(&samples, &words, 2)), |(text, other)| {
-        let Ok(origin) = text.parse::<HttpOrigin>() else { return };
-        let spelled = origin.to_string();
-        assert_eq!(spelled.parse::<HttpOrigin>().as_ref(), Ok(&origin), "{text:?}");
-        // Whoever reads the spelling as a URL finds what he finds in the text, and no user, path or query.
-        let url = url::Url::parse(&spelled).unwrap();
-        assert_eq!(url.username().len() + url.query().map_or(0, str::len) + url.path().trim_matches('/').len(), 0);
-        if let Ok(read) = url::Url::parse(&text) {
-            assert_eq!(read.origin(), url.origin(), "{text:?}: {spelled}");
-        }
-        // Two origins are one when a URL says so, and only then.
-        if let Ok(other) = other.parse::<HttpOrigin>() {
-            let (one, two) = (url.origin(), url::Url::parse(&other.to_string()).unwrap().origin());
-            assert_eq!(origin == other, one == two, "{text:?} and {other}");
-        }
-    });
+    let texts = (changed_text(&samples, &words, 4), changed_text(&samples, &words, 2));
+    fuzz("origins", texts, |(text, other)| targets::origins(&text, &other));
 }

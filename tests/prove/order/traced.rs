@@ -79,5 +79,5 @@ pub(crate) async fn by_the_command() {
     let before = &calls[..told];
     let written = before.iter().rposition(|call| is_log(call) && call.name == "pwrite64").unwrap();
     let flushed = before.iter().rposition(|call| is_log(call) && call.name.starts_with('f') && call.result == 0);
-    assert!(flushed > Some(written), "the id is told before what was written is on disk");
+    assert!(flushed > Some(written), "I13: the id is told before what was written is on disk");
 }

@@ -44,10 +44,12 @@ pub fn program() -> &'static Path {
         let wanted = ["--workspace", "--all-features", "--bin", "wasmpost", "--test", "tidy"];
         let mut build = Command::new(cargo);
         build.args(["build", "--quiet"]).args(wanted).current_dir(root());
-        // What cargo tells a test about its package, the build script of ring would take for a change, and be run again
-        // with all that depends on it, here and by the next who builds.
+        // What cargo tells a test about its package, the build script of ring takes for a change: it would be built again
+        // with all that depends on it, here and by whoever builds next.
+        let is_of_package =
+            |name: &str| name == "OUT_DIR" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
         let told = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-        for name in told.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+        for name in told.filter(|name| is_of_package(name)) {
             build.env_remove(name);
         }
         assert!(build.status().unwrap().success(), "wasmpost can be built");

@@ -52,6 +52,7 @@ fmt: ## formats all sources
 	cargo fmt --all
 	cargo fmt --all --manifest-path guest-examples/rust/Cargo.toml
 	cargo fmt --all --manifest-path tests/guests/Cargo.toml
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml
 	cargo fmt --manifest-path tests/shuttle/Cargo.toml
 
 lint: ## what the compiler's lints say

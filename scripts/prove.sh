@@ -7,7 +7,7 @@
 #   breaks             wasmpost broken on purpose, one way after another, and which proof notices
 #   kill [ROUNDS]      a host that is killed at random and at every point, 300 times
 #   order [CALLS]      confirmation after the flush; up to 60 calls of each kind that fail; a full disk
-#   fuzz [SECONDS]     input that is almost right, 60 seconds for each target
+#   fuzz [SECONDS]     input that is almost right, 60 seconds for each target; by libFuzzer too where cargo-fuzz is
 #   soak [MINUTES]     mixed load with faults and reloads for 15 minutes
 set -euo pipefail
 
@@ -54,13 +54,31 @@ breaks() {
     END { for (name in seen) if (!(name in caught)) { print name " is caught by none"; exit 1 } }' "$table"
 }
 
+# What is plain text or bytes is tried by libFuzzer too, where it can be built: it sees which code an input reaches.
+fuzz() {
+  local seconds=${1:-60} target=${CARGO_TARGET_DIR:-$PWD/target} name
+  if cargo +nightly fuzz --version >/dev/null 2>&1; then
+    # Small guests, for what looks through components.
+    mkdir -p "$target/fuzz/seeds/scan" && cp "$WASMPOST_GUESTS"/{noop,told}*.wasm "$target/fuzz/seeds/scan"
+    cp -r tests/fuzz/seeds "$target/fuzz"
+    for name in attributes configuration lines origins scan; do
+      mkdir -p "$target/fuzz/corpus/$name"
+      cargo +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none --target-dir "$target/fuzz" "$name" \
+        "$target/fuzz/corpus/$name" "$target/fuzz/seeds/$name" -- -max_total_time="$seconds" -print_final_stats=1
+    done
+  else
+    echo "there is no nightly compiler with cargo-fuzz: proptest tries texts alone"
+  fi
+  WASMPOST_FUZZ_SECONDS=$seconds proof prove_fuzz
+}
+
 case ${1:-all} in
   simulate) simulate "${@:2}" ;;
   shuttle) shuttle "${2:-}" ;;
   breaks) guests && breaks ;;
   kill) guests && WASMPOST_PROVE_ROUNDS=${2:-300} proof prove_kill ;;
   order) guests && WASMPOST_PROVE_CALLS=${2:-60} proof prove_order ;;
-  fuzz) guests && WASMPOST_FUZZ_SECONDS=${2:-60} proof prove_fuzz ;;
+  fuzz) guests && fuzz "${2:-60}" ;;
   soak) guests && scripts/guest-languages.sh && WASMPOST_SOAK_SECONDS=$((${2:-15} * 60)) proof prove_soak ;;
   all) for subcommand in simulate shuttle breaks kill order fuzz soak; do "$0" "$subcommand"; done ;;
   *) sed -n 's/^#   /  /p' "$0" >&2 && exit 2 ;;

@@ -26,8 +26,9 @@ const PUBLISHERS: usize = 3;
 const MESSAGES_OF_A_PUBLISHER: usize = 25;
 /// How long a point may take to be reached.
 const POINT_PATIENCE: Duration = Duration::from_secs(4);
-/// How long the last host may take to do what is left.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(120);
+/// How long the last host may take to do what is left, and how long without a word.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(600);
+const QUIET: Duration = Duration::from_secs(30);
 
 /// How a life ends.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +100,7 @@ impl Campaign {
     fn settle(&mut self) {
         let command = command(&self.place, prove::program(), &["--until-empty"]);
         let mut host = Proved::start(&self.place, command, "last");
-        let ended = host.end_within(DRAIN_PATIENCE);
+        let ended = host.end_unless_quiet(QUIET, DRAIN_PATIENCE);
         assert!(ended.is_some_and(|status| status.success()), "not drained: {ended:?}\n{}", host.log());
         self.lives.push(host.life());
         let ledger = self.ledger.lock().unwrap();

@@ -102,6 +102,22 @@ impl Proved {
         }
     }
 
+    /// Waits for the end as long as it tells something at least so often; none if it goes on and is quiet, or went on for
+    /// too long. On a busy machine it has its time.
+    pub fn end_unless_quiet(&mut self, quiet: Duration, most: Duration) -> Option<ExitStatus> {
+        let (began, mut told) = (Instant::now(), 0);
+        while began.elapsed() < most {
+            if let Some(status) = self.end_within(quiet) {
+                return Some(status);
+            }
+            let now = std::fs::metadata(&self.log).unwrap().len();
+            if std::mem::replace(&mut told, now) == now {
+                break;
+            }
+        }
+        None
+    }
+
     /// Ends it as a power cut would, unless it has ended.
     pub fn kill(&mut self) -> ExitStatus {
         drop(self.child.kill());

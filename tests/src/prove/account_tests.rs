@@ -64,6 +64,7 @@ fn sound() -> (History, [String; 3]) {
         events: vec![
             event(50, &first, What::Begin(3)),
             event(51, &first, What::End(3)),
+            event(52, &first, What::Acked),
             event(60, &second, What::Begin(1)),
             event(61, &second, What::Over),
         ],
@@ -135,6 +136,11 @@ fn deliveries_that_do_not_grow_or_come_after_the_end_are_found() {
         let events = vec![event(70, first, What::Begin(4))];
         history.lives.push(Life { events, after });
     });
+}
+
+#[test]
+fn what_was_acked_and_is_forgotten_is_found() {
+    finds("I3", |history, _| history.lives[0].events.push(event(30, "p 0", What::Acked)));
 }
 
 #[test]

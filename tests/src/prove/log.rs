@@ -22,6 +22,8 @@ pub enum What {
     End(u32),
     /// The attempt failed, and the next was not to begin before so many milliseconds.
     Failed(u32, u64),
+    /// What the attempt came to is stored.
+    Acked,
     /// The attempt is over without another one to come by itself: the message is dead, or was given back.
     Over,
 }
@@ -41,6 +43,7 @@ fn event(line: &Value) -> Option<Event> {
             let attempt = line.get("attempt").and_then(Value::as_u64)?;
             What::Failed(u32::try_from(attempt).ok()?, milliseconds(text("delay")?)?)
         }
+        (None, "acked") => What::Acked,
         (None, "dead-lettered" | "given back uncounted") => What::Over,
         _ => return None,
     };
@@ -80,10 +83,12 @@ mod tests {
         let log = r#"{"timestamp":"2026-01-31T12:30:00.250000Z","level":"INFO","message":"begin","receiver":"work"}
 {"timestamp":"2026-01-31T00:00:01.250000Z","message":"2","receiver":"work","id":"a 1","context":"begin"}
 {"timestamp":"2026-01-31T00:01:00.000999Z","message":"failed; will be redelivered","id":"a 1","attempt":2,"delay":"20.5ms"}
+{"timestamp":"2026-01-31T00:01:01.000000Z","message":"acked","id":"a 1","attempt":3}
 {"timestamp":"2026-01-31T00:01:0"#;
         let expected = [
             Event { at: 1250, id: "a 1".into(), what: What::Begin(2) },
             Event { at: 60_000, id: "a 1".into(), what: What::Failed(2, 20) },
+            Event { at: 61_000, id: "a 1".into(), what: What::Acked },
         ];
         assert_eq!(events(log), expected);
     }

@@ -35,6 +35,7 @@ pub fn check(ledger: &Ledger, lives: &[Life], rules: Rules, faults: &mut Vec<Fau
                 begin(event, attempt, number, histories.entry(&event.id).or_default(), faults);
             }
         }
+        acked(life, faults);
         in_flight(life, rules, faults);
         delays(life, faults);
         stored(life, &mut histories, faults);
@@ -74,6 +75,16 @@ fn stored<'a>(life: &'a Life, histories: &mut BTreeMap<&'a str, History>, faults
     }
 }
 
+/// What was told to be acked is so when the process ends: each message that is acked leaves something.
+fn acked(life: &Life, faults: &mut Vec<Fault>) {
+    let left: BTreeSet<&str> = life.after.copies.iter().map(|copy| copy.source.as_str()).collect();
+    for Event { id, .. } in life.events.iter().filter(|event| event.what == What::Acked) {
+        if !left.contains(id.as_str()) {
+            faults.push(Fault::new("I3", format!("{id:?} was acked, and is not any more")));
+        }
+    }
+}
+
 /// One attempt at a message at a time, and not more messages than allowed.
 fn in_flight(life: &Life, rules: Rules, faults: &mut Vec<Fault>) {
     let mut open: BTreeSet<&str> = BTreeSet::new();
@@ -87,7 +98,7 @@ fn in_flight(life: &Life, rules: Rules, faults: &mut Vec<Fault>) {
                     faults.push(Fault::new("I10", format!("{} in flight: {open:?}", open.len())));
                 }
             }
-            What::End(_) | What::Failed(..) | What::Over => {
+            What::End(_) | What::Failed(..) | What::Acked | What::Over => {
                 open.remove(id.as_str());
             }
         }

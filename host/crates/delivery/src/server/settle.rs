@@ -55,10 +55,13 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
         (_, _) => {
             let (queue, published) = (&worker.queue, outcome.published);
             let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = &outcome.usage;
-            tracing::debug!(
-                %queue, %id, attempt = number, published, published_bytes, ?cpu, ?wall, memory_peak_bytes, "acked"
-            );
-            delivery.lease.ack(outcome.outbox).await
+            let acked = delivery.lease.ack(outcome.outbox).await;
+            if acked.is_ok() {
+                tracing::debug!(
+                    %queue, %id, attempt = number, published, published_bytes, ?cpu, ?wall, memory_peak_bytes, "acked"
+                );
+            }
+            acked
         }
     };
     if let Err(error) = settled {

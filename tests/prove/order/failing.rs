@@ -50,31 +50,26 @@ pub(crate) async fn flushes() {
     each("fsync,fdatasync", "EIO", |failed| {
         // A flush of the log whose outcome is unknown is the last that the host does.
         let of_log = |call: &Call| call.arguments.contains("-wal") && call.name.starts_with('f');
-        if failed.injected.iter().any(of_log) && !is_of_checkpoint(&failed.injected) {
-            assert!(failed.is_honest(), "host goes on: {:?}", failed.injected);
-        }
+        !failed.injected.iter().any(of_log) || is_of_checkpoint(&failed.injected) || failed.is_honest()
     })
     .await;
 }
 
 pub(crate) async fn writes() {
-    each("pwrite64", "EIO", |_| {}).await;
+    each("pwrite64", "EIO", |_| true).await;
 }
 
 pub(crate) async fn writes_without_room() {
-    each("pwrite64", "ENOSPC", |_| {}).await;
+    each("pwrite64", "ENOSPC", |_| true).await;
 }
 
 pub(crate) async fn opens() {
-    each("openat", "EMFILE", |_| {}).await;
+    each("openat", "EMFILE", |_| true).await;
 }
 
 pub(crate) async fn calls_of_a_new_file() {
     for calls in ["openat", "pwrite64", "fsync,fdatasync"] {
-        each_in(&place, calls, "EIO", |failed| {
-            assert!(failed.is_honest() || failed.was_a_look(), "host goes on: {:?}", failed.injected);
-        })
-        .await;
+        each_in(&place, calls, "EIO", |failed| failed.is_honest() || failed.was_a_look()).await;
     }
 }
 
@@ -85,8 +80,8 @@ fn is_of_checkpoint(injected: &[Call]) -> bool {
 }
 
 /// Makes the first call fail, then the second, until there are no more or it is enough.
-async fn each(calls: &str, error: &str, check: impl Fn(&Failed)) {
-    each_in(&used, calls, error, check).await;
+async fn each(calls: &str, error: &str, is_right: impl Fn(&Failed) -> bool) {
+    each_in(&used, calls, error, is_right).await;
 }
 
 /// A directory whose queue file has been used: hosts that take it over have less to do than those that make one.
@@ -99,7 +94,7 @@ fn used() -> Place {
     place
 }
 
-async fn each_in(place: &dyn Fn() -> Place, calls: &str, error: &str, check: impl Fn(&Failed)) {
+async fn each_in(place: &dyn Fn() -> Place, calls: &str, error: &str, is_right: impl Fn(&Failed) -> bool) {
     let (mut ended, mut told, mut tried) = (0, 0, 0);
     for number in numbers() {
         let mut place = place();
@@ -115,7 +110,9 @@ async fn each_in(place: &dyn Fn() -> Place, calls: &str, error: &str, check: imp
         let (calls, code) =
             (failed.injected.iter().map(brief).collect::<Vec<_>>(), failed.ended.map(|status| status.code()));
         eprintln!("{injection}: {calls:?}, {confirmed} confirmed, ended {code:?}");
-        check(&failed);
+        if !is_right(&failed) {
+            panic!("host goes on: {:?}; trace, log and queue file: {}", failed.injected, place.keep().display());
+        }
         settle(&mut place, &ledger, &injection);
     }
     assert!(tried > 0, "no call was made to fail");
@@ -168,10 +165,12 @@ async fn live(place: &Place, traces: &str, injection: &str) -> (Ledger, Failed) 
     (ledger, Failed { injected, ended, has_told, stop })
 }
 
-/// Waits until nothing is left to do, or the host ended, or it was long enough: what failed may wait for its lease.
+/// Waits until nothing is left to do, or the host ended, or it was long enough: what failed may wait for its lease. A host
+/// that told of its end ends with the guests that run, which takes its time on a busy machine.
 async fn worked(host: &mut Proved) {
     let began = Instant::now();
-    while began.elapsed() < WORK_PATIENCE && host.child.try_wait().unwrap().is_none() {
+    let patience = |host: &Proved| if host.log().contains("not used any more") { PATIENCE } else { WORK_PATIENCE };
+    while began.elapsed() < patience(host) && host.child.try_wait().unwrap().is_none() {
         if let Some(broker) = host.connect().await
             && let Ok(stats) = broker.stats().await
             && stats.iter().any(|stats| stats.queue == "work" && stats.ready + stats.delayed + stats.leased == 0)

@@ -109,7 +109,8 @@ async fn each_in(place: &dyn Fn() -> Place, calls: &str, error: &str, is_right: 
         let confirmed = ledger.sent.values().filter(|sent| sent.standing == Standing::Confirmed).count();
         let (calls, code) =
             (failed.injected.iter().map(brief).collect::<Vec<_>>(), failed.ended.map(|status| status.code()));
-        eprintln!("{injection}: {calls:?}, {confirmed} confirmed, ended {code:?}");
+        let told = if failed.has_told { "told" } else { "nothing told" };
+        eprintln!("{injection}: {calls:?}, {confirmed} confirmed, {told}, ended {code:?}");
         if !is_right(&failed) {
             panic!("host goes on: {:?}; trace, log and queue file: {}", failed.injected, place.keep().display());
         }

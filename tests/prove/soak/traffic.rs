@@ -53,7 +53,7 @@ pub(crate) fn place() -> Place {
     component(&place, 0);
     std::fs::copy(guest("noop"), place.path().join("noop.wasm")).unwrap();
     // Interpreters take long to compile where much else goes on.
-    let mut config = "[host]\nload = { compile_cpu = \"5m\", compile_wall = \"10m\" }\n[tenants.t]\nconcurrency = 12\nmemory = \"1GiB\"\n".to_owned();
+    let mut config = "[host]\nload = { compile_cpu = \"5m\", compile_wall = \"30m\" }\n[tenants.t]\nconcurrency = 12\nmemory = \"1GiB\"\n".to_owned();
     for (queue, _, component, more) in present() {
         let cpu = if component.starts_with("triage") { "1s" } else { "100ms" };
         let file = if *component == "obeying" { "obeying.wasm".into() } else { guest(component) };

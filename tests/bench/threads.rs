@@ -90,7 +90,7 @@ fn spin<'a>(threads: usize) -> Variant<'a> {
     })
 }
 
-fn loops<'a>(id: &str, name: String, threads: usize, raw: &Arc<Raw>, body: &'a [u8]) -> Variant<'a> {
+fn loops<'a>(id: &str, name: String, threads: usize, raw: &Arc<Raw>, body: &'a bytes::Bytes) -> Variant<'a> {
     let raw = Arc::clone(raw);
     Variant::new(id, name, move |messages| {
         on_threads(threads, messages, |messages| {

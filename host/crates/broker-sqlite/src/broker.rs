@@ -103,6 +103,12 @@ impl SqliteBroker {
         self.channel.commits()
     }
 
+    /// How many of them waited until the disk had them. Leases, and acks without an outbox, do not: a killed process
+    /// loses none of them, and a power cut none that others are stored after.
+    pub fn syncs(&self) -> u64 {
+        self.channel.syncs()
+    }
+
     /// Stops as a killed process would: nothing is given back, nothing more is stored.
     #[doc(hidden)]
     pub async fn abandon(&self) {

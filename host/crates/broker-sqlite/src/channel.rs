@@ -53,6 +53,8 @@ pub(crate) struct Pull {
 /// failed.
 pub(crate) trait Work: Send {
     fn run(&mut self, store: &mut Store) -> Outcome<()>;
+    /// Whether somebody takes what was done for stored when it is answered.
+    fn is_awaited(&self) -> bool;
     fn answer(self: Box<Self>, result: Result<(), BrokerError>);
 }
 
@@ -70,6 +72,7 @@ pub(crate) struct Channel {
     admission: Admission,
     quotas: Arc<Quotas>,
     commits: AtomicU64,
+    syncs: AtomicU64,
     end: OnceLock<Failure>,
 }
 
@@ -81,6 +84,10 @@ where
     fn run(&mut self, store: &mut Store) -> Outcome<()> {
         self.output = Some((self.work)(store)?);
         Ok(())
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.reply.is_some()
     }
 
     fn answer(self: Box<Self>, result: Result<(), BrokerError>) {
@@ -102,7 +109,16 @@ impl Channel {
     pub(crate) fn new(sender: Sender<Command>, clock: Clock, admission: Admission) -> Self {
         let room = Arc::new(Semaphore::new(WAITING_MAX));
         let quotas = Arc::default();
-        Self { sender, room, clock, admission, quotas, commits: AtomicU64::new(0), end: OnceLock::new() }
+        Self {
+            sender,
+            room,
+            clock,
+            admission,
+            quotas,
+            commits: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
+            end: OnceLock::new(),
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -121,8 +137,13 @@ impl Channel {
         self.commits.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn count_commit(&self) {
+    pub(crate) fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_commit(&self, is_synced: bool) {
         self.commits.fetch_add(1, Ordering::Relaxed);
+        self.syncs.fetch_add(u64::from(is_synced), Ordering::Relaxed);
     }
 
     /// Takes no more calls; those to come are answered with `failure`.

@@ -184,6 +184,8 @@ impl Writer {
         let running = |error| GroupFailure { error, committing: false };
         let now = self.channel.now();
         let before = self.store.rows_changed();
+        let is_synced = requests.iter().any(|request| request.work.is_awaited());
+        self.store.sync_commits(is_synced).map_err(running)?;
         self.store.begin_at(now).map_err(running)?;
         let mut results = Vec::with_capacity(requests.len());
         for request in requests.iter_mut() {
@@ -196,7 +198,7 @@ impl Writer {
         }
         self.store.commit().map_err(|error| GroupFailure { error, committing: true })?;
         if self.store.rows_changed() > before {
-            self.channel.count_commit();
+            self.channel.count_commit(is_synced);
             let bytes = requests.iter().map(|request| request.bytes).sum();
             self.checkpointer.committed(self.store.connection(), bytes);
             self.dirty = true;

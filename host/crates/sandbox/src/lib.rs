@@ -25,6 +25,7 @@ mod quantity;
 mod receiver;
 mod setup;
 mod state;
+mod ticker;
 mod worlds;
 
 pub use engine::{CONCURRENT_MAX, EngineOptions, Profile, Sandbox};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use wasmpost_msg::{Component, Context, Disposition, Message, Reason, ReceiveError, Receiver, Usage};
+use wasmpost_msg::{Component, Context, Disposition, Message, Reason, ReceiveError, Receiver, Usage, within};
 use wasmtime::Store;
 
 use crate::crew::Crews;
@@ -127,7 +127,7 @@ impl WasmReceiver {
             Some(instance) => instance,
             None => {
                 self.entry.prepare(store.data_mut());
-                let made = self.setup.loaded.pre().instantiate_async(&mut *store).await;
+                let made = self.setup.pre()?.instantiate_async(&mut *store).await;
                 *live.instance.insert(made.map_err(|error| classify(&error, store.data()))?)
             }
         };
@@ -199,6 +199,7 @@ impl Drop for WasmReceiver {
 #[async_trait]
 impl Receiver for WasmReceiver {
     async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
+        let _running = self.setup.sandbox.ticker.running();
         if let Some(crews) = &self.crews {
             let context = message.context.clone();
             let (result, usage) = crews.receive(message).await;
@@ -222,8 +223,8 @@ impl Receiver for WasmReceiver {
                     }
                 };
                 // The body is read within the time of the call as well: its source may never end.
-                let call = tokio::time::timeout(wall.0, self.process(message, &meter, &mut place.live));
-                call.await.unwrap_or_else(|_| Err(out_of_wall(wall)))
+                let call = within(wall.0, self.process(message, &meter, &mut place.live));
+                call.await.unwrap_or_else(|| Err(out_of_wall(wall)))
             };
             tokio::select! {
                 biased;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wasmpost_msg::{BodyError, Disposition, Message, Reason, ReceiveError};
+use wasmtime::component::InstancePre;
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::wasmpost::messaging::types::Failure;
@@ -30,6 +31,12 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// What instances are made of. Where the host cannot map it now, the delivery is given back.
+    pub(crate) fn pre(&self) -> Result<InstancePre<StoreState>, ReceiveError> {
+        let given_back = |text| ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text);
+        self.loaded.pre(&self.sandbox).map_err(given_back)
+    }
+
     /// A store with the limits of the receiver.
     pub(crate) fn store(&self, state: StoreState) -> Store<StoreState> {
         let limits = &self.shared.limits;

@@ -16,11 +16,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 use wasmpost_delivery::{BrokerError, Quotas, Timestamp};
 
-use crate::SqliteOptions;
 use crate::channel::Channel;
 use crate::error::Failure;
 use crate::lease::Hold;
 use crate::open::Opened;
+use crate::{Durability, SqliteOptions};
 
 /// What the column `status` says.
 pub(crate) const READY: i64 = 0;
@@ -55,6 +55,9 @@ pub(crate) struct Store {
     routes: HashMap<String, Arc<[i64]>>,
     changes: Changes,
     quotas: Arc<Quotas>,
+    durability: Durability,
+    /// Whether commits wait for the disk, as the connection was last told.
+    is_synced: bool,
     /// Held until the store is dropped, so that no second process opens the file.
     _lock: File,
 }
@@ -121,6 +124,8 @@ impl Store {
             in_flight: HashMap::new(),
             routes: HashMap::new(),
             changes: Changes::default(),
+            durability: options.durability,
+            is_synced: options.durability == Durability::Full,
             _lock: lock,
         };
         let recovered = store.begin().and_then(|()| store.recover()).and_then(|()| store.commit());
@@ -134,6 +139,16 @@ impl Store {
 
     pub(crate) fn failure(&self, error: &rusqlite::Error) -> Failure {
         Failure::of(&self.path, error)
+    }
+
+    /// Has the commits to come wait until the disk has them, or not, where the file is to survive a power cut. What is
+    /// committed without goes to the disk with the next one that waits, in the order of the commits.
+    pub(crate) fn sync_commits(&mut self, synced: bool) -> rusqlite::Result<()> {
+        if self.durability == Durability::Full && self.is_synced != synced {
+            self.connection.pragma_update(None, "synchronous", if synced { "FULL" } else { "NORMAL" })?;
+            self.is_synced = synced;
+        }
+        Ok(())
     }
 
     /// Begins a group at a time.

@@ -1,6 +1,7 @@
 //! The server: pulls deliveries, hands each to a receiver, and settles them.
 
 mod attempt;
+mod backlog;
 mod breaker;
 mod keeper;
 mod settle;
@@ -17,6 +18,7 @@ use wasmpost_msg::{GraceExpired, Receiver, SafeReceiver, ServeError, Server, Ser
 
 use crate::{BrokerError, BrokerErrorKind, Clock, Delivery, Forward, HOPS_MAX, Queue, RetryPolicy, Share};
 use attempt::Worker;
+use backlog::Backlog;
 use breaker::Breaker;
 pub use breaker::BreakerState;
 use keeper::Keeper;
@@ -115,7 +117,7 @@ impl QueueServer {
         self.breaker.reset(&self.options.receiver);
     }
 
-    async fn pull_until_stopped(&self, worker: &Arc<Worker>) -> Result<(), BrokerError> {
+    async fn pull_until_stopped(&self, backlog: &Arc<Backlog>) -> Result<(), BrokerError> {
         let slots = Arc::new(Semaphore::new(self.concurrency()));
         let mut faults = 0;
         loop {
@@ -127,7 +129,7 @@ impl QueueServer {
             match pulled {
                 Ok((deliveries, permits)) => {
                     faults = 0;
-                    self.start(worker, deliveries, permits);
+                    backlog.push(deliveries, permits);
                 }
                 Err(error) if error.kind() == BrokerErrorKind::Closed => return Err(error),
                 Err(error) => {
@@ -171,21 +173,6 @@ impl QueueServer {
         self.options.concurrency.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize))
     }
 
-    fn start(&self, worker: &Arc<Worker>, deliveries: Vec<Delivery>, mut permits: OwnedSemaphorePermit) {
-        for delivery in deliveries {
-            let permit = permits.split(1);
-            let (worker, counted) = (Arc::clone(worker), Counted::new(&self.in_flight));
-            let work = async move {
-                worker.work(delivery).await;
-                drop((permit, counted));
-            };
-            match self.options.share.as_ref().and_then(|share| share.lane()) {
-                Some(lane) => lane.spawn(self.tasks.track_future(work)),
-                None => drop(self.tasks.spawn(work)),
-            }
-        }
-    }
-
     async fn idle(&self) {
         self.tasks.close();
         self.tasks.wait().await;
@@ -198,8 +185,8 @@ impl Server for QueueServer {
         if self.began.swap(true, Ordering::AcqRel) || self.stop.is_cancelled() {
             return Err(ServeError::NotIdle);
         }
-        let keeper = Keeper::start(self.queue.lease() / 3);
-        let worker = Arc::new(Worker {
+        let keeper = Keeper::start(self.queue.lease() / 3, self.interrupt.clone());
+        let worker = Worker {
             queue: self.queue.name().to_owned(),
             source: Arc::clone(&self.queue),
             receiver: SafeReceiver(receiver),
@@ -207,10 +194,11 @@ impl Server for QueueServer {
             interrupt: self.interrupt.clone(),
             keeper,
             breaker: Arc::clone(&self.breaker),
-        });
+        };
+        let backlog = Backlog::new(worker, self.tasks.clone(), Arc::clone(&self.in_flight), self.concurrency());
         // Shutting down waits for the pulling to end as well, so that no delivery starts behind its back.
         let pulling = self.tasks.token();
-        let result = self.pull_until_stopped(&worker).await;
+        let result = self.pull_until_stopped(&backlog).await;
         drop(pulling);
         self.idle().await;
         result.map(|()| ServerClosed).map_err(|error| ServeError::Broker(Box::new(error)))
@@ -227,21 +215,5 @@ impl Server for QueueServer {
             tracing::error!(queue = self.queue.name(), "deliveries could not be given back; their leases will lapse");
         }
         if in_flight == 0 { Ok(ServerClosed) } else { Err(GraceExpired { in_flight }) }
-    }
-}
-
-/// Counts a delivery for as long as it is in flight.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

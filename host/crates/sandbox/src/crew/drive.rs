@@ -10,7 +10,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use wasmpost_msg::{Attributes, Context, ReceiveError};
-use wasmtime::component::{Accessor, GuestTaskId};
+use wasmtime::component::{Accessor, GuestTaskId, InstancePre};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::roster::{Outcome, Roster};
@@ -45,9 +45,13 @@ impl Instance {
     /// Lives until the instance has to end, or everybody has left it.
     pub(super) async fn live(self, calls: mpsc::Receiver<Call>) {
         let Self { setup, entry, roster, meter, place } = self;
+        let pre = match setup.pre() {
+            Ok(pre) => pre,
+            Err(error) => return roster.end(None, Some(&error)),
+        };
         let mut store = setup.store(StoreState::of_several(&setup.shared, &meter));
         charge(&mut store, &roster, &meter, setup.shared.limits.cpu.0);
-        let ended = Self::run(&setup, &entry, (&roster, &meter), &mut store, calls).await;
+        let ended = Self::run(&setup, &pre, &entry, (&roster, &meter), &mut store, calls).await;
         if let Err(error) = ended {
             let culprit = culprit(&mut store, &setup, &roster);
             let state = store.data_mut();
@@ -65,12 +69,13 @@ impl Instance {
 
     async fn run(
         setup: &Setup,
+        pre: &InstancePre<StoreState>,
         entry: &PluginAsync,
         (roster, meter): (&Roster, &Meter),
         store: &mut Store<StoreState>,
         mut calls: mpsc::Receiver<Call>,
     ) -> wasmtime::Result<()> {
-        let instance = setup.loaded.pre().instantiate_async(&mut *store).await?;
+        let instance = pre.instantiate_async(&mut *store).await?;
         let receive = entry.function(&mut *store, &instance)?;
         let work = async |accessor: &Accessor<StoreState>| {
             let mut serving = pin!(serve(accessor, &receive, setup, (roster, meter), &mut calls));

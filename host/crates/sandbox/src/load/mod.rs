@@ -5,6 +5,7 @@ mod child;
 mod compile;
 mod componentize;
 mod mapped;
+mod resident;
 mod scan;
 
 use std::path::Path;
@@ -19,6 +20,8 @@ use crate::{LoadError, Sandbox};
 pub(crate) use cache::Cache;
 pub use child::compile_for_parent;
 pub use compile::Compiler;
+use resident::Code;
+pub(crate) use resident::{Residents, components_max};
 pub use scan::LoadLimits;
 
 /// What has to be granted before an import is of any use, by the start of its name.
@@ -40,7 +43,7 @@ struct Loaded {
     version: Option<String>,
     from_cache: bool,
     is_composed: bool,
-    pre: InstancePre<StoreState>,
+    code: Arc<Code>,
 }
 
 impl LoadedComponent {
@@ -114,8 +117,9 @@ impl LoadedComponent {
         self.0.is_composed
     }
 
-    pub(crate) fn pre(&self) -> &InstancePre<StoreState> {
-        &self.0.pre
+    /// What its instances are made of. The error says why the host cannot make any now.
+    pub(crate) fn pre(&self, sandbox: &Sandbox) -> Result<InstancePre<StoreState>, String> {
+        self.0.code.pre(sandbox)
     }
 }
 
@@ -149,7 +153,7 @@ impl Sandbox {
             self.options.load.scan(&made)?;
             &made
         };
-        let (component, from_cache) = self.compile(component_bytes)?;
+        let (component, from_cache, cached) = self.compile(component_bytes)?;
         let found = self.worlds(&component)?;
         let types = component.component_type();
         let imports = types.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
@@ -167,22 +171,24 @@ impl Sandbox {
             version,
             from_cache,
             is_composed,
-            pre,
+            code: self.residents.add(pre, cached)?,
         })))
     }
 
-    fn compile(&self, bytes: &[u8]) -> Result<(Component, bool), LoadError> {
-        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.find(&self.engine, bytes)) {
-            return Ok((component, true));
+    /// The component, whether it was compiled before, and what the cache has it by.
+    fn compile(&self, bytes: &[u8]) -> Result<(Component, bool, Option<blake3::Hash>), LoadError> {
+        let hash = blake3::hash(bytes);
+        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.find(&self.engine, hash)) {
+            return Ok((component, true, Some(hash)));
         }
         let compiled = self.options.compiler.compile(&self.engine, &self.options, bytes)?;
-        let kept = self.cache.as_ref().and_then(|cache| cache.keep(&self.engine, bytes, &compiled));
-        let component = match kept {
-            Some(component) => component,
-            // The engine refuses what its pool has no room for.
-            None => mapped::deserialize(&self.engine, &compiled).map_err(|error| LoadError::malformed(&error))?,
-        };
-        Ok((component, false))
+        let kept = self.cache.as_ref().and_then(|cache| cache.keep(&self.engine, hash, &compiled));
+        if let Some(component) = kept {
+            return Ok((component, false, Some(hash)));
+        }
+        // The engine refuses what its pool has no room for.
+        let component = mapped::deserialize(&self.engine, &compiled).map_err(|error| LoadError::malformed(&error))?;
+        Ok((component, false, None))
     }
 
     /// The worlds of a component, told by what it exports.

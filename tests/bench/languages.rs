@@ -71,10 +71,15 @@ fn measure(report: &mut Report, plan: Plan, language: &str, wasm: &[u8], sandbox
         }),
     ];
     let rows = interleave(plan, variants);
-    let ratios =
-        (rows[1].speed_of(&rows[0], By::Cpu), rows[3].speed_of(&rows[2], By::Cpu), rows[3].speed_of(&rows[1], By::Cpu));
+    let ratios = match &rows[..] {
+        [raw_fresh, fresh, raw_reused, reused] => {
+            let pairs = [(fresh, raw_fresh), (reused, raw_reused), (reused, fresh)];
+            pairs.map(|(own, base)| own.speed_of(base, By::Cpu))
+        }
+        _ => return report.group(language, By::Cpu, rows),
+    };
     report.group(language, By::Cpu, rows);
-    let (fresh, reused, gain) = ratios;
+    let [fresh, reused, gain] = ratios;
     report.note(format!("{language}: {fresh:.2} of raw fresh, {reused:.2} of raw reused; reused {gain:.1} × fresh"));
 }
 

@@ -4,20 +4,20 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 /// The output of a future, or none if it takes longer than `limit`.
 ///
-/// The timer is set when the future first has to wait: most calls of a receiver never do, and setting a timer takes as
-/// long as some of them.
+/// The time counts from when the future first has to wait, and only then is a timer set: most calls of a receiver never
+/// wait, and setting a timer takes as long as some of them.
 pub async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    let (mut future, began) = (pin!(future), Instant::now());
+    let mut future = pin!(future);
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     std::future::poll_fn(|context| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Some(output));
         }
-        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(began + limit)));
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         timer.as_mut().poll(context).map(|()| None)
     })
     .await
@@ -25,6 +25,8 @@ pub async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> 
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(3);

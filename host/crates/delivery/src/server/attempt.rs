@@ -43,8 +43,7 @@ impl Worker {
             (result, _) => result.and_then(|()| self.room(&outbox)),
         };
         self.breaker.record(&self.options.receiver, &delivery.id, &result);
-        let outcome =
-            Outcome { result, outbox, published, started_at, duration: started.elapsed(), usage: context.usage() };
+        let outcome = Outcome { result, outbox, published, started_at, started, usage: context.usage() };
         settle(self, delivery, outcome).await;
     }
 

@@ -1,6 +1,6 @@
 //! Settling: the verdict on an attempt, carried out and logged.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmpost_msg::{Publication, ReceiveError, Usage};
 
@@ -23,7 +23,7 @@ pub(super) struct Outcome {
     /// How many messages the receiver published, those that were forwarded already included.
     pub(super) published: usize,
     pub(super) started_at: Timestamp,
-    pub(super) duration: Duration,
+    pub(super) started: Instant,
     pub(super) usage: Usage,
 }
 
@@ -71,7 +71,7 @@ impl Outcome {
         Attempt {
             number,
             started_at: self.started_at,
-            duration: self.duration,
+            duration: self.started.elapsed(),
             verdict: verdict.to_owned(),
             delay,
             reason: error.reason(),

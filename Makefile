@@ -1,12 +1,15 @@
 # Every line is a command that can be typed as well.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-neighbours bench-scale guests fmt lint
+.PHONY: help setup setup-brokers demo test prove prove-soak bench bench-brokers bench-neighbours bench-scale guests fmt lint
 
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: ## installs what is missing to build, test and run
 	scripts/setup.sh
+
+setup-brokers: ## installs the servers of NATS and RabbitMQ, which tests start where they are there
+	scripts/setup-brokers.sh
 
 demo: ## runs the main job on the embedded queue and shows what became of each message
 	scripts/setup.sh demo
@@ -16,9 +19,22 @@ test: ## installs what is missing and runs every test and check
 	scripts/setup.sh
 	scripts/test.sh
 
+prove: ## proves at length that nothing is lost: simulations, kills, failing calls, random input; SEED=7 repeats one simulation
+	scripts/setup.sh
+	scripts/prove.sh $(if $(SEED),simulate 1 $(SEED))
+
+prove-soak: ## the last of these alone; MINUTES=15 unless given
+	scripts/setup.sh
+	scripts/prove.sh soak $(MINUTES)
+
 bench: ## measures the host against the raw loops
 	scripts/setup.sh demo
 	scripts/bench.sh
+
+bench-brokers: ## measures the host on NATS and RabbitMQ against the bare loops of their clients
+	scripts/setup.sh demo
+	scripts/setup-brokers.sh
+	scripts/bench.sh brokers
 
 bench-neighbours: ## measures what a tenant notices of one that attacks
 	scripts/setup.sh demo
@@ -36,6 +52,7 @@ fmt: ## formats all sources
 	cargo fmt --all
 	cargo fmt --all --manifest-path guest-examples/rust/Cargo.toml
 	cargo fmt --all --manifest-path tests/guests/Cargo.toml
+	cargo fmt --manifest-path tests/shuttle/Cargo.toml
 
 lint: ## what the compiler's lints say
 	cargo clippy --workspace --all-targets -- -D warnings

@@ -4,6 +4,7 @@
 #   throughput: the host against the raw loops below it and against its peers; the default. Arguments are groups of rows
 #     (all unless given), --long for more rounds and more messages waiting, --json FILE for the figures
 #   plot RESULTS.json DIRECTORY: draws them
+#   brokers: the host on brokers that are servers against the bare loops of their clients
 #   scale: a host of many components and tenants
 #   neighbours: what a tenant notices of one that attacks
 # Languages and peers that cannot be built are left out, and their rows say so.
@@ -25,4 +26,4 @@ if [ "$benchmark" = throughput ]; then
   cargo build --quiet --locked --release -p wasmpost -p wasmpost-tests --bins
   export WASMPOST_PROGRAM=$target/release/wasmpost
 fi
-cargo bench --quiet --locked -p wasmpost -p wasmpost-tests --bench "$benchmark" -- "${@:2}"
+cargo bench --quiet --locked -p wasmpost -p wasmpost-tests --features wasmpost/nats,wasmpost/rabbitmq --bench "$benchmark" -- "${@:2}"

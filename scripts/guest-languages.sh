@@ -2,7 +2,8 @@
 # Builds the example of every language to one place. What is newer than its sources is left as it is.
 # usage: guest-languages.sh [LANGUAGE...]     all unless given
 # The components lie in ${CARGO_TARGET_DIR:-target}/guests/out, named triage-LANGUAGE.wasm. A language whose toolchain is
-# missing is left out, and the tests of it are ignored then; scripts/setup.sh installs toolchains.
+# missing is left out, and the tests of it are ignored then; scripts/setup.sh installs toolchains. With the example in
+# Python come the guests of the tests in it.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -47,4 +48,7 @@ for language in "${@:-${all[@]}}"; do
       ;;
   esac
 done
+if [ -e "$out/triage-python.wasm" ] && [[ " ${*:-python} " = *" python "* ]]; then
+  "$root/tests/guests/foreign-python/build.sh" "$out" >"$work/log" 2>&1 || { cat "$work/log" >&2; failed+=(foreign-python); }
+fi
 [ ${#failed[@]} = 0 ] || { say "cannot be built: ${failed[*]}" >&2; exit 1; }

@@ -58,4 +58,5 @@ if ! cargo deny --version 2>/dev/null | grep -q "$deny_version"; then
 fi
 say "cargo-deny $deny_version"
 
+"$(dirname "$0")/setup-prove.sh"
 "$(dirname "$0")/setup-guests.sh"

@@ -14,8 +14,11 @@ step formatting
 cargo fmt --all --check
 cargo fmt --all --manifest-path guest-examples/rust/Cargo.toml --check
 cargo fmt --all --manifest-path tests/guests/Cargo.toml --check
+cargo fmt --manifest-path tests/shuttle/Cargo.toml --check
 step dependencies
 cargo deny --log-level error check bans licenses sources
+step deployments
+scripts/check-deployments.sh
 step guests
 scripts/guest-cargo.sh tests/guests
 scripts/guest-languages.sh
@@ -26,6 +29,8 @@ CARGO_TARGET_DIR=$target/guests cargo clippy "${guest_crate[@]}" --all-targets -
 step tests
 cargo test --workspace --all-features --no-fail-fast
 CARGO_TARGET_DIR=$target/guests cargo test "${guest_crate[@]}"
+CARGO_TARGET_DIR=$target scripts/prove.sh shuttle 300
 step documentation
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features --quiet
 step done

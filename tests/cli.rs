@@ -26,6 +26,30 @@ fn a_published_message_is_received_and_what_the_component_publishes_arrives() {
 }
 
 #[test]
+fn a_host_whose_log_can_not_be_written_works_on() {
+    let place = Place::default();
+    publish(&place, "orders", "hello", &[]);
+    let mut run = place.command(&["run", "--queue", "orders", "--component", &path("echo"), "--publish", "out"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = run.args(["--until-empty", "--log", "debug"]).stderr(full).status().unwrap();
+    assert!(status.success(), "{status}");
+    assert_eq!((&stats(&place, "orders")["acked"], &stats(&place, "out")["ready"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn a_dead_letter_of_an_impossible_time_is_shown_all_the_same() {
+    let place = Place::default();
+    publish(&place, "orders", "hello", &["--id", "first"]);
+    place.run(&["run", "--queue", "orders", "--component", &path("rejecting"), "--until-empty"]).exits(0);
+    let connection = rusqlite::Connection::open(place.path().join("wasmpost.db")).unwrap();
+    connection.execute("UPDATE dead SET dead_at = 9223372036854775807", []).unwrap();
+    drop(connection);
+    let shown = place.run(&["dead-letters", "show", "first"]).exits(0).stdout();
+    assert!(shown.contains("9223372036854775807 ms"), "{shown}");
+    place.run(&["dead-letters", "list"]).exits(0);
+}
+
+#[test]
 fn publishing_works_while_a_host_has_the_file_and_so_does_looking() {
     let place = Place::default();
     let mut host = place.start(&["run", "--queue", "orders", "--component", &path("noop"), "--log", "debug"]);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use wasmpost::config::Config;
 use wasmpost_tests::{Place, guest};
 
@@ -184,5 +185,45 @@ fn the_schema_knows_every_key_and_refuses_others() {
     }
     for row in wasmpost_sandbox::Limits::table() {
         assert!(schema["$defs"]["Limits"]["properties"][row.name].is_object(), "{} is in the schema", row.name);
+    }
+}
+
+#[test]
+fn a_broker_that_is_a_server_has_a_table_of_who_comes() {
+    let place = Place::default();
+    place.write("password", "s3cret\n");
+    place.write("ca.pem", "");
+    let table = |more: &str| {
+        let url = "nats://worker:in-url@broker.test:4222/jobs?replicas=3";
+        place.write("wasmpost.toml", format!("[brokers.main]\nurl = \"{url}\"\n{more}"))
+    };
+    let load = |more: &str| Config::load(&table(more)).map_err(|error| error.to_string());
+    if !wasmpost::registry::SCHEMES.iter().any(|scheme| scheme.name == "nats") {
+        assert!(load("").unwrap_err().contains("--features nats"));
+        return;
+    }
+    let broker = load("password_file = \"password\"\nca_file = \"ca.pem\"\n").unwrap().brokers["main"].clone();
+    assert_eq!(broker.url(), "nats://broker.test:4222/jobs?replicas=3", "what is shown has no secret");
+    assert_eq!(broker.access.user.as_deref(), Some("worker"));
+    assert_eq!(broker.access.ca_file, Some(place.path().join("ca.pem")));
+    let password = |broker: &wasmpost::registry::Address| {
+        broker.access.password.as_ref().map(|password| password.expose_secret().to_owned())
+    };
+    assert_eq!(password(&broker).as_deref(), Some("s3cret"), "the file counts, without the end of its line");
+    assert!(!format!("{broker:?}").contains("s3cret"));
+    assert_eq!(password(&load("").unwrap().brokers["main"]).as_deref(), Some("in-url"));
+    let named = load("user = \"other\"\ntoken_file = \"password\"\n").unwrap().brokers["main"].clone();
+    assert_eq!(named.access.user.as_deref(), Some("other"));
+    assert_eq!(named.access.token.as_ref().map(|token| token.expose_secret()), Some("s3cret"));
+    for (more, place, told) in [
+        ("password_file = \"gone\"\n", ":3:17:", "gone"),
+        ("token_env = \"WASMPOST_TEST_NOT_SET\"\n", ":3:13:", "WASMPOST_TEST_NOT_SET"),
+        ("token_file = \"password\"\ntoken_env = \"A\"\n", ":4:13:", "not both"),
+        ("key_file = \"password\"\n", ":2:7:", "only together"),
+        ("passwort = \"x\"\n", ":3:1:", "passwort"),
+    ] {
+        let fault = load(more).err().unwrap();
+        assert!(fault.contains(place) && fault.contains(told), "{place} and {told:?} in {fault}");
+        assert!(!fault.contains("s3cret") && !fault.contains("in-url"), "{fault}");
     }
 }

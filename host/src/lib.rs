@@ -9,6 +9,7 @@
 //! | [`delivery`] | brokers, leases, retry policy, dead letters, the server of a queue |
 //! | [`sandbox`] | a component as a receiver, behind limits |
 //! | `wasmpost-broker-sqlite` | the embedded durable queue |
+//! | `wasmpost-broker-rabbitmq` | RabbitMQ, with the feature `rabbitmq` |
 //! | this one | configuration ([`config`]), brokers by URL ([`registry`]), the host ([`host`]), messages in files ([`fixture`]), new projects ([`scaffold`]), the command line ([`cli`]) |
 
 pub mod cli;

@@ -51,7 +51,43 @@ pub const SCHEMES: &[Scheme] = &[
         is_remote: false,
         open: |address| Box::pin(open_memory(address)),
     },
+    #[cfg(feature = "nats")]
+    Scheme {
+        name: "nats",
+        example: "nats://localhost:4222/wasmpost",
+        what: "NATS JetStream, shared by several hosts",
+        is_remote: true,
+        open: |address| Box::pin(open_nats(address)),
+    },
+    #[cfg(feature = "nats")]
+    Scheme {
+        name: "nats-core",
+        example: "nats-core://localhost:4222",
+        what: "NATS without streams, at most once: nothing is kept, what fails is lost",
+        is_remote: true,
+        open: |address| Box::pin(open_nats_core(address)),
+    },
+    #[cfg(feature = "rabbitmq")]
+    Scheme {
+        name: "amqp",
+        example: "amqp://localhost:5672/vhost",
+        what: "RabbitMQ, shared by several hosts",
+        is_remote: true,
+        open: |address| Box::pin(open_rabbitmq(address)),
+    },
+    #[cfg(feature = "rabbitmq")]
+    Scheme {
+        name: "amqps",
+        example: "amqps://rabbit.example:5671/vhost",
+        what: "the same, encrypted",
+        is_remote: true,
+        open: |address| Box::pin(open_rabbitmq(address)),
+    },
 ];
+
+/// Kinds of brokers that are built in only when asked for: the scheme, and the feature of the build.
+const OPTIONAL: &[(&str, &str)] =
+    &[("nats", "nats"), ("nats-core", "nats"), ("amqp", "rabbitmq"), ("amqps", "rabbitmq")];
 
 impl Address {
     /// The address that a URL tells. A user and a password in it become part of the access, so that the URL can be shown.
@@ -139,8 +175,13 @@ fn scheme(url: &str) -> Result<&'static Scheme, BrokerError> {
     let Some((name, _)) = url.split_once(':') else {
         return Err(invalid(format!("broker {url:?} is no URL; known are {}", known())));
     };
-    let found = SCHEMES.iter().find(|scheme| scheme.name == name);
-    found.ok_or_else(|| invalid(format!("unknown broker scheme {name:?}; known are {}", known())))
+    if let Some(found) = SCHEMES.iter().find(|scheme| scheme.name == name) {
+        return Ok(found);
+    }
+    Err(match OPTIONAL.iter().find(|(optional, _)| *optional == name) {
+        Some((_, feature)) => invalid(format!("brokers at {name}: are not built in; build with --features {feature}")),
+        None => invalid(format!("unknown broker scheme {name:?}; known are {}", known())),
+    })
 }
 
 fn invalid(fault: impl Into<String>) -> BrokerError {
@@ -168,9 +209,40 @@ async fn open_memory(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
     Ok(Arc::new(MemoryBroker::new(MemoryOptions::default())))
 }
 
+#[cfg(feature = "nats")]
+async fn open_nats(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
+    let broker: Arc<dyn Broker> = wasmpost_broker_nats::NatsBroker::open(address.url(), &address.access).await?;
+    Ok(broker)
+}
+
+#[cfg(feature = "nats")]
+async fn open_nats_core(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
+    let broker: Arc<dyn Broker> = wasmpost_broker_nats::NatsCoreBroker::open(address.url(), &address.access).await?;
+    Ok(broker)
+}
+
+#[cfg(feature = "rabbitmq")]
+async fn open_rabbitmq(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
+    use wasmpost_broker_rabbitmq::{RabbitBroker, RabbitOptions};
+    let options = RabbitOptions { access: address.access.clone(), ..RabbitOptions::default() };
+    let broker: Arc<dyn Broker> = RabbitBroker::open(address.url(), options).await?;
+    Ok(broker)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broker_that_is_not_built_in_names_the_feature_that_builds_it() {
+        for (name, feature) in OPTIONAL {
+            let parsed = Address::parse(&format!("{name}://broker.test/place"));
+            match SCHEMES.iter().any(|scheme| scheme.name == *name) {
+                true => assert!(parsed.is_ok()),
+                false => assert!(parsed.unwrap_err().to_string().contains(&format!("--features {feature}"))),
+            }
+        }
+    }
 
     #[test]
     fn an_embedded_broker_is_addressed_by_its_path() {

@@ -1,16 +1,25 @@
-//! What the end-to-end tests share: the program, the guests, and a directory to run in.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
+//! What the end-to-end tests share: the program, the guests, a directory to run in, and servers of brokers.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)] // A fault fails the test.
+
+pub mod ledger;
+pub mod proxy;
+pub mod servers;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub mod prove;
+
 /// How long anything may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many lines of a host's log a test tells that failed.
+const LOG_LINES_MAX: usize = 50;
 
 /// The directory of the workspace.
 pub fn root() -> PathBuf {
@@ -30,8 +39,10 @@ pub fn program() -> &'static Path {
             return program.into();
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built =
-            Command::new(cargo).args(["build", "--quiet", "--package", "wasmpost"]).current_dir(root()).status();
+        // A test beside it makes cargo choose the features of dependencies as it did for the tests, so that it finds them
+        // built. All features are every broker, and the points and breaks of proofs.
+        let wanted = ["--workspace", "--all-features", "--bin", "wasmpost", "--test", "tidy"];
+        let built = Command::new(cargo).args(["build", "--quiet"]).args(wanted).current_dir(root()).status();
         assert!(built.unwrap().success(), "wasmpost can be built");
         target().join("debug/wasmpost")
     })
@@ -66,6 +77,17 @@ impl Default for Place {
 }
 
 impl Place {
+    /// A directory within another one.
+    pub fn within(directory: &Path) -> Self {
+        Self { directory: tempfile::tempdir_in(directory).unwrap() }
+    }
+
+    /// Leaves the directory where it is, for whoever looks for a fault, and tells where.
+    pub fn keep(&mut self) -> PathBuf {
+        self.directory.disable_cleanup(true);
+        self.path().to_owned()
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         self.directory.path()
@@ -80,7 +102,12 @@ impl Place {
 
     /// The program with arguments, to be run here. Compiled guests are shared with other tests.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        self.command_of(program(), arguments)
+    }
+
+    /// The same with another program.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path()).env_remove("WASMPOST_LOG").env("RUST_BACKTRACE", "1");
         command.env("XDG_CACHE_HOME", target().join("tests-cache"));
         command
@@ -103,7 +130,10 @@ impl Place {
         command.args(["--log-format", "json"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut host = Host { child, log };
+        let (send, lines) = mpsc::channel();
+        // Read as it comes: a host whose log nobody reads stands still when the pipe is full.
+        std::thread::spawn(move || log.lines().map_while(Result::ok).all(|line| send.send(line).is_ok()));
+        let mut host = Host { child, log: lines };
         host.wait_for("receiving");
         host
     }
@@ -156,37 +186,35 @@ impl Ran {
 pub struct Host {
     /// The process.
     pub child: Child,
-    log: BufReader<std::process::ChildStderr>,
+    log: mpsc::Receiver<String>,
 }
 
 impl Host {
     /// Reads the log until a line with this message, and gives the line.
     #[track_caller]
     pub fn wait_for(&mut self, message: &str) -> Value {
-        let (began, mut all) = (Instant::now(), String::new());
+        let (deadline, mut all) = (Instant::now() + PATIENCE, String::new());
         loop {
-            let mut line = String::new();
-            let read = self.log.read_line(&mut line).unwrap();
-            assert!(read > 0 && began.elapsed() < PATIENCE, "host never logged {message:?}: {all}");
+            let line = self.log.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|_| panic!("host never logged {message:?}: {all}"));
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             if event["message"].as_str().is_some_and(|text| text.contains(message)) {
                 return event;
             }
             all.push_str(&line);
+            all.push('\n');
         }
     }
 
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(sent.unwrap().success());
+        signal(&self.child, name);
     }
 
     /// Waits for the end and gives the exit code, and what was logged since.
     pub fn end(mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        std::io::Read::read_to_string(&mut self.log, &mut rest).unwrap();
-        (self.child.wait().unwrap().code(), rest)
+        let rest: Vec<_> = self.log.iter().collect();
+        (self.child.wait().unwrap().code(), rest.join("\n"))
     }
 }
 
@@ -195,7 +223,18 @@ impl Drop for Host {
         // A test that failed leaves no process behind; one that ended well has none any more.
         drop(self.child.kill());
         drop(self.child.wait());
+        if std::thread::panicking() {
+            let rest: Vec<_> = self.log.iter().collect();
+            let last = rest.len().saturating_sub(LOG_LINES_MAX);
+            eprintln!("the host logged last:\n{}", rest[last..].join("\n"));
+        }
     }
+}
+
+/// Sends a signal by name to a process.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
 }
 
 /// Waits until a message of a queue is in flight.

@@ -28,16 +28,24 @@ enum Format {
     Json,
 }
 
+/// The client of RabbitMQ logs what the host tells itself, unless it is asked for.
+const TOLD: &str = "lapin=off";
+/// It writes messages that come back whole, and bodies are not logged.
+const BODIES: &str = "lapin::returned_messages=off";
+
 impl Logging {
     /// Sends the log to standard error from now on.
     pub(super) fn start(&self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log);
+        let filter = EnvFilter::try_new(format!("{TOLD},{}", self.log))
+            .and_then(|filter| Ok(filter.add_directive(BODIES.parse()?)));
         let filter = filter.map_err(|error| {
             Failure::usage(anyhow::anyhow!("--log {:?} is not a level or filter: {error}", self.log))
         })?;
         let terminal = stderr().is_terminal();
         let is_json = self.log_format == Format::Json || self.log_format == Format::Auto && !terminal;
+        // What cannot be written, on a full disk for example, is lost. Telling that in the same place would panic.
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(terminal);
+        let subscriber = subscriber.log_internal_errors(false);
         let started = if is_json {
             subscriber.json().flatten_event(true).try_init()
         } else {

@@ -67,6 +67,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    #[cfg(feature = "prove")]
+    if let Err(fault) = wasmpost_delivery::prove::from_environment() {
+        return Failure::usage(anyhow::Error::msg(fault)).report();
+    }
     if let Verb::CompileComponent(verb) = command.verb {
         // It has limits of its own, too narrow for threads.
         return verb.run().map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);

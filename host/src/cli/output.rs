@@ -59,6 +59,11 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) {
 
 /// A time as people write it, in UTC.
 pub(super) fn time(timestamp: Timestamp) -> String {
+    // The end of the year 9999, beyond which there is no text for it. A damaged file can name such times.
+    const LAST: u64 = 253_402_300_799_999;
+    if timestamp.0 > LAST {
+        return format!("{} ms", timestamp.0);
+    }
     humantime::format_rfc3339_millis(timestamp.into()).to_string()
 }
 

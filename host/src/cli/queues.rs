@@ -15,6 +15,9 @@ use crate::host::ReceiverStatus;
 ///
 /// Ready messages could be delivered now; delayed ones are not due yet; leased ones are in flight. A receiver that
 /// faulted on five messages in a row is slowed: it gets one at a time, after a pause.
+///
+/// Where the broker tells, there is also how many of those in flight were delivered before, and how many consumers the
+/// queue has in all hosts.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wasmpost queues --json")]
 pub(super) struct Queues {
@@ -56,28 +59,47 @@ impl Queues {
             };
             return output::json(&stats.into_iter().map(row).collect::<Vec<_>>());
         }
-        let rows: Vec<_> = stats
-            .into_iter()
-            .map(|stats| {
-                let receiver = receivers.get(&stats.queue);
-                cells(stats, receiver, now)
-            })
-            .collect();
-        output::table(
-            &["QUEUE", "READY", "DELAYED", "LEASED", "DEAD", "ACKED", "EXPIRED", "OLDEST", "RECEIVER"],
-            &rows,
-        );
+        let columns = Columns::of(&stats);
+        let row = |stats: &QueueStats| columns.cells(stats, receivers.get(&stats.queue), now);
+        output::table(&columns.header(), &stats.iter().map(row).collect::<Vec<_>>());
         Ok(())
     }
 }
 
-fn cells(stats: QueueStats, receiver: Option<&ReceiverStatus>, now: Timestamp) -> Vec<String> {
-    let QueueStats { queue, ready, delayed, leased, dead, oldest, acked, expired, .. } = stats;
-    // Ages to the second are all that people read.
-    let age = oldest.map(|oldest| std::time::Duration::from_secs(now.since(oldest).as_secs()));
-    let age = age.map_or_else(|| "-".to_owned(), |age| humantime::format_duration(age).to_string());
-    let counts = [ready, delayed, leased, dead, acked, expired].map(|count| count.to_string());
-    [queue].into_iter().chain(counts).chain([age, state(receiver)]).collect()
+/// Which figures are shown, beside those that every broker tells.
+#[derive(Clone, Copy)]
+struct Columns {
+    redelivered: bool,
+    consumers: bool,
+}
+
+impl Columns {
+    /// Those that some queue has.
+    fn of(stats: &[QueueStats]) -> Self {
+        Self {
+            redelivered: stats.iter().any(|stats| stats.redelivered.is_some()),
+            consumers: stats.iter().any(|stats| stats.consumers.is_some()),
+        }
+    }
+
+    fn header(self) -> Vec<&'static str> {
+        let own = [(self.redelivered, "REDELIVERED"), (self.consumers, "CONSUMERS")];
+        let own = own.into_iter().filter_map(|(shown, name)| shown.then_some(name));
+        let before = ["QUEUE", "READY", "DELAYED", "LEASED"].into_iter();
+        before.chain(own).chain(["DEAD", "ACKED", "EXPIRED", "OLDEST", "RECEIVER"]).collect()
+    }
+
+    fn cells(self, stats: &QueueStats, receiver: Option<&ReceiverStatus>, now: Timestamp) -> Vec<String> {
+        let own = [(self.redelivered, stats.redelivered), (self.consumers, stats.consumers)];
+        let own = own.into_iter().filter(|(shown, _)| *shown).map(|(_, count)| count);
+        // Ages to the second are all that people read.
+        let age = stats.oldest.map(|oldest| Duration::from_secs(now.since(oldest).as_secs()));
+        let age = age.map_or_else(|| "-".to_owned(), |age| humantime::format_duration(age).to_string());
+        let before = [stats.ready, stats.delayed, stats.leased].map(Some).into_iter();
+        let counts = before.chain(own).chain([stats.dead, stats.acked, stats.expired].map(Some));
+        let counts = counts.map(|count| count.map_or_else(|| "-".to_owned(), |count| count.to_string()));
+        [stats.queue.clone()].into_iter().chain(counts).chain([age, state(receiver)]).collect()
+    }
 }
 
 fn state(receiver: Option<&ReceiverStatus>) -> String {
@@ -88,5 +110,47 @@ fn state(receiver: Option<&ReceiverStatus>) -> String {
             let pause = Duration::from_secs(pause_ms.div_ceil(1000));
             format!("slowed, pause {}", humantime::format_duration(pause))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(stats: &[QueueStats]) -> Vec<String> {
+        let (columns, now) = (Columns::of(stats), Clock::manual().now());
+        let rows = stats.iter().map(|stats| columns.cells(stats, None, now).join(" "));
+        [columns.header().join(" ")].into_iter().chain(rows).collect()
+    }
+
+    fn stats(queue: &str, redelivered: Option<u64>, consumers: Option<u64>) -> QueueStats {
+        QueueStats {
+            queue: queue.into(),
+            ready: 1,
+            leased: 3,
+            dead: 4,
+            redelivered,
+            consumers,
+            ..QueueStats::default()
+        }
+    }
+
+    #[test]
+    fn figures_that_the_broker_does_not_tell_have_no_column() {
+        let expected = ["QUEUE READY DELAYED LEASED DEAD ACKED EXPIRED OLDEST RECEIVER", "orders 1 0 3 4 0 0 - -"];
+        assert_eq!(shown(&[stats("orders", None, None)]), expected);
+        let expected =
+            ["QUEUE READY DELAYED LEASED CONSUMERS DEAD ACKED EXPIRED OLDEST RECEIVER", "orders 1 0 3 2 4 0 0 - -"];
+        assert_eq!(shown(&[stats("orders", None, Some(2))]), expected);
+    }
+
+    #[test]
+    fn figures_that_the_broker_tells_of_some_queues_only_are_left_open_for_the_others() {
+        let expected = [
+            "QUEUE READY DELAYED LEASED REDELIVERED CONSUMERS DEAD ACKED EXPIRED OLDEST RECEIVER",
+            "invoices 1 0 3 - - 4 0 0 - -",
+            "orders 1 0 3 0 2 4 0 0 - -",
+        ];
+        assert_eq!(shown(&[stats("invoices", None, None), stats("orders", Some(0), Some(2))]), expected);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -78,6 +79,20 @@ impl SqliteBroker {
     }
 
     fn open_blocking(path: &Path, options: SqliteOptions) -> Result<Arc<Self>, BrokerError> {
+        let (broker, store, receiver) = Self::prepare(path, options)?;
+        Writer::start(store, Arc::clone(&broker.channel), receiver)?;
+        Ok(broker)
+    }
+
+    /// A broker whose writer works when it is told to, and not on a thread: for proofs.
+    #[cfg(feature = "prove")]
+    pub fn open_stepped(path: &Path, options: SqliteOptions) -> Result<(Arc<Self>, crate::Stepper), BrokerError> {
+        let (broker, store, receiver) = Self::prepare(path, options)?;
+        let stepper = crate::Stepper::new(store, Arc::clone(&broker.channel), receiver);
+        Ok((broker, stepper))
+    }
+
+    fn prepare(path: &Path, options: SqliteOptions) -> Result<(Arc<Self>, Store, Receiver<Command>), BrokerError> {
         let opened = open::open(path, options.durability, options.bytes_max)?;
         let path = opened.path.clone();
         let (sender, receiver) = mpsc::channel();
@@ -89,8 +104,7 @@ impl SqliteBroker {
         clock.on_advance(move || drop(waker.send(Command::Look)));
         let channel = Arc::new(Channel::new(sender, clock, options.admission));
         let store = Store::open(opened, &channel, &options, channel.now())?;
-        Writer::start(store, Arc::clone(&channel), receiver)?;
-        Ok(Arc::new(Self { channel, path }))
+        Ok((Arc::new(Self { channel, path }), store, receiver))
     }
 
     /// The file.
@@ -101,12 +115,6 @@ impl SqliteBroker {
     /// How many transactions were committed so far.
     pub fn commits(&self) -> u64 {
         self.channel.commits()
-    }
-
-    /// How many of them waited until the disk had them. Leases, and acks without an outbox, do not: a killed process
-    /// loses none of them, and a power cut none that others are stored after.
-    pub fn syncs(&self) -> u64 {
-        self.channel.syncs()
     }
 
     /// Stops as a killed process would: nothing is given back, nothing more is stored.

@@ -53,10 +53,11 @@ pub(crate) struct Pull {
 /// failed.
 pub(crate) trait Work: Send {
     fn run(&mut self, store: &mut Store) -> Outcome<()>;
-    /// Whether somebody takes what was done for stored when it is answered.
-    fn is_awaited(&self) -> bool;
     fn answer(self: Box<Self>, result: Result<(), BrokerError>);
 }
+
+/// Work that was answered before its group was committed, as no work should be.
+struct Answered;
 
 struct Call<T, F> {
     work: F,
@@ -72,8 +73,10 @@ pub(crate) struct Channel {
     admission: Admission,
     quotas: Arc<Quotas>,
     commits: AtomicU64,
-    syncs: AtomicU64,
     end: OnceLock<Failure>,
+    /// Tells a writer without a thread that a command was sent.
+    #[cfg(feature = "prove")]
+    pub(crate) sent: tokio::sync::Notify,
 }
 
 impl<T, F> Work for Call<T, F>
@@ -84,10 +87,6 @@ where
     fn run(&mut self, store: &mut Store) -> Outcome<()> {
         self.output = Some((self.work)(store)?);
         Ok(())
-    }
-
-    fn is_awaited(&self) -> bool {
-        self.reply.is_some()
     }
 
     fn answer(self: Box<Self>, result: Result<(), BrokerError>) {
@@ -105,6 +104,21 @@ where
     }
 }
 
+impl Work for Answered {
+    fn run(&mut self, _: &mut Store) -> Outcome<()> {
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, _: Result<(), BrokerError>) {}
+}
+
+impl Request {
+    /// Answers before the commit, which leaves nothing to be answered.
+    pub(crate) fn answer_early(&mut self, refused: Option<BrokerError>) {
+        std::mem::replace(&mut self.work, Box::new(Answered)).answer(refused.map_or(Ok(()), Err));
+    }
+}
+
 impl Channel {
     pub(crate) fn new(sender: Sender<Command>, clock: Clock, admission: Admission) -> Self {
         let room = Arc::new(Semaphore::new(WAITING_MAX));
@@ -116,8 +130,9 @@ impl Channel {
             admission,
             quotas,
             commits: AtomicU64::new(0),
-            syncs: AtomicU64::new(0),
             end: OnceLock::new(),
+            #[cfg(feature = "prove")]
+            sent: tokio::sync::Notify::new(),
         }
     }
 
@@ -137,13 +152,8 @@ impl Channel {
         self.commits.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn syncs(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn count_commit(&self, is_synced: bool) {
+    pub(crate) fn count_commit(&self) {
         self.commits.fetch_add(1, Ordering::Relaxed);
-        self.syncs.fetch_add(u64::from(is_synced), Ordering::Relaxed);
     }
 
     /// Takes no more calls; those to come are answered with `failure`.
@@ -208,6 +218,9 @@ impl Channel {
     }
 
     pub(crate) fn send(&self, command: Command) -> Result<(), BrokerError> {
-        self.sender.send(command).map_err(|_| self.closed())
+        let sent = self.sender.send(command).map_err(|_| self.closed());
+        #[cfg(feature = "prove")]
+        self.sent.notify_one();
+        sent
     }
 }

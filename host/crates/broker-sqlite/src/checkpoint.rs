@@ -33,6 +33,12 @@ impl Checkpointer {
         Ok(Self { wake: Some(wake), thread: Some(thread), commits: 0, bytes: 0 })
     }
 
+    /// One that copies nothing.
+    #[cfg(feature = "prove")]
+    pub(crate) fn idle() -> Self {
+        Self { wake: None, thread: None, commits: 0, bytes: 0 }
+    }
+
     /// Counts a commit of about so many bytes on the writer's connection, and has the log copied when it is long.
     pub(crate) fn committed(&mut self, connection: &Connection, bytes: usize) {
         self.commits += 1;

@@ -56,6 +56,11 @@ impl From<Failure> for BrokerError {
     }
 }
 
+/// The error of a commit that the disk did not take.
+pub(crate) fn not_synchronised() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC), None)
+}
+
 /// Whether it is unknown after this error what of the file reached the disk, so that nothing may be confirmed any more.
 pub(crate) fn is_fatal(error: &rusqlite::Error, committing: bool) -> bool {
     let fsync = [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC];

@@ -9,11 +9,16 @@
 mod broker;
 mod channel;
 mod checkpoint;
+mod damage;
 mod error;
 mod lease;
 mod open;
 mod queue;
+#[cfg(feature = "prove")]
+mod stepper;
 mod store;
 mod writer;
 
 pub use broker::{Durability, SqliteBroker, SqliteOptions};
+#[cfg(feature = "prove")]
+pub use stepper::{Step, Stepper};

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
+use wasmpost_delivery::prove::{Break, is_broken};
 use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 
-use crate::Durability;
 use crate::error::Failure;
+use crate::{Durability, damage};
 
 /// What `PRAGMA application_id` says of our files: "wpos".
 const APPLICATION_ID: i32 = 0x7770_6f73;
@@ -31,6 +32,7 @@ pub(crate) fn open(path: &Path, durability: Durability, bytes_max: Option<u64>) 
     let path = resolved(path)?;
     let lock = lock(&path)?;
     create(&path).map_err(|error| unusable(&path, error))?;
+    damage::tell(&path);
     let connection = Connection::open(&path).map_err(|error| Failure::of(&path, &error))?;
     set_up(&path, &connection, durability)?;
     if let Some(bytes_max) = bytes_max {
@@ -93,6 +95,7 @@ fn set_up(path: &Path, connection: &Connection, durability: Durability) -> Resul
         }
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         let synchronous = match durability {
+            _ if is_broken(Break::FsyncSkipped) => "OFF",
             Durability::Full => "FULL",
             Durability::Normal => "NORMAL",
         };

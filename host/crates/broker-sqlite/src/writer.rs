@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use wasmpost_delivery::prove::{Break, Point, is_broken, pass};
 use wasmpost_delivery::{BrokerError, BrokerErrorKind, Delivery, Timestamp};
 
 use crate::channel::{Channel, Command, Pull, Reply, Request};
@@ -40,6 +41,13 @@ struct Close {
     reply: oneshot::Sender<()>,
 }
 
+/// Why the writer ends.
+pub(crate) struct Ending {
+    /// What callers are told from now on.
+    failure: Failure,
+    close: Option<Close>,
+}
+
 /// Why a group failed, and whether it did so while it was committed.
 struct GroupFailure {
     error: rusqlite::Error,
@@ -47,13 +55,13 @@ struct GroupFailure {
 }
 
 impl Writer {
-    pub(crate) fn start(store: Store, channel: Arc<Channel>, receiver: Receiver<Command>) -> Result<(), BrokerError> {
-        let thread_fault = |error: std::io::Error| {
-            BrokerError::new(BrokerErrorKind::Unavailable, "thread of the queue file could not be started")
-                .caused_by(error)
-        };
-        let checkpointer = Checkpointer::start(store.path()).map_err(thread_fault)?;
-        let writer = Self {
+    pub(crate) fn new(
+        store: Store,
+        channel: Arc<Channel>,
+        receiver: Receiver<Command>,
+        checkpointer: Checkpointer,
+    ) -> Self {
+        Self {
             store,
             channel,
             receiver,
@@ -62,30 +70,44 @@ impl Writer {
             checkpointer,
             time_kept: Timestamp::default(),
             dirty: false,
+        }
+    }
+
+    pub(crate) fn start(store: Store, channel: Arc<Channel>, receiver: Receiver<Command>) -> Result<(), BrokerError> {
+        let thread_fault = |error: std::io::Error| {
+            BrokerError::new(BrokerErrorKind::Unavailable, "thread of the queue file could not be started")
+                .caused_by(error)
         };
+        let checkpointer = Checkpointer::start(store.path()).map_err(thread_fault)?;
+        let writer = Self::new(store, channel, receiver, checkpointer);
         let thread = std::thread::Builder::new().name("wasmpost-queue".into());
         thread.spawn(move || writer.run()).map(drop).map_err(thread_fault)
     }
 
     fn run(mut self) {
         loop {
-            let mut requests = Vec::new();
-            let close = self.gather(&mut requests);
-            if let Err(failure) = self.group(requests) {
-                tracing::error!(error = %failure.text, "queue file failed; it is not used any more");
-                return self.end(failure, None);
-            }
-            if let Some(close) = close {
-                let text = format!("queue file {} was closed", self.store.path().display());
-                return self.end(Failure { kind: BrokerErrorKind::Closed, text }, Some(close));
+            let first = self.wait();
+            if let Some(ending) = self.turn(first) {
+                return self.end(ending);
             }
         }
     }
 
-    /// Waits for something to do, then takes what else is there.
-    fn gather(&mut self, requests: &mut Vec<Request>) -> Option<Close> {
+    /// Does what there is to do, `first` before all else. Says so if that was the last.
+    pub(crate) fn turn(&mut self, first: Option<Command>) -> Option<Ending> {
+        let mut requests = Vec::new();
+        let close = self.gather(first, &mut requests);
+        if let Err(failure) = self.group(requests) {
+            tracing::error!(error = %failure.text, "queue file failed; it is not used any more");
+            return Some(Ending { failure, close: None });
+        }
+        let text = format!("queue file {} was closed", self.store.path().display());
+        close.map(|close| Ending { failure: Failure { kind: BrokerErrorKind::Closed, text }, close: Some(close) })
+    }
+
+    /// Takes what is there, from `next` on.
+    fn gather(&mut self, mut next: Option<Command>, requests: &mut Vec<Request>) -> Option<Close> {
         let mut bytes = 0;
-        let mut next = self.wait();
         while let Some(command) = next {
             match command {
                 Command::Work(request) => {
@@ -107,9 +129,27 @@ impl Writer {
 
     /// The next command; none when the time has come to look without one.
     fn wait(&mut self) -> Option<Command> {
-        if let Ok(command) = self.receiver.try_recv() {
+        if let Some(command) = self.try_next() {
             return Some(command);
         }
+        let Some(patience) = self.patience() else {
+            return self.receiver.recv().ok();
+        };
+        match self.receiver.recv_timeout(patience) {
+            Ok(command) => Some(command),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                self.waited(patience);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn try_next(&self) -> Option<Command> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// How long to wait for a command before there is something to do without one.
+    pub(crate) fn patience(&mut self) -> Option<Duration> {
         // Pulls that nobody waits for any more would be looked after for nothing.
         self.pulls.retain(|pull| !pull.reply.is_closed());
         let queues: BTreeSet<i64> = self.pulls.iter().map(|pull| pull.queue).collect();
@@ -117,17 +157,13 @@ impl Writer {
         let now = self.channel.now();
         let until_next = next.map(|next| next.since(now).max(Duration::from_millis(1)));
         let until_idle = self.dirty.then_some(IDLE);
-        let Some(patience) = [until_next, until_idle].into_iter().flatten().min() else {
-            return self.receiver.recv().ok();
-        };
-        match self.receiver.recv_timeout(patience) {
-            Ok(command) => Some(command),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                if self.dirty && patience >= IDLE {
-                    self.tidy(now);
-                }
-                None
-            }
+        [until_next, until_idle].into_iter().flatten().min()
+    }
+
+    /// No command came for so long.
+    pub(crate) fn waited(&mut self, patience: Duration) {
+        if self.dirty && patience >= IDLE {
+            self.tidy(self.channel.now());
         }
     }
 
@@ -184,21 +220,25 @@ impl Writer {
         let running = |error| GroupFailure { error, committing: false };
         let now = self.channel.now();
         let before = self.store.rows_changed();
-        let is_synced = requests.iter().any(|request| request.work.is_awaited());
-        self.store.sync_commits(is_synced).map_err(running)?;
         self.store.begin_at(now).map_err(running)?;
         let mut results = Vec::with_capacity(requests.len());
         for request in requests.iter_mut() {
             results.push(refusal(request.work.run(&mut self.store)).map_err(running)?);
         }
         let served = if serve { self.serve().map_err(running)? } else { Vec::new() };
-        if now.since(self.time_kept) >= TIME_KEPT_EVERY && self.store.rows_changed() > before {
-            self.store.keep_time(now).map_err(running)?;
-            self.time_kept = now;
+        let (has_changed, has_acks) = (self.store.rows_changed() > before, self.store.has_acks());
+        if is_broken(Break::AckBeforeCommit) {
+            requests.iter_mut().zip(&mut results).for_each(|(request, result)| request.answer_early(result.take()));
         }
-        self.store.commit().map_err(|error| GroupFailure { error, committing: true })?;
-        if self.store.rows_changed() > before {
-            self.channel.count_commit(is_synced);
+        pass_those([(has_changed, Point::Committing), (has_acks, Point::AckCommitting)]);
+        if let Err(failure) = self.commit(now, has_changed) {
+            self.wait_again(served);
+            return Err(failure);
+        }
+        pass_those([(has_changed, Point::Committed), (has_acks, Point::AckCommitted)]);
+        pass_those([(!served.is_empty(), Point::LeaseCommitted)]);
+        if has_changed {
+            self.channel.count_commit();
             let bytes = requests.iter().map(|request| request.bytes).sum();
             self.checkpointer.committed(self.store.connection(), bytes);
             self.dirty = true;
@@ -211,6 +251,21 @@ impl Writer {
         Ok(results)
     }
 
+    fn commit(&mut self, now: Timestamp, has_changed: bool) -> Result<(), GroupFailure> {
+        if has_changed && now.since(self.time_kept) >= TIME_KEPT_EVERY {
+            self.store.keep_time(now).map_err(|error| GroupFailure { error, committing: false })?;
+            self.time_kept = now;
+        }
+        self.store.commit().map_err(|error| GroupFailure { error, committing: true })
+    }
+
+    /// Those for whom messages were leased in vain wait on, before those who came after them.
+    fn wait_again(&mut self, served: Vec<(Pull, Vec<Delivery>)>) {
+        // It ends the leases, so that none is given back as the deliveries are dropped.
+        self.store.roll_back();
+        served.into_iter().for_each(|(pull, _)| self.pulls.push_front(pull));
+    }
+
     /// Lets leases lapse and messages expire, and leases what is due to those who wait for it, in their order.
     fn serve(&mut self) -> rusqlite::Result<Vec<(Pull, Vec<Delivery>)>> {
         if self.store.is_late(self.channel.now()) {
@@ -221,7 +276,11 @@ impl Writer {
         for (place, pull) in self.pulls.iter().enumerate().filter(|(_, pull)| !pull.reply.is_closed()) {
             let deliveries = match self.store.lease(pull.queue, pull.max, pull.lasts) {
                 Ok(deliveries) => deliveries,
-                Err(Fault::Sqlite(error)) => return Err(error),
+                Err(Fault::Sqlite(error)) => {
+                    // Before the deliveries that were leased until then are dropped.
+                    self.store.roll_back();
+                    return Err(error);
+                }
                 Err(Fault::Refused(_)) => Vec::new(),
             };
             if !deliveries.is_empty() {
@@ -251,8 +310,19 @@ impl Writer {
         }
     }
 
+    #[cfg(feature = "prove")]
+    pub(crate) fn copy_log(&self) {
+        drop(self.store.connection().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
+    }
+
+    #[cfg(feature = "prove")]
+    pub(crate) fn is_synchronous(&self) -> bool {
+        let level = self.store.connection().pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0));
+        level.is_ok_and(|level| level >= 2)
+    }
+
     /// Takes no more calls, and answers those that wait by dropping them.
-    fn end(mut self, failure: Failure, close: Option<Close>) {
+    pub(crate) fn end(mut self, Ending { failure, close }: Ending) {
         self.channel.end(failure);
         let mut replies: Vec<_> = Vec::new();
         while let Ok(command) = self.receiver.try_recv() {
@@ -279,6 +349,10 @@ impl Writer {
             let _ = reply.send(());
         }
     }
+}
+
+fn pass_those<const COUNT: usize>(points: [(bool, Point); COUNT]) {
+    points.into_iter().filter(|(is_passed, _)| *is_passed).for_each(|(_, point)| pass(point));
 }
 
 fn refusal<T>(outcome: Outcome<T>) -> rusqlite::Result<Option<BrokerError>> {

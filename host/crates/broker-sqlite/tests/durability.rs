@@ -221,25 +221,3 @@ async fn publish_until_killed(path: &std::path::Path) {
         }
     }
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn only_what_somebody_takes_for_stored_waits_for_the_disk() {
-    let file = File::new();
-    let broker = file.open().await;
-    let orders = queue(&broker, "orders").await;
-    let synced = broker.syncs();
-    publish(&broker, "orders", "a").await;
-    assert_eq!(broker.syncs(), synced + 1, "a publish is confirmed");
-    let (synced, committed) = (broker.syncs(), broker.commits());
-    let delivery = next(&orders).await;
-    delivery.lease.ack(Vec::new()).await.unwrap();
-    in_time(orders.drained()).await.unwrap();
-    assert!(broker.commits() > committed, "the lease and the ack are in the file");
-    assert_eq!(broker.syncs(), synced, "and nobody waited for the disk");
-
-    publish(&broker, "orders", "b").await;
-    let delivery = next(&orders).await;
-    let synced = broker.syncs();
-    delivery.lease.ack(vec![Publication::new("paid", Attributes::new(), "c")]).await.unwrap();
-    assert_eq!(broker.syncs(), synced + 1, "what a receiver published is confirmed");
-}

@@ -93,6 +93,72 @@ async fn a_damaged_message_is_dead_lettered_and_its_neighbours_are_delivered() {
     assert_eq!(told, [("flipped", Reason::HostFault), ("torn", Reason::HostFault)]);
 }
 
+/// The log of a file, and a copy that is kept of it where it is damaged.
+fn log_of(file: &File) -> [std::path::PathBuf; 2] {
+    ["-wal", "-wal.damaged"].map(|suffix| format!("{}{suffix}", file.path().display()).into())
+}
+
+/// A file whose log has twenty commits, as a killed process leaves it.
+async fn with_log() -> File {
+    let (file, left) = (File::new(), File::new());
+    let broker = file.open().await;
+    for number in 0..20 {
+        publish(&broker, "orders", &number.to_string()).await;
+    }
+    std::fs::copy(file.path(), left.path()).unwrap();
+    std::fs::copy(&log_of(&file)[0], &log_of(&left)[0]).unwrap();
+    left
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_damaged_is_kept_and_what_was_written_before_survives() {
+    let file = with_log().await;
+    let [log, kept] = log_of(&file);
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&log, &bytes).unwrap();
+    let broker = file.open().await;
+    let survivors = in_time(queue(&broker, "orders").await.pull(100)).await.unwrap();
+    let ids: Vec<_> = survivors.iter().map(|delivery| delivery.id.clone()).collect();
+    let expected: Vec<_> = (0..ids.len()).map(|number| number.to_string()).collect();
+    assert!((5..20).contains(&ids.len()) && ids == expected, "the first ones are there: {ids:?}");
+    assert!(std::fs::read(&kept).unwrap() == bytes, "the log is kept as it was");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_ends_within_a_commit_is_no_damage() {
+    for cut in [1, 4096, 5000] {
+        let file = with_log().await;
+        let [log, kept] = log_of(&file);
+        let bytes = std::fs::read(&log).unwrap();
+        std::fs::write(&log, &bytes[..bytes.len() - cut]).unwrap();
+        let broker = file.open().await;
+        assert_eq!(stats(&broker, "orders").await.ready, 19, "all but the last one are there");
+        assert!(!kept.exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_whose_record_is_damaged_is_listed_among_its_neighbours() {
+    let file = File::new();
+    let broker = file.open().await;
+    let orders = queue(&broker, "orders").await;
+    for body in ["damaged", "whole"] {
+        publish(&broker, "orders", body).await;
+        next(&orders).await.lease.reject(Evidence::by_host(Reason::Rejected, "no")).await.unwrap();
+    }
+    broker.close().await.unwrap();
+    file.sql("UPDATE dead SET dead_at = x'ff', deliveries = 'x', evidence = x'ff', attempts = 7 WHERE id = 'damaged'");
+    let broker = file.open().await;
+    let letters = broker.dead_letters().unwrap();
+    let found = letters.list(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    let told: Vec<_> = found.iter().map(|letter| (&*letter.id, letter.evidence.reason, &letter.body[..])).collect();
+    assert_eq!(told, [("whole", Reason::Rejected, &b"whole"[..]), ("damaged", Reason::Rejected, &b"damaged"[..])]);
+    assert_eq!(letters.redrive(&DeadLetterFilter::default()).await.unwrap(), 2);
+    assert_eq!(stats(&broker, "orders").await.ready, 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_that_nobody_takes_are_given_back_uncounted() {
     let file = File::new();

@@ -55,7 +55,8 @@ pub trait Queue: Send + Sync {
     /// Leases at least one delivery and at most `max`, waiting until there is one. Dropping the future loses nothing.
     async fn pull(&self, max: usize) -> Result<Vec<Delivery>, BrokerError>;
 
-    /// Whether its broker has room for what is to be published, as far as it can tell at once.
+    /// Whether its broker has room for what is to be published, as far as it can tell at once. What it will never take
+    /// answers with an error of kind `Invalid`.
     fn room(&self, publications: &[Publication]) -> Result<(), BrokerError> {
         let _ = publications;
         Ok(())

@@ -21,10 +21,13 @@ mod lease;
 pub mod memory;
 mod micros;
 mod outbox;
+#[doc(hidden)]
+pub mod prove;
 mod quota;
 mod retry;
 mod server;
 mod share;
+mod sync;
 mod threads;
 
 pub use access::Access;

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use wasmpost_msg::Usage;
 
 use crate::Lane;
+use crate::sync::{Mutex, Semaphore, SemaphorePermit};
 
 /// What the servers of one tenant have together.
 #[derive(Debug)]

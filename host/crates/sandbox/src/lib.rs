@@ -25,6 +25,7 @@ mod quantity;
 mod receiver;
 mod setup;
 mod state;
+mod sync;
 mod ticker;
 mod worlds;
 

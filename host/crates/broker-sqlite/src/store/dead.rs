@@ -1,8 +1,9 @@
 //! Dead letters.
 
 use bytes::Bytes;
-use rusqlite::types::Value;
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Row, params_from_iter};
+use wasmpost_delivery::prove::{Point, pass};
 use wasmpost_delivery::{Attempt, DeadLetter, DeadLetterFilter, Evidence, Timestamp};
 use wasmpost_msg::Reason;
 
@@ -38,6 +39,7 @@ impl Store {
         let (reason, dead_at) = (evidence.reason.as_str(), self.now.0 as i64);
         let values = (queue, message, name, reason, dead_at, evidence_text, attempts);
         self.connection.prepare_cached(sql)?.execute(values)?;
+        pass(Point::DeadLetterMoving);
         self.end(queue, message, false)
     }
 
@@ -135,19 +137,29 @@ impl Store {
     }
 }
 
+/// What a damaged row tells is taken for what it may have been: its neighbours are to be listed, and the message itself is
+/// to be had.
 fn grave(row: &Row<'_>) -> rusqlite::Result<Grave> {
     Ok(Grave {
         number: row.get(0)?,
         queue: row.get(1)?,
         message: row.get(2)?,
         shared: row.get(3)?,
-        deliveries: row.get(4)?,
+        deliveries: u32::try_from(whole(row.get_ref(4)?)).unwrap_or(0),
         id: row.get(5)?,
-        reason: row.get(6)?,
-        dead_at: Timestamp(row.get::<_, i64>(7)? as u64),
-        evidence: row.get(8)?,
-        attempts: row.get(9)?,
+        reason: lossy(row.get_ref(6)?),
+        dead_at: Timestamp(u64::try_from(whole(row.get_ref(7)?)).unwrap_or(0)),
+        evidence: lossy(row.get_ref(8)?),
+        attempts: lossy(row.get_ref(9)?),
     })
+}
+
+fn whole(value: ValueRef<'_>) -> i64 {
+    value.as_i64().unwrap_or(0)
+}
+
+fn lossy(value: ValueRef<'_>) -> String {
+    value.as_bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
 }
 
 fn text(value: &impl serde::Serialize) -> String {

@@ -14,13 +14,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
+use wasmpost_delivery::prove::{Break, commit_fails, is_broken};
 use wasmpost_delivery::{BrokerError, Quotas, Timestamp};
 
+use crate::SqliteOptions;
 use crate::channel::Channel;
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::lease::Hold;
 use crate::open::Opened;
-use crate::{Durability, SqliteOptions};
 
 /// What the column `status` says.
 pub(crate) const READY: i64 = 0;
@@ -55,9 +56,6 @@ pub(crate) struct Store {
     routes: HashMap<String, Arc<[i64]>>,
     changes: Changes,
     quotas: Arc<Quotas>,
-    durability: Durability,
-    /// Whether commits wait for the disk, as the connection was last told.
-    is_synced: bool,
     /// Held until the store is dropped, so that no second process opens the file.
     _lock: File,
 }
@@ -124,8 +122,6 @@ impl Store {
             in_flight: HashMap::new(),
             routes: HashMap::new(),
             changes: Changes::default(),
-            durability: options.durability,
-            is_synced: options.durability == Durability::Full,
             _lock: lock,
         };
         let recovered = store.begin().and_then(|()| store.recover()).and_then(|()| store.commit());
@@ -141,16 +137,6 @@ impl Store {
         Failure::of(&self.path, error)
     }
 
-    /// Has the commits to come wait until the disk has them, or not, where the file is to survive a power cut. What is
-    /// committed without goes to the disk with the next one that waits, in the order of the commits.
-    pub(crate) fn sync_commits(&mut self, synced: bool) -> rusqlite::Result<()> {
-        if self.durability == Durability::Full && self.is_synced != synced {
-            self.connection.pragma_update(None, "synchronous", if synced { "FULL" } else { "NORMAL" })?;
-            self.is_synced = synced;
-        }
-        Ok(())
-    }
-
     /// Begins a group at a time.
     pub(crate) fn begin_at(&mut self, now: Timestamp) -> rusqlite::Result<()> {
         self.now = now;
@@ -164,11 +150,19 @@ impl Store {
     /// Ends the group: what it did is on disk when this returns, and then the leases follow.
     pub(crate) fn commit(&mut self) -> rusqlite::Result<()> {
         self.count()?;
+        if commit_fails() {
+            return Err(error::not_synchronised());
+        }
         self.connection.execute_batch("COMMIT")?;
+        if commit_fails() {
+            return Err(error::not_synchronised());
+        }
         let changes = std::mem::take(&mut self.changes);
         for token in changes.settled {
-            if let Some(leased) = self.leases.remove(&token) {
-                leased.hold.end();
+            let Some(leased) = self.leases.get(&token) else { continue };
+            leased.hold.end();
+            if !is_broken(Break::NoFencing) {
+                self.leases.remove(&token);
             }
         }
         for (token, leased) in changes.begun {
@@ -176,6 +170,11 @@ impl Store {
         }
         self.lapsed.clear();
         Ok(())
+    }
+
+    /// Whether the group acknowledges something.
+    pub(crate) fn has_acks(&self) -> bool {
+        !self.changes.acked.is_empty()
     }
 
     /// Undoes the group. Leases that were to be settled go on until their time.

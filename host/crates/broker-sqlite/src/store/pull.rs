@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rusqlite::OptionalExtension;
+use wasmpost_delivery::prove::{Break, is_broken};
 use wasmpost_delivery::{Delivery, Evidence, Timestamp};
 use wasmpost_msg::{Attributes, Reason};
 
@@ -136,9 +137,10 @@ impl Store {
         alone: bool,
     ) -> Outcome<Option<Delivery>> {
         let Some(channel) = self.channel.upgrade() else { return Ok(None) };
-        let sql = "UPDATE state SET status = ?3, due = ?4, deliveries = deliveries + 1, epoch = ?5 \
+        let sql = "UPDATE state SET status = ?3, due = ?4, deliveries = deliveries + ?6, epoch = ?5 \
                    WHERE queue = ?1 AND message = ?2";
-        let values = (queue, due.message, LEASED, self.now.0 as i64, self.epoch);
+        let counted = i64::from(!is_broken(Break::CountAtFailure));
+        let values = (queue, due.message, LEASED, self.now.0 as i64, self.epoch, counted);
         self.connection.prepare_cached(sql)?.execute(values)?;
         self.next_token += 1;
         let (token, now) = (self.next_token, self.now);

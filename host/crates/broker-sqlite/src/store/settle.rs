@@ -1,6 +1,7 @@
 //! What becomes of a leased message: acked, put back, or dead-lettered.
 
 use rusqlite::OptionalExtension;
+use wasmpost_delivery::prove::{Break, is_broken};
 use wasmpost_delivery::{Attempt, BrokerError, BrokerErrorKind, Evidence, HISTORY_MAX, Nack, Timestamp};
 use wasmpost_msg::Publication;
 
@@ -11,13 +12,16 @@ impl Store {
     pub(crate) fn ack(&mut self, token: u64, outbox: &[Publication]) -> Outcome<()> {
         self.check_quotas(outbox)?;
         let (queue, message) = self.settled(token)?;
-        for publication in outbox {
-            // The ids are made from the source, which is acked in this transaction or not at all: no duplicates.
-            self.publish_one(publication, false)?;
-        }
+        self.publish_all(outbox)?;
         self.end(queue, message, true)?;
         *self.changes.acked.entry(queue).or_default() += 1;
         Ok(())
+    }
+
+    /// Publishes an outbox. The ids are made from the source, which is acked in this transaction or not at all: no
+    /// duplicates.
+    pub(crate) fn publish_all(&mut self, outbox: &[Publication]) -> Outcome<()> {
+        outbox.iter().try_for_each(|publication| self.publish_one(publication, false).map(drop))
     }
 
     pub(crate) fn nack(&mut self, token: u64, nack: &Nack) -> Outcome<()> {
@@ -51,10 +55,11 @@ impl Store {
         due: Timestamp,
         attempt: Option<Attempt>,
     ) -> Outcome<()> {
-        let sql = "UPDATE state SET status = iif(crashes > 0, ?3, ?4), due = ?5, failures = failures + ?6 \
-                   WHERE queue = ?1 AND message = ?2";
+        let sql = "UPDATE state SET status = iif(crashes > 0, ?3, ?4), due = ?5, failures = failures + ?6, \
+                   deliveries = deliveries + ?7 WHERE queue = ?1 AND message = ?2";
         let failures = i64::from(attempt.is_some());
-        let values = (queue, message, ALONE, READY, due.0 as i64, failures);
+        let counted_late = if is_broken(Break::CountAtFailure) { failures } else { 0 };
+        let values = (queue, message, ALONE, READY, due.0 as i64, failures, counted_late);
         self.connection.prepare_cached(sql)?.execute(values)?;
         match attempt {
             Some(attempt) => self.remember(queue, message, attempt),

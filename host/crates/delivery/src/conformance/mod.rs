@@ -1,4 +1,4 @@
-//! The suite that every broker passes: what [`Broker`](crate::Broker) promises, one case for each promise.
+//! The suite that every broker passes: what [`Broker`] promises, one case for each promise.
 //!
 //! A broker's tests bring a [`Harness`] and run every case of [`cases`] that [`Case::fits`] it: a case that needs what
 //! the broker says it cannot do does not. Cases count time in seconds, as long as [`Time`] says.

@@ -8,6 +8,7 @@ use wasmpost_msg::{Publication, Reason};
 
 use super::state::Signals;
 use crate::dead_letter::HISTORY_MAX;
+use crate::prove::{Break, is_broken};
 use crate::{Attempt, DeadLetter, Evidence, QueueStats, Timestamp};
 
 #[derive(Default)]
@@ -18,7 +19,7 @@ pub(super) struct Held {
     pub(super) due: BTreeSet<(Timestamp, u64)>,
     /// Entries of each ordering key. Only the first may be leased.
     pub(super) keys: HashMap<String, BTreeSet<u64>>,
-    /// Entries that expire, by that time.
+    /// Entries that expire, by that time, but those in flight.
     pub(super) expiring: BTreeSet<(Timestamp, u64)>,
     /// Leased entries by deadline.
     pub(super) deadlines: BTreeSet<(Timestamp, u64)>,
@@ -105,10 +106,12 @@ impl Held {
         }
         if let Some(attempt) = attempt {
             entry.failures += 1;
+            entry.deliveries += u32::from(is_broken(Break::CountAtFailure));
             entry.history.push(attempt);
             entry.history.drain(..entry.history.len().saturating_sub(HISTORY_MAX));
         }
         entry.due = due;
+        self.expiring.extend(entry.expires_at.map(|expires_at| (expires_at, number)));
         self.due.insert((due, number));
         self.signals.ready.notify_one();
     }
@@ -121,10 +124,7 @@ impl Held {
             let attempt = lapsed.map(|(since, deliveries)| Attempt::lapsed(deliveries, since, now));
             self.put_back(number, now, attempt);
         }
-        let late = self.expiring.range(..=(now, u64::MAX)).map(|(_, number)| *number);
-        // What is in flight may still succeed; it expires when it is put back.
-        let is_leased = |number: &u64| self.entries.get(number).is_some_and(|entry| entry.lease.is_some());
-        let expired: Vec<_> = late.filter(|number| !is_leased(number)).collect();
+        let expired: Vec<_> = self.expiring.range(..=(now, u64::MAX)).map(|(_, number)| *number).collect();
         self.expired += expired.len() as u64;
         let freed = expired.into_iter().filter_map(|number| self.end(number));
         freed.map(|entry| entry.publication.bytes()).sum()

@@ -8,6 +8,7 @@ use wasmpost_msg::Publication;
 
 use super::MemoryBroker;
 use super::state::Ticket;
+use crate::prove::{Point, pass};
 use crate::{BrokerError, Evidence, Lease, Nack, Renewer};
 
 pub(super) struct MemoryLease {
@@ -43,7 +44,10 @@ impl Lease for MemoryLease {
     async fn ack(mut self: Box<Self>, outbox: Vec<Publication>) -> Result<(), BrokerError> {
         let ticket = self.settle()?;
         let now = self.broker.now();
-        self.broker.open()?.ack(&ticket, outbox, now)
+        pass(Point::AckCommitting);
+        let acked = self.broker.open()?.ack(&ticket, outbox, now);
+        pass(Point::AckCommitted);
+        acked
     }
 
     async fn nack(mut self: Box<Self>, nack: Nack) -> Result<(), BrokerError> {

@@ -9,6 +9,7 @@ use super::MemoryBroker;
 use super::held::Entry;
 use super::lease::MemoryLease;
 use super::state::{Signals, Ticket};
+use crate::prove::{Point, pass};
 use crate::{BrokerError, Delivery, Queue, QueueSpec};
 use wasmpost_msg::Publication;
 
@@ -58,6 +59,7 @@ impl Queue for MemoryQueue {
             let now = self.broker.now();
             let (taken, next) = self.broker.open()?.lease(&self.name, max.max(1), self.lease, now);
             if !taken.is_empty() {
+                pass(Point::LeaseCommitted);
                 return Ok(taken.into_iter().map(|(ticket, entry)| self.delivery(ticket, entry)).collect());
             }
             match next {

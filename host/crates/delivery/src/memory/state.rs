@@ -9,6 +9,7 @@ use uuid::Uuid;
 use wasmpost_msg::{Publication, qualified};
 
 use super::held::{Entry, Held, Leased};
+use crate::prove::{Break, is_broken};
 use crate::quota;
 use crate::{BrokerError, BrokerErrorKind, DeadLetter, Evidence, Nack, QueueSpec, QueueStats, Receipt, Timestamp};
 
@@ -200,14 +201,17 @@ impl State {
             let Some(entry) = held.entries.get_mut(&number) else { continue };
             self.next += 1;
             let token = self.next;
-            entry.deliveries += 1;
+            let count_later = u32::from(is_broken(Break::CountAtFailure));
+            entry.deliveries += 1 - count_later;
             let deadline = now.after(lease);
             entry.lease = Some(Leased { token, since: now, deadline });
+            // What is in flight may still succeed; it expires when it is put back.
+            if let Some(expires_at) = entry.expires_at {
+                held.expiring.remove(&(expires_at, number));
+            }
             held.deadlines.insert((deadline, number));
-            taken.push((
-                Ticket { queue: Arc::clone(queue), id: Arc::clone(&entry.id), entry: number, token },
-                entry.clone(),
-            ));
+            let ticket = Ticket { queue: Arc::clone(queue), id: Arc::clone(&entry.id), entry: number, token };
+            taken.push((ticket, Entry { deliveries: entry.deliveries + count_later, ..entry.clone() }));
         }
         if held.due.first().is_some_and(|(due, _)| *due <= now) {
             held.signals.ready.notify_one();
@@ -221,7 +225,7 @@ impl State {
         let held = self.queues.get_mut(&*ticket.queue).ok_or_else(stale)?;
         self.bytes -= held.lapse(now);
         let lease = held.entries.get(&ticket.entry).and_then(|entry| entry.lease);
-        if lease.is_none_or(|lease| lease.token != ticket.token) {
+        if lease.is_none_or(|lease| lease.token != ticket.token) && !is_broken(Break::NoFencing) {
             return Err(stale());
         }
         Ok(held)
@@ -237,7 +241,15 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn ack(&mut self, ticket: &Ticket, outbox: Vec<Publication>, now: Timestamp) -> Result<(), BrokerError> {
+    pub(super) fn ack(
+        &mut self,
+        ticket: &Ticket,
+        mut outbox: Vec<Publication>,
+        now: Timestamp,
+    ) -> Result<(), BrokerError> {
+        if is_broken(Break::OutboxEarly) {
+            self.publish(std::mem::take(&mut outbox), now, false)?;
+        }
         self.leased(ticket, now)?;
         if !outbox.is_empty() {
             self.publish(outbox, now, false)?;

@@ -8,7 +8,8 @@ use wasmpost_msg::{Context, Disposition, Message, Publication, Reason, ReceiveEr
 use super::breaker::Breaker;
 use super::keeper::Keeper;
 use super::settle::{Outcome, settle};
-use crate::{Admission, Delivery, Forward, Queue, QueueServerOptions, forwarded};
+use crate::prove::{Point, pass};
+use crate::{Admission, BrokerErrorKind, Delivery, Forward, Queue, QueueServerOptions, forwarded};
 
 /// What all deliveries of a server share.
 pub(super) struct Worker {
@@ -75,8 +76,12 @@ impl Worker {
             None => None,
         };
         let timeout = self.options.timeout;
+        pass(Point::BeforeGuest);
         let result = within(timeout, self.receiver.receive(message)).await;
         drop(slot);
+        if let Some(Ok(())) = result {
+            pass(Point::GuestOk);
+        }
         result.unwrap_or_else(|| {
             let text = format!("receiver took longer than {timeout:?}");
             Err(ReceiveError::new(Disposition::Retry, Reason::Timeout, text))
@@ -93,9 +98,13 @@ impl Worker {
 
     /// What its broker has no room for waits with the message that it came from, which is not at fault.
     fn room(&self, outbox: &[Publication]) -> Result<(), ReceiveError> {
-        self.source.room(outbox).map_err(|full| {
-            let text = format!("published messages have no room: {full}");
-            ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text)
+        self.source.room(outbox).map_err(|refused| match refused.kind() {
+            // No waiting makes it fit.
+            BrokerErrorKind::Invalid => ReceiveError::retry(format!("published message refused: {refused}")),
+            _ => {
+                let text = format!("published messages have no room: {refused}");
+                ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text)
+            }
         })
     }
 

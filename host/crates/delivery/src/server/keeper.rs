@@ -1,6 +1,6 @@
 //! The lease keeper: renews the leases of all deliveries in flight, in one task.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) struct Keeper {
 #[derive(Default)]
 struct Leases {
     next: u64,
-    by_number: HashMap<u64, Lease>,
+    by_number: BTreeMap<u64, Lease>,
 }
 
 #[derive(Clone)]

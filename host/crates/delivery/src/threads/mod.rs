@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_task::Runnable;
-use parking_lot::{Condvar, Mutex};
-use tokio::runtime::Handle;
-
 use choice::Lanes;
+
+use crate::sync::{Condvar, Handle, Mutex, thread};
 
 /// Threads that poll the futures of all lanes.
 pub struct Threads {
@@ -62,10 +61,9 @@ impl Threads {
         let threads = Self { shared };
         for number in 0..count {
             let (shared, context) = (Arc::clone(&threads.shared), context.clone());
-            let thread = std::thread::Builder::new().name(format!("wasmpost-guest-{number}"));
-            thread.spawn(move || {
-                // A system that lets nobody lower his priority polls all the same.
-                let _ = rustix::process::nice(NICE);
+            let builder = thread::Builder::new().name(format!("wasmpost-guest-{number}"));
+            builder.spawn(move || {
+                thread::lower_priority(NICE);
                 let _entered = context.enter();
                 shared.run();
             })?;
@@ -155,7 +153,7 @@ impl Shared {
             let now = Instant::now();
             let took = now - began;
             if took >= LONG_POLL {
-                std::thread::yield_now();
+                thread::yield_now();
             }
             state = self.state.lock();
             state.lanes.charge(lane, took, now);

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use wasmpost_msg::{Disposition, Reason, ReceiveError};
 
 use super::ledger::Ledger;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// The messages in an instance. It is also the waker of the instance: it wakes whoever drives.
 #[derive(Default)]

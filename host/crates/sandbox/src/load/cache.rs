@@ -45,6 +45,8 @@ impl Cache {
         let key = key(directory, user).map_err(|error| fault(format!("key: {error}")))?;
         let mut hasher = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        // How a component is made of a core module depends on this program.
+        env!("CARGO_PKG_VERSION").hash(&mut hasher);
         Ok(Self { directory: directory.to_owned(), key, engine: hasher.finish() })
     }
 

@@ -8,7 +8,8 @@ use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use wasmtime::Engine;
 
 use super::compile::needs_async;
-use crate::{EngineOptions, Profile, SandboxError, Size, engine};
+use super::{LoadLimits, componentize};
+use crate::{EngineOptions, LoadError, Profile, SandboxError, Size, engine};
 
 /// How the answer begins: with machine code behind it, with the text of an error, or with nothing.
 pub(super) const DONE: u8 = 0;
@@ -20,8 +21,17 @@ const NICE: i32 = 19;
 /// Stack for compiling, which goes deep where types nest deep.
 const STACK_BYTES: usize = 16 << 20;
 
-/// What a host tells its child: the settings that machine code depends on, then the limits.
-pub(super) fn arguments(options: &EngineOptions) -> Vec<OsString> {
+/// What a child does with what it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Makes machine code of a component.
+    Compile,
+    /// Makes a component of a core module.
+    Componentize,
+}
+
+/// What a host tells its child: the settings that machine code depends on, then the limits, then what to do.
+pub(super) fn arguments(task: Task, options: &EngineOptions) -> Vec<OsString> {
     let profile = if options.profile == Profile::Bounds { "bounds" } else { "guard" };
     let seconds = options.load.compile_cpu.0.as_secs_f64().ceil() as u64;
     let numbers = [
@@ -31,19 +41,21 @@ pub(super) fn arguments(options: &EngineOptions) -> Vec<OsString> {
         options.stack.0,
         seconds.max(1),
         options.load.compile_memory.0,
+        u64::from(task == Task::Componentize),
     ];
     std::iter::once(profile.into()).chain(numbers.map(|number| number.to_string().into())).collect()
 }
 
 /// Compiles the component on standard input, as a child of a host whose arguments these are, and writes the machine
-/// code to standard output.
+/// code to standard output; or makes a component of a core module, if the arguments say so.
 ///
 /// The limits bind this process before it reads anything.
 pub fn compile_for_parent(arguments: &[String]) -> Result<(), SandboxError> {
     let fault = |text: String| SandboxError::Engine(text);
-    let (options, seconds, bytes) = parse(arguments).ok_or_else(|| fault("arguments are for hosts only".into()))?;
+    let (task, options, seconds, bytes) =
+        parse(arguments).ok_or_else(|| fault("arguments are for hosts only".into()))?;
     restrict(seconds, bytes).map_err(|error| fault(format!("limits could not be set: {error}")))?;
-    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || answer(&options));
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || answer(task, &options));
     let answered = thread.map_err(SandboxError::Thread)?.join();
     let answered = answered.map_err(|panic| {
         if is_out_of_memory(&*panic) {
@@ -60,10 +72,10 @@ fn is_out_of_memory(panic: &(dyn Any + Send)) -> bool {
     text.is_some_and(|text| text.contains("out-of-memory") || text.contains("out of memory"))
 }
 
-fn parse(arguments: &[String]) -> Option<(EngineOptions, u64, u64)> {
+fn parse(arguments: &[String]) -> Option<(Task, EngineOptions, u64, u64)> {
     let [profile, numbers @ ..] = arguments else { return None };
     let numbers: Vec<u64> = numbers.iter().map(|number| number.parse()).collect::<Result<_, _>>().ok()?;
-    let [hostile, asynchronous, memory_max, stack, seconds, bytes] = numbers[..] else { return None };
+    let [hostile, asynchronous, memory_max, stack, seconds, bytes, componentize] = numbers[..] else { return None };
     let options = EngineOptions {
         profile: if profile == "bounds" { Profile::Bounds } else { Profile::Guard },
         hostile: hostile == 1,
@@ -72,7 +84,7 @@ fn parse(arguments: &[String]) -> Option<(EngineOptions, u64, u64)> {
         stack: Size(stack),
         ..EngineOptions::default()
     };
-    Some((options, seconds, bytes))
+    Some((if componentize == 1 { Task::Componentize } else { Task::Compile }, options, seconds, bytes))
 }
 
 fn restrict(seconds: u64, bytes: u64) -> rustix::io::Result<()> {
@@ -89,17 +101,32 @@ fn restrict(seconds: u64, bytes: u64) -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn answer(options: &EngineOptions) -> io::Result<()> {
-    let mut component = Vec::new();
-    io::stdin().lock().read_to_end(&mut component)?;
-    let engine = Engine::new(&engine::config_to_compile(options)).map_err(io::Error::other)?;
-    let (kind, bytes) = match engine.precompile_component(&component) {
-        Ok(compiled) => (DONE, compiled),
-        Err(_) if needs_async(options, &component) => (NEEDS_ASYNC, Vec::new()),
-        Err(error) => (FAILED, format!("{error:#}").into_bytes()),
+fn answer(task: Task, options: &EngineOptions) -> io::Result<()> {
+    let mut given = Vec::new();
+    io::stdin().lock().read_to_end(&mut given)?;
+    let (kind, bytes) = match task {
+        Task::Compile => compiled(options, &given)?,
+        Task::Componentize => {
+            // The host has scanned it under its own limits.
+            let made = LoadLimits::none().scan(&given);
+            match made.and_then(|scanned| componentize::componentize(&given, &scanned)) {
+                Ok(component) => (DONE, component),
+                Err(LoadError::Componentize(text)) => (FAILED, text.into_bytes()),
+                Err(error) => (FAILED, error.to_string().into_bytes()),
+            }
+        }
     };
     let mut stdout = io::stdout().lock();
     stdout.write_all(&[kind])?;
     stdout.write_all(&bytes)?;
     stdout.flush()
+}
+
+fn compiled(options: &EngineOptions, component: &[u8]) -> io::Result<(u8, Vec<u8>)> {
+    let engine = Engine::new(&engine::config_to_compile(options)).map_err(io::Error::other)?;
+    Ok(match engine.precompile_component(component) {
+        Ok(compiled) => (DONE, compiled),
+        Err(_) if needs_async(options, component) => (NEEDS_ASYNC, Vec::new()),
+        Err(error) => (FAILED, format!("{error:#}").into_bytes()),
+    })
 }

@@ -11,7 +11,8 @@ use std::time::Instant;
 use wasmparser::{Validator, WasmFeatures};
 use wasmtime::Engine;
 
-use super::{LoadLimits, child};
+use super::child::{self, Task};
+use super::{LoadLimits, componentize};
 use crate::{EngineOptions, LoadError};
 
 /// The most machine code of one component, in bytes.
@@ -58,14 +59,32 @@ impl Compiler {
             Self::InProcess => engine.precompile_component(component).map_err(|error| {
                 if needs_async(options, component) { LoadError::NeedsAsync } else { LoadError::malformed(&error) }
             }),
-            Self::Child { program, arguments } => {
-                let mut command = Command::new(program);
-                command.args(arguments).args(child::arguments(options)).env_clear();
-                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-                let running = command.spawn().map_err(|error| LoadError::Compiler(format!("not started: {error}")))?;
-                answer_of(running, component, &options.load)
-            }
+            Self::Child { .. } => self.answer(Task::Compile, options, component),
         }
+    }
+
+    /// A component of a core module. What reads the world that a module tells is not made for modules that lie, so that
+    /// is done where it can do no harm as well.
+    pub(super) fn componentize(&self, options: &EngineOptions, module: &[u8]) -> Result<Vec<u8>, LoadError> {
+        match self {
+            Self::InProcess => componentize::componentize(module, &options.load.scan(module)?),
+            Self::Child { .. } => self.answer(Task::Componentize, options, module).map_err(|error| match error {
+                LoadError::Malformed(text) => LoadError::Componentize(text),
+                other => other,
+            }),
+        }
+    }
+
+    /// What a child answers.
+    fn answer(&self, task: Task, options: &EngineOptions, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+        let Self::Child { program, arguments } = self else {
+            return Err(LoadError::Compiler("there is no program for it".into()));
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).args(child::arguments(task, options)).env_clear();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let running = command.spawn().map_err(|error| LoadError::Compiler(format!("not started: {error}")))?;
+        answer_of(running, bytes, &options.load)
     }
 }
 

@@ -8,15 +8,21 @@ use wit_component::ComponentEncoder;
 use super::scan::Scanned;
 use crate::LoadError;
 
-/// A component of the core module, which has to say in a section `component-type` which world it implements, or be a
-/// command of preview 1, whose world is known.
-pub(super) fn componentize(module: &[u8], scanned: &Scanned) -> Result<Vec<u8>, LoadError> {
+/// Whether a core module can become a component: it has to say in a section `component-type` which world it implements,
+/// or be a command of preview 1, whose world is known.
+pub(super) fn check(scanned: &Scanned) -> Result<(), LoadError> {
     let is_command = scanned.imports_preview1 && scanned.has_start;
     if !scanned.has_world && !is_command {
         let text = "it is no command of WASI preview 1 and has no section component-type, which tells its world; build \
                     it with wit-bindgen, or embed the world with wasm-tools component embed";
         return Err(LoadError::Componentize(text.into()));
     }
+    Ok(())
+}
+
+/// A component of the core module.
+pub(super) fn componentize(module: &[u8], scanned: &Scanned) -> Result<Vec<u8>, LoadError> {
+    check(scanned)?;
     encode(module, scanned).map_err(|error| LoadError::Componentize(format!("{error:#}")))
 }
 

@@ -23,6 +23,7 @@ pub use compile::Compiler;
 use resident::Code;
 pub(crate) use resident::{Residents, components_max};
 pub use scan::LoadLimits;
+use scan::Scanned;
 
 /// What has to be granted before an import is of any use, by the start of its name.
 const NEEDS: &[(&str, &str)] = &[
@@ -123,7 +124,8 @@ impl LoadedComponent {
     }
 }
 
-/// The component that a file holds, or that is made of the core module in it, without compiling it.
+/// The component that a file holds, or that is made of the core module in it, without compiling it. It is done in this
+/// process: for files that one trusts.
 pub fn component_of(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     let scanned = LoadLimits::default().scan(bytes)?;
     if scanned.is_component { Ok(bytes.to_vec()) } else { componentize::componentize(bytes, &scanned) }
@@ -145,15 +147,7 @@ impl Sandbox {
     pub fn load(&self, bytes: &[u8]) -> Result<LoadedComponent, LoadError> {
         let scanned = self.options.load.scan(bytes)?;
         let digest = Sha256::digest(bytes);
-        let made;
-        let component_bytes = if scanned.is_component {
-            bytes
-        } else {
-            made = componentize::componentize(bytes, &scanned)?;
-            self.options.load.scan(&made)?;
-            &made
-        };
-        let (component, from_cache, cached) = self.compile(component_bytes)?;
+        let (component, from_cache, cached) = self.compile(bytes, &scanned)?;
         let found = self.worlds(&component)?;
         let types = component.component_type();
         let imports = types.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
@@ -176,12 +170,21 @@ impl Sandbox {
     }
 
     /// The component, whether it was compiled before, and what the cache has it by.
-    fn compile(&self, bytes: &[u8]) -> Result<(Component, bool, Option<blake3::Hash>), LoadError> {
+    fn compile(&self, bytes: &[u8], scanned: &Scanned) -> Result<(Component, bool, Option<blake3::Hash>), LoadError> {
         let hash = blake3::hash(bytes);
         if let Some(component) = self.cache.as_ref().and_then(|cache| cache.find(&self.engine, hash)) {
             return Ok((component, true, Some(hash)));
         }
-        let compiled = self.options.compiler.compile(&self.engine, &self.options, bytes)?;
+        let made;
+        let component = if scanned.is_component {
+            bytes
+        } else {
+            componentize::check(scanned)?;
+            made = self.options.compiler.componentize(&self.options, bytes)?;
+            self.options.load.scan(&made)?;
+            &made
+        };
+        let compiled = self.options.compiler.compile(&self.engine, &self.options, component)?;
         let kept = self.cache.as_ref().and_then(|cache| cache.keep(&self.engine, hash, &compiled));
         if let Some(component) = kept {
             return Ok((component, false, Some(hash)));

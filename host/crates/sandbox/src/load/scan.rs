@@ -37,7 +37,7 @@ pub struct LoadLimits {
 
 impl Default for LoadLimits {
     /// 64 MiB, 50 000 functions of 1 MiB each, 10 000 types, nested 16 deep, 1 000 imports and exports, 32 core
-    /// instances; 30 seconds of CPU time, 2 GiB and 40 seconds to compile.
+    /// instances; 30 seconds of CPU time and 2 GiB to compile, within five minutes.
     fn default() -> Self {
         Self {
             file: Size(64 << 20),
@@ -49,7 +49,8 @@ impl Default for LoadLimits {
             core_instances: 32,
             compile_cpu: Span(Duration::from_secs(30)),
             compile_memory: Size(2 << 30),
-            compile_wall: Span(Duration::from_secs(40)),
+            // The compiler runs at the lowest priority: on a busy machine its CPU time comes late.
+            compile_wall: Span(Duration::from_secs(300)),
         }
     }
 }
@@ -86,6 +87,20 @@ impl Scanned {
 }
 
 impl LoadLimits {
+    /// For what was scanned before, under limits that are not known here.
+    pub(super) fn none() -> Self {
+        Self {
+            file: Size(u64::MAX),
+            functions: u32::MAX,
+            function: Size(u64::MAX),
+            types: u32::MAX,
+            nesting: u32::MAX,
+            imports_and_exports: u32::MAX,
+            core_instances: u32::MAX,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn check_size(&self, bytes: u64) -> Result<(), LoadError> {
         let max = self.file;
         if bytes > max.0 {

@@ -160,4 +160,35 @@ mod tests {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }
     }
+
+    /// Random, with many from the edges of the ranges.
+    fn random_v4(random: &mut fastrand::Rng) -> Ipv4Addr {
+        let edge = |random: &mut fastrand::Rng| {
+            let (start, bits) = V4_REFUSED[random.usize(..V4_REFUSED.len())];
+            let size = 1_u32.checked_shl(32 - bits).unwrap_or(0);
+            let offsets = [0, size.wrapping_sub(1), size, u32::MAX];
+            start.to_bits().wrapping_add(offsets[random.usize(..offsets.len())])
+        };
+        Ipv4Addr::from_bits(if random.bool() { random.u32(..) } else { edge(random) })
+    }
+
+    #[test]
+    fn an_address_is_as_public_as_the_one_it_leads_to_in_every_form() {
+        let mut random = fastrand::Rng::new();
+        for _ in 0..20_000 {
+            let v4 = random_v4(&mut random);
+            let expected = is_public(v4.into());
+            let bits = u128::from(v4.to_bits());
+            let six_to_four = 0x2002 << 112 | bits << 80 | u128::from(random.u64(..));
+            for form in [0xffff << 32 | bits, 0x64_ff9b << 96 | bits, six_to_four] {
+                let form = Ipv6Addr::from_bits(form);
+                assert_eq!(is_public(form.into()), expected, "{v4} as {form}");
+            }
+            let is_elsewhere = v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_multicast();
+            assert!(!(expected && (is_elsewhere || v4.is_broadcast() || v4.is_documentation() || v4.is_unspecified())));
+            let v6 = Ipv6Addr::from_bits(random.u128(..) >> random.u32(0..128));
+            let is_elsewhere = v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local();
+            assert!(!(is_public(v6.into()) && (is_elsewhere || v6.is_multicast() || v6.is_unspecified())), "{v6}");
+        }
+    }
 }

@@ -1,0 +1,35 @@
+//! Messages on NATS JetStream: several hosts share their queues, and the host keeps the policy.
+//!
+//! Four streams carry everything. `S` is a work queue with a subject for each queue and partition; a message is stored
+//! once for each queue that takes from its topic. `S_queues` tells which queue takes from which topics, `S_attempts`
+//! what earlier attempts at a message came to, and `S_dead` keeps dead letters with their evidence.
+//!
+//! A queue has one consumer for messages without an ordering key, and one for each partition of the keys, which hands
+//! out one message at a time. JetStream counts deliveries; what was a failure and what was not is kept beside it.
+//!
+//! [`NatsCoreBroker`] does without streams: at most once, nothing is kept.
+
+mod arrival;
+mod bindings;
+mod broker;
+mod connect;
+mod consumers;
+mod core;
+mod dead_letters;
+mod envelope;
+mod error;
+mod hold;
+mod intake;
+mod lease;
+mod link;
+mod names;
+mod options;
+mod publish;
+mod queue;
+mod record;
+mod shelf;
+mod stats;
+mod streams;
+
+pub use crate::core::NatsCoreBroker;
+pub use broker::NatsBroker;

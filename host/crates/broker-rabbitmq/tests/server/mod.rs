@@ -1,0 +1,192 @@
+//! One server for all cases of a test binary, with a virtual host for each of them.
+#![allow(dead_code, unreachable_pub, clippy::print_stderr)] // Each binary uses a part of it.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, RwLock};
+
+use base64::Engine;
+use libtest_mimic::Trial;
+use tokio::runtime::Runtime;
+use tokio::sync::Mutex;
+use wasmpost_tests::servers::RabbitServer;
+
+/// As many cases as there can be: virtual hosts are defined when the server starts, which is faster than later.
+const HOSTS_MAX: usize = 64;
+
+/// A server that runs, or why there is none.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    running: Mutex<RabbitServer>,
+    port: u16,
+    encrypted_port: u16,
+    /// Cases that restart the server have it alone.
+    alone: RwLock<()>,
+    files: tempfile::TempDir,
+}
+
+/// The virtual host of one case.
+pub struct VirtualHost(Option<(Server, usize)>);
+
+/// The runtime that the server was started on.
+pub fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
+}
+
+impl Server {
+    /// Starts a server; an error tells what is missing for it.
+    pub async fn start() -> Result<Self, String> {
+        let definitions = tempfile::tempdir().unwrap();
+        let file = definitions.path().join("definitions.json");
+        std::fs::write(&file, definition()).unwrap();
+        readable(definitions.path().to_owned());
+        let encrypted_port = free_port();
+        certify(definitions.path());
+        let config = format!(
+            "load_definitions = {0}/definitions.json\nlisteners.ssl.1 = 127.0.0.1:{encrypted_port}\n\
+             ssl_options.cacertfile = {0}/ca.pem\nssl_options.certfile = {0}/server.pem\n\
+             ssl_options.keyfile = {0}/server.key\nssl_options.verify = verify_peer\n\
+             ssl_options.fail_if_no_peer_cert = false",
+            definitions.path().display()
+        );
+        let running = match RabbitServer::start_with(&config).await {
+            Ok(running) => running,
+            Err(missing) if missing.contains("missing") => return Err(missing),
+            Err(failure) => panic!("{failure}"),
+        };
+        let port = running.port();
+        let inner =
+            Inner { running: Mutex::new(running), port, encrypted_port, alone: RwLock::new(()), files: definitions };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    pub fn virtual_host(&self, number: usize) -> VirtualHost {
+        assert!(number < HOSTS_MAX, "more cases than virtual hosts");
+        VirtualHost(Some((self.clone(), number)))
+    }
+}
+
+impl VirtualHost {
+    /// No virtual host, for what is asked before there is a server.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    pub fn url(&self) -> String {
+        let (server, number) = self.0.as_ref().unwrap();
+        format!("amqp://guest:guest@127.0.0.1:{}/case-{number}", server.0.port)
+    }
+
+    /// The same, encrypted, with no user in it.
+    pub fn encrypted_url(&self) -> String {
+        let (server, number) = self.0.as_ref().unwrap();
+        format!("amqps://localhost:{}/case-{number}", server.0.encrypted_port)
+    }
+
+    /// A file beside the certificates: `ca.pem`, and those of a client, `client.pem` and `client.key`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.as_ref().unwrap().0.0.files.path().join(name)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.0.as_ref().unwrap().0.0.port
+    }
+
+    pub async fn restart_server(&self) {
+        let (server, _) = self.0.as_ref().unwrap();
+        server.0.running.lock().await.restart().await.unwrap();
+    }
+
+    pub async fn kill_server(&self) {
+        let (server, _) = self.0.as_ref().unwrap();
+        server.0.running.lock().await.kill();
+    }
+}
+
+/// A case, which is ignored where there is no server. One whose name tells of a restart has the server alone.
+pub fn trial<F>(name: String, server: Result<Server, String>, case: impl FnOnce(Server) -> F + Send + 'static) -> Trial
+where
+    F: Future<Output = ()>,
+{
+    let Ok(server) = server else { return Trial::test(name, || Ok(())).with_ignored_flag(true) };
+    let alone = name.contains("restart");
+    Trial::test(name, move || {
+        let lock = &server.0.alone;
+        let (_alone, _together) = match alone {
+            true => (Some(lock.write().unwrap_or_else(|poisoned| poisoned.into_inner())), None),
+            false => (None, Some(lock.read().unwrap_or_else(|poisoned| poisoned.into_inner()))),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(case(server.clone()));
+        Ok(())
+    })
+}
+
+/// Runs cases against a server of their own.
+pub fn run(cases: impl FnOnce(&Result<Server, String>) -> Vec<Trial>) -> ! {
+    let arguments = libtest_mimic::Arguments::from_args();
+    let server = match arguments.list {
+        true => Err("not started to list".to_owned()),
+        false => runtime().block_on(Server::start()),
+    };
+    if let Err(missing) = &server {
+        eprintln!("{missing}");
+    }
+    let trials = cases(&server);
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(server);
+    conclusion.exit()
+}
+
+fn definition() -> String {
+    let hosts: Vec<_> = (0..HOSTS_MAX).map(|number| format!("case-{number}")).chain(["/".to_owned()]).collect();
+    let named = hosts.iter().map(|name| serde_json::json!({ "name": name }));
+    let allowed = hosts.iter().map(
+        |name| serde_json::json!({ "user": "guest", "vhost": name, "configure": ".*", "write": ".*", "read": ".*" }),
+    );
+    let user = serde_json::json!({ "name": "guest", "password": "guest", "tags": "administrator" });
+    serde_json::json!({
+        "users": [user],
+        "vhosts": named.collect::<Vec<_>>(),
+        "permissions": allowed.collect::<Vec<_>>(),
+    })
+    .to_string()
+}
+
+/// The server may run as another user.
+fn readable(directory: PathBuf) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Writes certificates of one authority, for the server and for a client.
+fn certify(directory: &Path) {
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    // A certificate whose issuer has its own name is taken for one that has none.
+    authority.distinguished_name.push(rcgen::DnType::CommonName, "authority of the tests");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let root = authority.self_signed(&key).unwrap();
+    write_pem(directory, "ca.pem", "CERTIFICATE", root.der());
+    let issuer = rcgen::Issuer::new(authority, key);
+    for name in ["server", "client"] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer);
+        write_pem(directory, &format!("{name}.pem"), "CERTIFICATE", certificate.unwrap().der());
+        write_pem(directory, &format!("{name}.key"), "PRIVATE KEY", &key.serialize_der());
+    }
+}
+
+fn write_pem(directory: &Path, file: &str, what: &str, der: &[u8]) {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    let pem = format!("-----BEGIN {what}-----\n{}\n-----END {what}-----\n", lines.join("\n"));
+    std::fs::write(directory.join(file), pem).unwrap();
+}

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Proves at length that nothing is lost: what `cargo test` does for some seconds, for minutes. Each line of the table can
+# be run alone.
+# usage: prove.sh [SUBCOMMAND [HOW MUCH]]     all of them unless given
+#   simulate [SEEDS [FIRST]]  seeded simulations, 20000 in memory and 2000 on a queue file; `simulate 1 7` repeats seed 7
+#   shuttle [SCHEDULES] structures that threads meet in, under 10000 schedules each
+#   breaks             wasmpost broken on purpose, one way after another, and which proof notices
+#   kill [ROUNDS]      a host that is killed at random and at every point, 300 times
+#   order [CALLS]      confirmation after the flush; up to 60 calls of each kind that fail; a full disk
+#   fuzz [SECONDS]     input that is almost right, 60 seconds for each target
+#   soak [MINUTES]     mixed load with faults and reloads for 15 minutes
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+[ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
+export WASMPOST_GUESTS=${WASMPOST_GUESTS:-${CARGO_TARGET_DIR:-$PWD/target}/guests/out}
+proof() { cargo test --workspace --all-features --test "$1" -- --nocapture; }
+guests() { scripts/guest-cargo.sh tests/guests; }
+
+# Both stores by the same seeds; the queue file costs about ten times as much.
+simulate() {
+  local first=${2:-0}
+  simulation() { cargo test --workspace --all-features --test simulation "$1" -- --nocapture; }
+  WASMPOST_FIRST_SEED=$first WASMPOST_SEEDS=${1:-20000} simulation in_memory_no_seed
+  WASMPOST_FIRST_SEED=$first WASMPOST_SEEDS=${1:-2000} simulation on_a_queue_file_no_seed
+}
+
+shuttle() {
+  CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/shuttle WASMPOST_SEEDS=${1:-5000} \
+    cargo run --quiet --locked --manifest-path tests/shuttle/Cargo.toml
+}
+
+# Each proof that can meet a broken host is run with each break, for as long as in `cargo test`. A proof that fails has
+# noticed. The table is made from lines of break, proof and outcome.
+breaks() {
+  local table=$PWD/target/breaks.tsv names=(ack-before-commit fsync-skipped no-fencing count-at-failure outbox-early)
+  mkdir -p target && : >"$table"
+  WASMPOST_BREAKS_TABLE=$table cargo test --workspace --all-features --test simulation each_break -- --nocapture
+  for proof in kill order; do
+    # One that fails without a break notices nothing.
+    proof "prove_$proof" >/dev/null
+    for name in "${names[@]}"; do
+      if WASMPOST_BREAK=$name proof "prove_$proof" >/dev/null 2>&1; then outcome=missed; else outcome=caught; fi
+      printf '%s\t%s\t%s\n' "$name" "$proof" "$outcome" >>"$table"
+    done
+  done
+  awk -F '\t' '{ printf "%-18s %-28s %s\n", $1, $2, $3; seen[$1]; if ($3 == "caught") caught[$1] }
+    END { for (name in seen) if (!(name in caught)) { print name " is caught by none"; exit 1 } }' "$table"
+}
+
+case ${1:-all} in
+  simulate) simulate "${@:2}" ;;
+  shuttle) shuttle "${2:-}" ;;
+  breaks) guests && breaks ;;
+  kill) guests && WASMPOST_PROVE_ROUNDS=${2:-300} proof prove_kill ;;
+  order) guests && WASMPOST_PROVE_CALLS=${2:-60} proof prove_order ;;
+  fuzz) guests && WASMPOST_FUZZ_SECONDS=${2:-60} proof prove_fuzz ;;
+  soak) guests && scripts/guest-languages.sh && WASMPOST_SOAK_SECONDS=$((${2:-15} * 60)) proof prove_soak ;;
+  all) for subcommand in simulate shuttle breaks kill order fuzz soak; do "$0" "$subcommand"; done ;;
+  *) sed -n 's/^#   /  /p' "$0" >&2 && exit 2 ;;
+esac

@@ -1,0 +1,52 @@
+//! Hosts on brokers that are servers, while things break: one table of faults, and each holds for each broker.
+//!
+//! A broker whose server is missing is shown as ignored; `make setup-brokers` installs them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
+
+#[path = "brokers/hosts.rs"]
+mod hosts;
+#[path = "brokers/network.rs"]
+mod network;
+#[path = "brokers/restarts.rs"]
+mod restarts;
+#[path = "brokers/scene.rs"]
+mod scene;
+
+use libtest_mimic::{Arguments, Trial};
+use scene::Scene;
+use wasmpost_tests::servers::Kind;
+
+/// A fault, and what must hold nevertheless.
+type Case = fn(&mut Scene) -> futures::future::LocalBoxFuture<'_, ()>;
+
+macro_rules! cases {
+    ($($module:ident::$name:ident,)*) => {
+        /// Every case with its name.
+        const CASES: &[(&str, Case)] = &[$((stringify!($name), |scene| Box::pin($module::$name(scene)))),*];
+    };
+}
+
+cases! {
+    hosts::no_message_is_lost_when_one_of_two_hosts_is_killed,
+    hosts::no_message_is_lost_when_one_of_four_hosts_is_killed,
+    hosts::a_host_that_is_told_to_stop_leaves_nothing_to_be_done_again,
+    restarts::no_message_is_lost_when_the_broker_is_killed_and_comes_back_in_mid_work,
+    restarts::what_is_confirmed_while_the_broker_is_killed_is_processed,
+    network::a_slow_network_loses_and_repeats_nothing,
+    network::no_message_is_lost_when_connections_are_reset_in_mid_work,
+    network::no_message_is_lost_when_the_network_swallows_everything_for_a_time,
+}
+
+fn trial(kind: Kind, name: &str, case: Case) -> Trial {
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        runtime.block_on(async { case(&mut Scene::new(kind).await).await });
+        Ok(())
+    };
+    Trial::test(format!("brokers::{}::{name}", kind.name()), run).with_ignored_flag(kind.missing().is_some())
+}
+
+fn main() {
+    let trials = Kind::ALL.iter().flat_map(|kind| CASES.iter().map(|(name, case)| trial(*kind, name, *case)));
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+}

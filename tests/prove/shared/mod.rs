@@ -1,0 +1,19 @@
+//! What the proofs share: a host to be proved, load for it, and a look into its queue file.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)] // A fault fails the test; each proof uses a part.
+
+pub mod file;
+pub mod host;
+pub mod load;
+
+/// A number that may be set for long runs.
+pub fn number(name: &str, default: u64) -> u64 {
+    let set = std::env::var(name).ok().filter(|value| !value.is_empty());
+    set.map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
+}
+
+/// What chance is drawn from: `WASMPOST_SEED`, or else something new, which is told.
+pub fn random() -> fastrand::Rng {
+    let seed = number("WASMPOST_SEED", fastrand::u64(..));
+    eprintln!("WASMPOST_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}

@@ -12,16 +12,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, InstancePre, types::ComponentItem};
+use wasmtime::component::{Component, types::ComponentItem};
 
-use crate::state::StoreState;
-use crate::worlds::{Entry, WORLDS, World};
+use crate::worlds::{WORLDS, World};
 use crate::{LoadError, Sandbox};
 pub(crate) use cache::Cache;
 pub use child::compile_for_parent;
 pub use compile::Compiler;
 use resident::Code;
-pub(crate) use resident::{Residents, components_max};
+pub(crate) use resident::{Mapped, Residents, components_max};
 pub use scan::LoadLimits;
 use scan::Scanned;
 
@@ -39,7 +38,7 @@ pub struct LoadedComponent(Arc<Loaded>);
 struct Loaded {
     digest: String,
     size_bytes: u64,
-    worlds: Vec<(&'static World, Arc<dyn Entry>)>,
+    worlds: Vec<&'static World>,
     imports: Vec<String>,
     version: Option<String>,
     from_cache: bool,
@@ -60,36 +59,36 @@ impl LoadedComponent {
 
     /// The worlds that it implements and can receive messages by.
     pub fn worlds(&self) -> Vec<&'static str> {
-        self.0.worlds.iter().map(|(world, _)| world.name).collect()
+        self.0.worlds.iter().map(|world| world.name).collect()
     }
 
     /// Whether it can receive by the world that is named, or by its only one, so many messages in an instance at a time.
     pub fn check_world(&self, wanted: Option<&str>, concurrent: u32) -> Result<(), LoadError> {
-        self.entry_for(wanted, concurrent).map(drop)
+        self.world_for(wanted, concurrent).map(drop)
     }
 
     /// Finds the world to use, which has to have so many messages in an instance at a time.
-    pub(crate) fn entry_for(&self, wanted: Option<&str>, concurrent: u32) -> Result<Arc<dyn Entry>, LoadError> {
-        let entry = self.entry(wanted)?;
-        if concurrent > 1 && Arc::clone(&entry).together().is_none() {
+    pub(crate) fn world_for(&self, wanted: Option<&str>, concurrent: u32) -> Result<&'static World, LoadError> {
+        let world = self.world(wanted)?;
+        if concurrent > 1 && !world.takes_several {
             let world = wanted.map_or_else(|| self.worlds().join(", "), str::to_owned);
             return Err(LoadError::OneAtATime { world, concurrent });
         }
-        Ok(entry)
+        Ok(world)
     }
 
     /// Finds the world to use: the one that is named, or the only one.
-    fn entry(&self, wanted: Option<&str>) -> Result<Arc<dyn Entry>, LoadError> {
-        let found = self.worlds().join(", ");
-        let entry = match (wanted, &*self.0.worlds) {
+    fn world(&self, wanted: Option<&str>) -> Result<&'static World, LoadError> {
+        let found = || self.worlds().join(", ");
+        match (wanted, &*self.0.worlds) {
             (Some(wanted), worlds) => worlds
                 .iter()
-                .find(|(world, _)| world.is_called(wanted))
-                .ok_or_else(|| LoadError::OtherWorld { wanted: wanted.to_owned(), found })?,
-            (None, [only]) => only,
-            (None, _) => return Err(LoadError::SeveralWorlds { found }),
-        };
-        Ok(Arc::clone(&entry.1))
+                .find(|world| world.is_called(wanted))
+                .copied()
+                .ok_or_else(|| LoadError::OtherWorld { wanted: wanted.to_owned(), found: found() }),
+            (None, [only]) => Ok(only),
+            (None, _) => Err(LoadError::SeveralWorlds { found: found() }),
+        }
     }
 
     /// The interfaces that it imports.
@@ -118,9 +117,9 @@ impl LoadedComponent {
         self.0.is_composed
     }
 
-    /// What its instances are made of. The error says why the host cannot make any now.
-    pub(crate) fn pre(&self, sandbox: &Sandbox) -> Result<InstancePre<StoreState>, String> {
-        self.0.code.pre(sandbox)
+    /// Its code, mapped. The error says why the host cannot map it now.
+    pub(crate) fn mapped(&self, sandbox: &Sandbox) -> Result<Arc<Mapped>, String> {
+        self.0.code.mapped(sandbox, &self.0.worlds)
     }
 }
 
@@ -148,13 +147,11 @@ impl Sandbox {
         let scanned = self.options.load.scan(bytes)?;
         let digest = Sha256::digest(bytes);
         let (component, from_cache, cached) = self.compile(bytes, &scanned)?;
-        let found = self.worlds(&component)?;
+        let worlds = self.worlds(&component)?;
         let types = component.component_type();
         let imports = types.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
         let pre = self.linker.instantiate_pre(&component).map_err(|error| LoadError::import(&error))?;
-        let bind = |world: &'static World| world.bind(&pre).map(|entry| (world, entry));
-        let worlds = found.into_iter().map(bind).collect::<Result<_, _>>();
-        let worlds = worlds.map_err(|error| LoadError::malformed(&error))?;
+        let mapped = Mapped::new(pre, &worlds).map_err(|error| LoadError::malformed(&error))?;
         let digest = digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"));
         let (size_bytes, version, is_composed) = (bytes.len() as u64, scanned.version, scanned.is_composed);
         Ok(LoadedComponent(Arc::new(Loaded {
@@ -165,7 +162,7 @@ impl Sandbox {
             version,
             from_cache,
             is_composed,
-            code: self.residents.add(pre, cached)?,
+            code: self.residents.add(mapped, cached)?,
         })))
     }
 

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use wasmtime::component::InstancePre;
 
 use crate::state::StoreState;
+use crate::worlds::{Entry, World};
 use crate::{LoadError, Sandbox};
 
 /// Memory mappings of the process for each component, as measured, and what is left to everything else.
@@ -23,9 +24,17 @@ pub(crate) struct Residents {
     mapped: Mutex<VecDeque<Weak<Code>>>,
 }
 
+/// Machine code that is mapped.
+pub(crate) struct Mapped {
+    /// What instances are made of.
+    pub(crate) pre: InstancePre<StoreState>,
+    /// How messages are handed to them, by world. It knows where exports lie, which is another place in each mapping.
+    entries: Vec<(&'static World, Arc<dyn Entry>)>,
+}
+
 /// The machine code of a component, mapped or not.
 pub(crate) struct Code {
-    pre: RwLock<Option<InstancePre<StoreState>>>,
+    mapped: RwLock<Option<Arc<Mapped>>>,
     /// What the cache has it by. Without it, it stays mapped.
     cached: Option<blake3::Hash>,
     /// Whether it was used since somebody last looked for one to unmap.
@@ -45,12 +54,9 @@ impl Residents {
     }
 
     /// Takes in what is mapped, in place of another if there are as many as may be.
-    pub(super) fn add(
-        &self,
-        pre: InstancePre<StoreState>,
-        cached: Option<blake3::Hash>,
-    ) -> Result<Arc<Code>, LoadError> {
-        let code = Arc::new(Code { pre: RwLock::new(Some(pre)), cached, is_used: AtomicBool::new(true) });
+    pub(super) fn add(&self, mapped: Mapped, cached: Option<blake3::Hash>) -> Result<Arc<Code>, LoadError> {
+        let mapped = RwLock::new(Some(Arc::new(mapped)));
+        let code = Arc::new(Code { mapped, cached, is_used: AtomicBool::new(true) });
         if self.enter(&code) { Ok(code) } else { Err(LoadError::Mapped { max: self.max }) }
     }
 
@@ -76,7 +82,7 @@ impl Residents {
 }
 
 /// Unmaps the first that was not used since it was last looked at. Those that cannot be mapped again stay.
-fn unmap_one(mapped: &mut VecDeque<Weak<Code>>) -> Option<InstancePre<StoreState>> {
+fn unmap_one(mapped: &mut VecDeque<Weak<Code>>) -> Option<Arc<Mapped>> {
     // Each is looked at twice at most: the first time may be what makes it one that was not used.
     for _ in 0..2 * mapped.len() {
         let code = mapped.pop_front()?.upgrade();
@@ -85,32 +91,52 @@ fn unmap_one(mapped: &mut VecDeque<Weak<Code>>) -> Option<InstancePre<StoreState
             mapped.push_back(Arc::downgrade(&code));
             continue;
         }
-        return code.pre.write().take();
+        return code.mapped.write().take();
     }
     None
 }
 
+impl Mapped {
+    pub(super) fn new(pre: InstancePre<StoreState>, worlds: &[&'static World]) -> wasmtime::Result<Self> {
+        let bind = |world: &&'static World| world.bind(&pre).map(|entry| (*world, entry));
+        let entries = worlds.iter().map(bind).collect::<Result<_, _>>()?;
+        Ok(Self { pre, entries })
+    }
+
+    /// How it receives by one of its worlds.
+    pub(crate) fn entry(&self, world: &'static World) -> wasmtime::Result<&Arc<dyn Entry>> {
+        let found = self.entries.iter().find(|(own, _)| std::ptr::eq(*own, world));
+        found.map(|(_, entry)| entry).ok_or_else(|| wasmtime::Error::msg("component has not this world"))
+    }
+}
+
 impl Code {
-    /// What instances are made of; mapped again if it is not mapped now.
-    pub(crate) fn pre(self: &Arc<Self>, sandbox: &Sandbox) -> Result<InstancePre<StoreState>, String> {
+    /// The mapping; mapped again if it is not mapped now.
+    pub(super) fn mapped(
+        self: &Arc<Self>,
+        sandbox: &Sandbox,
+        worlds: &[&'static World],
+    ) -> Result<Arc<Mapped>, String> {
         if !self.is_used.load(Ordering::Relaxed) {
             self.is_used.store(true, Ordering::Relaxed);
         }
-        if let Some(pre) = &*self.pre.read() {
-            return Ok(pre.clone());
+        if let Some(mapped) = &*self.mapped.read() {
+            return Ok(Arc::clone(mapped));
         }
-        let mut place = self.pre.write();
-        if let Some(pre) = &*place {
-            return Ok(pre.clone());
+        let mut place = self.mapped.write();
+        if let Some(mapped) = &*place {
+            return Ok(Arc::clone(mapped));
         }
         let found = sandbox.cache.as_ref().zip(self.cached).and_then(|(cache, hash)| cache.find(&sandbox.engine, hash));
         let component = found.ok_or("component was unmapped, and is not in the cache any more: reload it")?;
-        let pre = sandbox.linker.instantiate_pre(&component).map_err(|error| error.to_string())?;
-        *place = Some(pre.clone());
+        let pre = sandbox.linker.instantiate_pre(&component);
+        let mapped = pre.and_then(|pre| Mapped::new(pre, worlds)).map_err(|error| error.to_string())?;
+        let mapped = Arc::new(mapped);
+        *place = Some(Arc::clone(&mapped));
         drop(place);
         // There is always one that makes room: this one was unmapped before, and others came after it.
         sandbox.residents.enter(self);
-        Ok(pre)
+        Ok(mapped)
     }
 }
 

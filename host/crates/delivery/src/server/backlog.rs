@@ -10,24 +10,27 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::attempt::Worker;
+use super::breaker::BreakerState;
 use crate::Delivery;
 
 /// How long a task takes one delivery after the other before it lets others run.
 const SLICE: Duration = Duration::from_micros(200);
-/// The most slots that are given back together: the next deliveries are pulled while the last ones are at work.
+/// The most slots that wait to be used again together: the next deliveries are pulled while the last ones are at work.
 const RELEASED_MAX: usize = 16;
 
 /// Deliveries that were pulled and did not begin yet.
 pub(super) struct Backlog {
     worker: Worker,
     tasks: TaskTracker,
+    stop: CancellationToken,
     in_flight: Arc<AtomicUsize>,
     /// How many tasks can be polled at a time.
     threads: usize,
-    /// How many slots are given back together.
+    /// How many slots are used again together.
     released: usize,
     state: Mutex<State>,
 }
@@ -56,13 +59,19 @@ struct Turn {
 struct Counted(Arc<AtomicUsize>);
 
 impl Backlog {
-    pub(super) fn new(worker: Worker, tasks: TaskTracker, in_flight: Arc<AtomicUsize>, slots: usize) -> Arc<Self> {
+    /// The tasks are tracked by `tasks`, and pull nothing once they are told to `stop`.
+    pub(super) fn new(
+        worker: Worker,
+        (tasks, stop): (TaskTracker, CancellationToken),
+        in_flight: Arc<AtomicUsize>,
+        slots: usize,
+    ) -> Arc<Self> {
         let threads = match worker.options.share.as_ref().and_then(|share| share.lane()) {
             Some(lane) => lane.threads(),
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
         let released = (slots / 2).clamp(1, RELEASED_MAX);
-        Arc::new(Self { worker, tasks, in_flight, threads, released, state: Mutex::default() })
+        Arc::new(Self { worker, tasks, stop, in_flight, threads, released, state: Mutex::default() })
     }
 
     /// Has deliveries worked off, each with one of the slots.
@@ -76,6 +85,18 @@ impl Backlog {
         state.busy += more;
         drop(state);
         (0..more).for_each(|_| self.spawn());
+    }
+
+    /// Uses slots again for what can be pulled at once. Those that are left over go back to whoever pulls and waits.
+    fn refill(self: &Arc<Self>, slots: OwnedSemaphorePermit) {
+        // While the breaker is open messages come one at a time, after a pause.
+        if self.stop.is_cancelled() || self.worker.breaker.state() != BreakerState::Closed {
+            return;
+        }
+        let deliveries = self.worker.source.pull_now(slots.num_permits());
+        if !deliveries.is_empty() {
+            self.push(deliveries, slots);
+        }
     }
 
     /// Starts a task that counts as busy already.
@@ -93,7 +114,7 @@ impl Turn {
     async fn work_off(mut self) {
         let mut slots: Option<OwnedSemaphorePermit> = None;
         let mut began = Instant::now();
-        while let Some(Pulled { delivery, slot, counted }) = self.next() {
+        while let Some(Pulled { delivery, slot, counted }) = self.next(&mut slots) {
             let backlog = Arc::clone(&self.backlog);
             let mut work = pin!(backlog.worker.work(delivery));
             let mut has_waited = false;
@@ -112,35 +133,42 @@ impl Turn {
                 (Some(slots), Some(slot)) => slots.merge(slot),
                 (none, slot) => *none = slot,
             }
-            if slots.as_ref().is_some_and(|slots| slots.num_permits() >= backlog.released) {
-                slots = None;
+            let is_over = !has_waited && began.elapsed() >= SLICE;
+            if let Some(free) = slots.take_if(|free| is_over || free.num_permits() >= backlog.released) {
+                backlog.refill(free);
             }
-            if has_waited {
-                began = Instant::now();
-            } else if began.elapsed() >= SLICE {
-                slots = None;
+            if is_over {
                 yield_now().await;
+            }
+            if is_over || has_waited {
                 began = Instant::now();
             }
         }
     }
 
-    /// The next delivery, unless others are at them already.
-    fn next(&mut self) -> Option<Pulled> {
-        let mut state = self.backlog.state.lock();
-        if !self.is_busy {
-            if state.busy >= self.backlog.threads {
-                return None;
+    /// The next delivery, unless others are at them already. Where none waits, free slots are used for more.
+    fn next(&mut self, slots: &mut Option<OwnedSemaphorePermit>) -> Option<Pulled> {
+        loop {
+            let mut state = self.backlog.state.lock();
+            if !self.is_busy {
+                if state.busy >= self.backlog.threads {
+                    return None;
+                }
+                state.busy += 1;
+                self.is_busy = true;
             }
-            state.busy += 1;
-            self.is_busy = true;
+            let next = state.waiting.pop_front();
+            if next.is_some() {
+                return next;
+            }
+            let Some(free) = slots.take() else {
+                state.busy -= 1;
+                self.is_busy = false;
+                return None;
+            };
+            drop(state);
+            self.backlog.refill(free);
         }
-        let next = state.waiting.pop_front();
-        if next.is_none() {
-            state.busy -= 1;
-            self.is_busy = false;
-        }
-        next
     }
 
     /// Has another task go on with the rest.

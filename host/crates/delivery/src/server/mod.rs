@@ -195,7 +195,12 @@ impl Server for QueueServer {
             keeper,
             breaker: Arc::clone(&self.breaker),
         };
-        let backlog = Backlog::new(worker, self.tasks.clone(), Arc::clone(&self.in_flight), self.concurrency());
+        let backlog = Backlog::new(
+            worker,
+            (self.tasks.clone(), self.stop.clone()),
+            Arc::clone(&self.in_flight),
+            self.concurrency(),
+        );
         // Shutting down waits for the pulling to end as well, so that no delivery starts behind its back.
         let pulling = self.tasks.token();
         let result = self.pull_until_stopped(&backlog).await;

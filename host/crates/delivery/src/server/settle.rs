@@ -30,7 +30,7 @@ pub(super) struct Outcome {
 /// Decides what becomes of the delivery and does it.
 pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome) {
     let verdict = worker.options.retry.verdict(delivery.failures, &outcome.result, fastrand::f64());
-    let (id, number) = (delivery.id.clone(), delivery.deliveries);
+    let number = delivery.deliveries;
     if let Some(share) = &worker.options.share {
         share.record(ending(verdict), &outcome.usage, outcome.published);
     }
@@ -45,7 +45,7 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
             let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = &outcome.usage;
             let error_text = error.text();
             tracing::warn!(
-                %queue, %receiver, %id, attempt = number, %reason, error = ?error_text, ?cpu, ?wall, memory_peak_bytes,
+                %queue, %receiver, id = %delivery.id, attempt = number, %reason, error = ?error_text, ?cpu, ?wall, memory_peak_bytes,
                 published_bytes, "dead-lettered"
             );
             let attempt = outcome.attempt(number, error, "reject", None);
@@ -56,13 +56,13 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
             let (queue, published) = (&worker.queue, outcome.published);
             let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = &outcome.usage;
             tracing::debug!(
-                %queue, %id, attempt = number, published, published_bytes, ?cpu, ?wall, memory_peak_bytes, "acked"
+                %queue, id = %delivery.id, attempt = number, published, published_bytes, ?cpu, ?wall, memory_peak_bytes, "acked"
             );
             delivery.lease.ack(outcome.outbox).await
         }
     };
     if let Err(error) = settled {
-        log_unsettled(worker, &id, &error);
+        log_unsettled(worker, &delivery.id, &error);
     }
 }
 

@@ -6,10 +6,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +20,8 @@ use crate::Delivery;
 
 /// How long a task takes one delivery after the other before it lets others run.
 const SLICE: Duration = Duration::from_micros(200);
+/// How many it takes at most meanwhile, for clocks that stand still.
+const SLICE_MAX: usize = 256;
 /// The most slots that wait to be used again together: the next deliveries are pulled while the last ones are at work.
 const RELEASED_MAX: usize = 16;
 
@@ -113,7 +116,7 @@ impl Backlog {
 impl Turn {
     async fn work_off(mut self) {
         let mut slots: Option<OwnedSemaphorePermit> = None;
-        let mut began = Instant::now();
+        let (mut began, mut done) = (Instant::now(), 0);
         while let Some(Pulled { delivery, slot, counted }) = self.next(&mut slots) {
             let backlog = Arc::clone(&self.backlog);
             let mut work = pin!(backlog.worker.work(delivery));
@@ -133,7 +136,8 @@ impl Turn {
                 (Some(slots), Some(slot)) => slots.merge(slot),
                 (none, slot) => *none = slot,
             }
-            let is_over = !has_waited && began.elapsed() >= SLICE;
+            done += 1;
+            let is_over = !has_waited && (done >= SLICE_MAX || began.elapsed() >= SLICE);
             if let Some(free) = slots.take_if(|free| is_over || free.num_permits() >= backlog.released) {
                 backlog.refill(free);
             }
@@ -141,7 +145,7 @@ impl Turn {
                 yield_now().await;
             }
             if is_over || has_waited {
-                began = Instant::now();
+                (began, done) = (Instant::now(), 0);
             }
         }
     }

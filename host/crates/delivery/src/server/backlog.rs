@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(super) struct Backlog {
     threads: usize,
     /// How many slots are used again together.
     released: usize,
+    /// Whether all slots are wanted by whoever pulls and waits.
+    is_paused: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -74,7 +76,21 @@ impl Backlog {
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
         let released = (slots / 2).clamp(1, RELEASED_MAX);
-        Arc::new(Self { worker, tasks, stop, in_flight, threads, released, state: Mutex::default() })
+        Arc::new(Self {
+            worker,
+            tasks,
+            stop,
+            in_flight,
+            threads,
+            released,
+            is_paused: AtomicBool::new(false),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Says whether messages come one at a time, after a pause: then nothing is pulled here.
+    pub(super) fn pause(&self, is_paused: bool) {
+        self.is_paused.store(is_paused, Ordering::Release);
     }
 
     /// Has deliveries worked off, each with one of the slots.
@@ -92,8 +108,8 @@ impl Backlog {
 
     /// Uses slots again for what can be pulled at once. Those that are left over go back to whoever pulls and waits.
     fn refill(self: &Arc<Self>, slots: OwnedSemaphorePermit) {
-        // While the breaker is open messages come one at a time, after a pause.
-        if self.stop.is_cancelled() || self.worker.breaker.state() != BreakerState::Closed {
+        let is_paused = self.is_paused.load(Ordering::Acquire) || self.worker.breaker.state() != BreakerState::Closed;
+        if is_paused || self.stop.is_cancelled() {
             return;
         }
         let deliveries = self.worker.source.pull_now(slots.num_permits());

@@ -124,7 +124,7 @@ impl QueueServer {
             let pulled = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
-                pulled = self.pull(&slots) => pulled,
+                pulled = self.pull(&slots, backlog) => pulled,
             };
             match pulled {
                 Ok((deliveries, permits)) => {
@@ -146,8 +146,13 @@ impl QueueServer {
     }
 
     /// Slots first, then deliveries for them: what is leased can start at once.
-    async fn pull(&self, slots: &Arc<Semaphore>) -> Result<(Vec<Delivery>, OwnedSemaphorePermit), BrokerError> {
+    async fn pull(
+        &self,
+        slots: &Arc<Semaphore>,
+        backlog: &Backlog,
+    ) -> Result<(Vec<Delivery>, OwnedSemaphorePermit), BrokerError> {
         let closed = |_| BrokerError::new(BrokerErrorKind::Closed, "server was closed");
+        backlog.pause(false);
         if self.breaker() == BreakerState::Closed {
             let mut permits = Arc::clone(slots).acquire_owned().await.map_err(closed)?;
             let more = slots.available_permits().min(PULL_MAX - 1) as u32;
@@ -161,6 +166,7 @@ impl QueueServer {
             }
         }
         // One at a time: with all slots at hand, none is in flight.
+        backlog.pause(true);
         let all = u32::try_from(self.concurrency()).unwrap_or(u32::MAX);
         let mut permits = Arc::clone(slots).acquire_many_owned(all).await.map_err(closed)?;
         self.breaker.pause().await;

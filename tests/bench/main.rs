@@ -17,6 +17,7 @@ mod report;
 mod tenants;
 mod threads;
 mod work;
+mod workers;
 
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ fn main() {
     match given.first().map(String::as_str) {
         Some("compile-component") => wasmpost_sandbox::compile_for_parent(&given[1..]).unwrap(),
         Some(memory::ARGUMENT) => memory::measure(),
+        Some(workers::ARGUMENT) => workers::work(),
         _ => match parse(given) {
             Some(arguments) => measure(&arguments),
             None => {

@@ -43,6 +43,7 @@ pub(crate) fn run(report: &mut Report, plan: Plan) {
             variants.push(loops(&format!("threads-{id}-{threads}"), shown, threads, &raw, &body));
         }
     }
+    variants.extend(crate::workers::variants(&body));
     let rows = interleave(plan, variants);
     report.group("checksum of 1 KiB on one thread and on two; time between messages by the clock", By::Wall, rows);
 }

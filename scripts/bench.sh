@@ -14,6 +14,8 @@ cd "$(dirname "$0")/.."
 [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
 target=${CARGO_TARGET_DIR:-$PWD/target}
 export WASMPOST_GUESTS=$target/guests/out
+# Errors would be told where in the host they came from, which no release does unless asked, and takes longer than a trap.
+export RUST_BACKTRACE=0
 benchmark=${1:-throughput}
 if [ "$benchmark" != plot ]; then
   scripts/guest-cargo.sh guest-examples/rust
@@ -22,8 +24,10 @@ fi
 if [ "$benchmark" = throughput ]; then
   scripts/guest-languages.sh || true
   tests/peers/setup.sh || echo "peers: not all can be built" >&2
-  # What is started as a process is the program as a release has it.
-  cargo build --quiet --locked --release -p wasmpost -p wasmpost-tests --bins
   export WASMPOST_PROGRAM=$target/release/wasmpost
 fi
-cargo bench --quiet --locked -p wasmpost -p wasmpost-tests --features wasmpost/nats,wasmpost/rabbitmq --bench "$benchmark" -- "${@:2}"
+# What is started as a process is the program as a release has it. Built together with the benchmark, both have the same
+# dependencies.
+packages=(--quiet --locked -p wasmpost -p wasmpost-tests --features wasmpost/nats,wasmpost/rabbitmq)
+[ "$benchmark" = throughput ] && cargo build --release "${packages[@]}" --bins --bench throughput
+cargo bench "${packages[@]}" --bench "$benchmark" -- "${@:2}"

@@ -52,6 +52,12 @@ const AIMS: &[(&str, &str, Measure, Bound)] = &[
     ),
     ("G3", "two threads ÷ one, profile guard", Speed("threads-guard-2", "threads-guard-1", Wall), AtLeast(1.6)),
     ("G3", "two threads ÷ one, profile bounds", Speed("threads-bounds-2", "threads-bounds-1", Wall), AtLeast(1.6)),
+    (
+        "G3",
+        "two worker processes ÷ one, messages by pipe",
+        Speed("threads-piped-2", "threads-piped-1", Wall),
+        AtLeast(1.6),
+    ),
     ("G3", "two threads ÷ one, reused", Speed("threads-reused-2", "threads-reused-1", Wall), AtLeast(1.6)),
     ("", "control: two threads that spin ÷ one", Speed("threads-spin-2", "threads-spin-1", Wall), AtLeast(1.7)),
     (

@@ -33,15 +33,19 @@ pub(crate) fn run(report: &mut Report, plan: Plan) {
     }
     for (id, name, wasm) in [
         ("limits-ok", "receiver, a message that is ok", &noop),
-        ("limits-trap", "receiver, a message that traps", &component("trapping")),
+        ("limits-trap", "receiver, a message that traps at once", &component("unreachable")),
+        ("limits-panic", "receiver, a guest that publishes, then panics", &component("trapping")),
     ] {
         let receiver = receiver(&sandbox, wasm, 1);
-        let (runtime, body) = (&runtime, &body);
+        let (runtime, body, attributes) = (&runtime, &body, attributes());
         variants.push(Variant::new(id, name, move |messages| {
             timed_on(runtime, async {
                 for _ in 0..messages {
-                    let message =
-                        Message { attributes: attributes(), body: body.clone().into(), context: Context::default() };
+                    let message = Message {
+                        attributes: attributes.clone(),
+                        body: body.clone().into(),
+                        context: Context::default(),
+                    };
                     assert_eq!(receiver.receive(message).await.is_ok(), id == "limits-ok");
                 }
             })

@@ -17,6 +17,7 @@ mod report;
 mod tenants;
 mod threads;
 mod work;
+mod workers;
 
 use std::time::Duration;
 
@@ -26,12 +27,12 @@ use report::Report;
 /// The size of each body, in bytes, where nothing else is said.
 const BODY_BYTES: usize = 1024;
 /// How much is measured unless asked otherwise, and what a quiet machine is worth.
-const SHORT: Plan = Plan { rounds: 7, per_round: Duration::from_millis(40) };
-const LONG: Plan = Plan { rounds: 21, per_round: Duration::from_millis(150) };
+const SHORT: Plan = Plan { rounds: 7, per_round: Duration::from_millis(40), rows: None };
+const LONG: Plan = Plan { rounds: 21, per_round: Duration::from_millis(150), rows: None };
 /// How many messages wait in a durable queue.
 const DEPTHS: &[usize] = &[0, 100_000];
 const DEPTHS_LONG: &[usize] = &[0, 100_000, 1_000_000];
-const USAGE: &str = "usage: throughput [GROUP...] [--long] [--deep] [--json FILE]";
+const USAGE: &str = "usage: throughput [GROUP...] [--rows PART-OF-ID] [--long] [--deep] [--json FILE]";
 
 /// What is measured, in this order.
 const GROUPS: &[&str] =
@@ -44,6 +45,8 @@ struct Arguments {
     long: bool,
     /// Ten million messages wait in the durable queue.
     deep: bool,
+    /// Only these rows, as when looking for where their time goes.
+    rows: Option<&'static str>,
     json: Option<String>,
 }
 
@@ -52,6 +55,7 @@ fn main() {
     match given.first().map(String::as_str) {
         Some("compile-component") => wasmpost_sandbox::compile_for_parent(&given[1..]).unwrap(),
         Some(memory::ARGUMENT) => memory::measure(),
+        Some(workers::ARGUMENT) => workers::work(),
         _ => match parse(given) {
             Some(arguments) => measure(&arguments),
             None => {
@@ -71,6 +75,7 @@ fn parse(given: Vec<String>) -> Option<Arguments> {
             "--bench" => {}
             "--long" => arguments.long = true,
             "--deep" => arguments.deep = true,
+            "--rows" => arguments.rows = Some(given.next()?.leak()),
             "--json" => arguments.json = Some(given.next()?),
             group if GROUPS.contains(&group) => arguments.groups.push(word),
             _ => return None,
@@ -80,7 +85,7 @@ fn parse(given: Vec<String>) -> Option<Arguments> {
 }
 
 fn measure(arguments: &Arguments) {
-    let plan = if arguments.long { LONG } else { SHORT };
+    let plan = Plan { rows: arguments.rows, ..if arguments.long { LONG } else { SHORT } };
     let mut depths = if arguments.long { DEPTHS_LONG } else { DEPTHS }.to_vec();
     depths.extend(arguments.deep.then_some(10_000_000));
     let mut report = Report::default();

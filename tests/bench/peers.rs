@@ -13,20 +13,20 @@ use crate::measure::{Sample, Variant, timed};
 const TICK_NANOS: u64 = 10_000_000;
 
 /// A child with both ends of its pipes.
-struct Piped {
+pub(crate) struct Piped {
     child: Child,
     input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
+    pub(crate) output: BufReader<ChildStdout>,
 }
 
 impl Piped {
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         Self { child, input, output }
     }
 
-    fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.input.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
@@ -36,8 +36,8 @@ impl Piped {
         line.trim().to_owned()
     }
 
-    /// CPU time of its only thread so far.
-    fn cpu(&self) -> Duration {
+    /// CPU time of its main thread so far.
+    pub(crate) fn cpu(&self) -> Duration {
         let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.child.id())).unwrap();
         Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
     }
@@ -60,7 +60,7 @@ pub(crate) fn extism() -> Option<PathBuf> {
 pub(crate) fn extism_variant<'a>(program: &Path, id: String, how: &str, work: &str, body_bytes: usize) -> Variant<'a> {
     let mut command = Command::new(program);
     command.arg(root().join("tests/peers/extism.wat")).args([work, how, &body_bytes.to_string()]);
-    let mut peer = Piped::start(command);
+    let mut peer = Piped::start(&mut command);
     let version = peer.line();
     Variant::new(id, format!("Extism {version}, {how} plugin"), move |messages| {
         peer.write(format!("{messages}\n").as_bytes());
@@ -93,7 +93,7 @@ pub(crate) fn once_variant<'a>(id: String, work: &'a str, body: &'a [u8]) -> Var
 pub(crate) fn piped_variant<'a>(id: String, work: &str, body: &'a [u8]) -> Variant<'a> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bench-child"));
     command.args(["loop", work]);
-    let mut peer = Piped::start(command);
+    let mut peer = Piped::start(&mut command);
     let frame = [&(body.len() as u32).to_le_bytes(), body].concat();
     Variant::new(id, "a child process that lives on, by pipe", move |messages| {
         let before = peer.cpu();

@@ -1,7 +1,10 @@
 //! Wasmtime alone with the same contract, implemented with as little as it takes: what the host is measured against.
 
+use bytes::Bytes;
 use wasmtime::component::{Component, HasSelf, Linker, Resource, ResourceTable};
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreLimits};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreContextMut, StoreLimits,
+};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 mod bindings {
@@ -33,7 +36,7 @@ pub struct Writer(Vec<u8>);
 
 pub(crate) struct State {
     attributes: AttributeList,
-    body: Vec<u8>,
+    body: Bytes,
     table: ResourceTable,
     /// Made when a guest first asks for it: few of them do.
     wasi: Option<WasiCtx>,
@@ -75,6 +78,7 @@ impl Raw {
         let mut linker = Linker::new(&engine);
         bindings::Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).unwrap();
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+        lower_bodies(&mut linker);
         let plugin = bindings::PluginPre::new(linker.instantiate_pre(&component).unwrap()).unwrap();
         Self { engine, plugin, attributes, is_limited: false }
     }
@@ -87,16 +91,16 @@ impl Raw {
     }
 
     /// A fresh instance for one message.
-    pub(crate) async fn call(&self, body: &[u8]) {
+    pub(crate) async fn call(&self, body: &Bytes) {
         self.live(body).await.answer().await;
     }
 
     /// An instance for more than one, of which none was handled yet.
-    pub(crate) async fn live(&self, body: &[u8]) -> Live {
+    pub(crate) async fn live(&self, body: &Bytes) -> Live {
         let (attributes, table) = (self.attributes.clone(), ResourceTable::new());
         let mut store = Store::new(
             &self.engine,
-            State { attributes, body: body.to_vec(), table, wasi: None, limits: StoreLimits::default() },
+            State { attributes, body: body.clone(), table, wasi: None, limits: StoreLimits::default() },
         );
         if self.is_limited {
             store.limiter(|state| &mut state.limits);
@@ -108,11 +112,30 @@ impl Raw {
     }
 }
 
+/// Has bodies copied into the memory of the guest and nowhere else, for which what is generated has no word.
+fn lower_bodies(linker: &mut Linker<State>) {
+    linker.allow_shadowing(true);
+    let mut types = linker.instance("wasmpost:messaging/types@0.1.0").unwrap();
+    let body = |mut store: StoreContextMut<'_, State>, (_,): (Resource<Incoming>,)| {
+        Ok((std::mem::take(&mut store.data_mut().body),))
+    };
+    types.func_wrap("[method]message.body", body).unwrap();
+    let read =
+        |mut store: StoreContextMut<'_, State>, (_, max): (Resource<Incoming>, u32)| Ok((store.data_mut().piece(max),));
+    types.func_wrap("[method]message.read", read).unwrap();
+}
+
+impl State {
+    fn piece(&mut self, max: u32) -> Bytes {
+        self.body.split_to(self.body.len().min(max as usize))
+    }
+}
+
 impl Live {
     /// Another message.
-    pub(crate) async fn call(&mut self, attributes: &AttributeList, body: &[u8]) {
+    pub(crate) async fn call(&mut self, attributes: &AttributeList, body: &Bytes) {
         self.store.data_mut().attributes = attributes.clone();
-        self.store.data_mut().body = body.to_vec();
+        self.store.data_mut().body = body.clone();
         self.answer().await;
     }
 
@@ -143,12 +166,11 @@ impl bindings::wasmpost::messaging::types::HostMessage for State {
     }
 
     fn read(&mut self, _: Resource<Incoming>, max: u32) -> wasmtime::Result<Vec<u8>> {
-        let rest = self.body.split_off(self.body.len().min(max as usize));
-        Ok(std::mem::replace(&mut self.body, rest))
+        Ok(self.piece(max).into())
     }
 
     fn body(&mut self, _: Resource<Incoming>) -> wasmtime::Result<Vec<u8>> {
-        Ok(std::mem::take(&mut self.body))
+        Ok(std::mem::take(&mut self.body).into())
     }
 
     fn drop(&mut self, _: Resource<Incoming>) -> wasmtime::Result<()> {

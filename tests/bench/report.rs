@@ -16,6 +16,9 @@ pub(crate) struct Report {
 impl Report {
     /// Prints the rows of a group, compared with the first, and keeps them.
     pub(crate) fn group(&mut self, title: &str, by: By, rows: Vec<Row>) {
+        if rows.is_empty() {
+            return;
+        }
         let compared = if by == By::Cpu { "CPU" } else { "wall" };
         println!("{title}");
         println!(

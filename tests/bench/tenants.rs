@@ -41,7 +41,7 @@ pub(crate) fn run(report: &mut Report, plan: Plan) {
     let mut variants = Vec::new();
     for (how, receivers) in &all {
         for tenants in TENANTS {
-            let (runtime, body) = (&runtime, &body);
+            let (runtime, body, attributes) = (&runtime, &body, attributes());
             variants.push(Variant::new(
                 format!("tenants-{how}-{tenants}"),
                 format!("{how}, {tenants} tenants"),
@@ -49,7 +49,7 @@ pub(crate) fn run(report: &mut Report, plan: Plan) {
                     timed_on(runtime, async {
                         for receiver in receivers.iter().take(*tenants).cycle().take(messages) {
                             let message = Message {
-                                attributes: attributes(),
+                                attributes: attributes.clone(),
                                 body: body.clone().into(),
                                 context: Context::default(),
                             };

@@ -43,6 +43,7 @@ pub(crate) fn run(report: &mut Report, plan: Plan) {
             variants.push(loops(&format!("threads-{id}-{threads}"), shown, threads, &raw, &body));
         }
     }
+    variants.extend(crate::workers::variants(&body));
     let rows = interleave(plan, variants);
     report.group("checksum of 1 KiB on one thread and on two; time between messages by the clock", By::Wall, rows);
 }
@@ -90,7 +91,7 @@ fn spin<'a>(threads: usize) -> Variant<'a> {
     })
 }
 
-fn loops<'a>(id: &str, name: String, threads: usize, raw: &Arc<Raw>, body: &'a [u8]) -> Variant<'a> {
+fn loops<'a>(id: &str, name: String, threads: usize, raw: &Arc<Raw>, body: &'a bytes::Bytes) -> Variant<'a> {
     let raw = Arc::clone(raw);
     Variant::new(id, name, move |messages| {
         on_threads(threads, messages, |messages| {

@@ -10,11 +10,6 @@ use wasmpost_sandbox::{LoadError, LoadedComponent, Sandbox};
 use super::HostError;
 use crate::config::{Config, ReceiverConfig};
 
-/// Memory mappings of the process for each loaded component, as measured, and what is left to everything else. A
-/// process that runs out of mappings cannot go on.
-const MAPPINGS_EACH: usize = 4;
-const MAPPINGS_LEFT: usize = 8_000;
-
 /// Components by file, each loaded once.
 pub type Components = HashMap<PathBuf, LoadedComponent>;
 
@@ -25,7 +20,6 @@ pub fn load_components(sandbox: &Sandbox, config: &Config) -> Result<Components,
         receivers.entry(&receiver.component).or_insert(receiver);
     }
     let paths: Vec<&PathBuf> = receivers.keys().copied().collect();
-    check_mappings(paths.len())?;
     let loaded = load_all(sandbox, &paths);
     let mut components = Components::new();
     let mut failed: BTreeMap<&PathBuf, LoadError> = BTreeMap::new();
@@ -66,15 +60,4 @@ pub(super) fn load_all(sandbox: &Sandbox, paths: &[&PathBuf]) -> Vec<Result<Load
         }
     });
     results.into_inner().into_values().collect()
-}
-
-/// Whether the system lets one process map so many components.
-fn check_mappings(components: usize) -> Result<(), HostError> {
-    let Ok(max) = std::fs::read_to_string("/proc/sys/vm/max_map_count") else { return Ok(()) };
-    let Ok(max) = max.trim().parse::<usize>() else { return Ok(()) };
-    let wanted = components.saturating_mul(MAPPINGS_EACH).saturating_add(MAPPINGS_LEFT);
-    if wanted > max {
-        return Err(HostError::Mappings { components, wanted, max });
-    }
-    Ok(())
 }

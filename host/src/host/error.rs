@@ -47,19 +47,6 @@ pub enum HostError {
     /// The threads for guests could not be started.
     #[error("threads for guests could not be started: {0}")]
     Threads(#[source] std::io::Error),
-    /// There are more components than the system lets one process map.
-    #[error(
-        "{components} components need {wanted} memory mappings, the system allows {max}; raise vm.max_map_count with \
-         sysctl, or spread the receivers over several hosts"
-    )]
-    Mappings {
-        /// How many components there are.
-        components: usize,
-        /// How many mappings they need, with everything else.
-        wanted: usize,
-        /// How many there can be.
-        max: usize,
-    },
     /// Deliveries were interrupted at shutdown.
     #[error("{in_flight} deliveries were interrupted and given back")]
     GraceExpired {

@@ -55,6 +55,13 @@ pub trait Queue: Send + Sync {
     /// Leases at least one delivery and at most `max`, waiting until there is one. Dropping the future loses nothing.
     async fn pull(&self, max: usize) -> Result<Vec<Delivery>, BrokerError>;
 
+    /// Leases at most `max` deliveries without waiting for anything: none where there are none, or where the broker would
+    /// have to wait to know. Nobody is woken for them, so it is what a busy server asks first.
+    fn pull_now(&self, max: usize) -> Vec<Delivery> {
+        let _ = max;
+        Vec::new()
+    }
+
     /// Whether its broker has room for what is to be published, as far as it can tell at once. What it will never take
     /// answers with an error of kind `Invalid`.
     fn room(&self, publications: &[Publication]) -> Result<(), BrokerError> {

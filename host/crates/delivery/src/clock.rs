@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -24,7 +25,7 @@ struct Shared {
     start: Timestamp,
     started: Instant,
     /// Milliseconds that the clock was set forward, and whether it moves only when set.
-    ahead: Mutex<u64>,
+    ahead: AtomicU64,
     manual: bool,
     listeners: Mutex<Vec<Listener>>,
 }
@@ -73,19 +74,19 @@ impl Clock {
     }
 
     fn build(start: Timestamp, manual: bool) -> Self {
-        let (ahead, listeners) = (Mutex::new(0), Mutex::default());
+        let (ahead, listeners) = (AtomicU64::new(0), Mutex::default());
         Self(Arc::new(Shared { start, started: Instant::now(), ahead, manual, listeners }))
     }
 
     /// The time.
     pub fn now(&self) -> Timestamp {
         let elapsed = if self.0.manual { 0 } else { self.0.started.elapsed().as_millis() as u64 };
-        Timestamp(self.0.start.0 + elapsed + *self.0.ahead.lock())
+        Timestamp(self.0.start.0 + elapsed + self.0.ahead.load(Ordering::Acquire))
     }
 
     /// Sets the clock forward and wakes those who wait for a time.
     pub fn advance(&self, duration: Duration) {
-        *self.0.ahead.lock() += duration.as_millis() as u64;
+        self.0.ahead.fetch_add(duration.as_millis() as u64, Ordering::AcqRel);
         self.0.listeners.lock().iter().for_each(|listener| listener());
     }
 

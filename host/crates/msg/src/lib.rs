@@ -18,6 +18,7 @@ mod outbox;
 mod receiver;
 mod server;
 mod topic;
+mod within;
 
 pub use attributes::{Attributes, canonical_name};
 pub use body::{Body, BodyError};
@@ -31,3 +32,4 @@ pub use outbox::{Outbox, OutboxTopic, Publication};
 pub use receiver::{Receiver, ReceiverFunc, SafeReceiver};
 pub use server::{GraceExpired, ServeError, Server, ServerClosed};
 pub use topic::{BufferedWriter, MessageWriter, Topic, TopicFunc, WriteError};
+pub use within::within;

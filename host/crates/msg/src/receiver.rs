@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -17,6 +18,9 @@ pub trait Receiver: Send + Sync {
     /// Processes one message.
     async fn receive(&self, message: Message) -> Result<(), ReceiveError>;
 }
+
+/// What `receive` gives back.
+type Receiving<'call> = Pin<Box<dyn Future<Output = Result<(), ReceiveError>> + Send + 'call>>;
 
 /// An adapter to use an ordinary async function as a [`Receiver`].
 #[derive(Debug, Clone, Copy)]
@@ -49,17 +53,25 @@ impl<R: Receiver> Receiver for SafeReceiver<R> {
     }
 }
 
-#[async_trait]
 impl<R: Receiver + ?Sized> Receiver for std::sync::Arc<R> {
-    async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
-        (**self).receive(message).await
+    // The future of the other one as it is, without another one around it.
+    fn receive<'own, 'call>(&'own self, message: Message) -> Receiving<'call>
+    where
+        'own: 'call,
+        Self: 'call,
+    {
+        (**self).receive(message)
     }
 }
 
-#[async_trait]
 impl<R: Receiver + ?Sized> Receiver for Box<R> {
-    async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
-        (**self).receive(message).await
+    // The future of the other one as it is, without another one around it.
+    fn receive<'own, 'call>(&'own self, message: Message) -> Receiving<'call>
+    where
+        'own: 'call,
+        Self: 'call,
+    {
+        (**self).receive(message)
     }
 }
 

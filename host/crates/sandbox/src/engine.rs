@@ -3,21 +3,17 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use wasmtime::component::Linker;
-use wasmtime::{
-    Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
-};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::imports::http::{Connector, Network};
-use crate::load::{Cache, Compiler, LoadLimits};
+use crate::load::{Cache, Compiler, LoadLimits, Residents, components_max};
 use crate::places::Places;
 use crate::state::StoreState;
+use crate::ticker::Ticker;
 use crate::{SandboxError, Size, imports, worlds};
 
-/// How often the epoch advances.
-pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// How much of a slot's memory, table and stack is kept for the next instance instead of being given back.
 const MEMORY_RESIDENT_BYTES: usize = 4 << 20;
 const TABLE_RESIDENT_BYTES: usize = 64 << 10;
@@ -56,6 +52,9 @@ pub struct EngineOptions {
     pub component_model_async: bool,
     /// How accesses of guests to memory are kept in bounds.
     pub profile: Profile,
+    /// How many components are mapped at a time. Beyond, those that were not used for long are mapped again from the cache
+    /// when they are used.
+    pub components_mapped_max: usize,
     /// What is loaded at all.
     pub load: LoadLimits,
     /// Where components are compiled.
@@ -83,10 +82,14 @@ pub struct Sandbox {
     pub(crate) options: EngineOptions,
     /// A place for each instance that the pool has.
     pub(crate) places: Places,
+    /// The components that are mapped.
+    pub(crate) residents: Residents,
+    /// Interrupts guests.
+    pub(crate) ticker: Ticker,
 }
 
 impl Default for EngineOptions {
-    /// Sixty-four instances of up to 256 MiB, no cache, guard pages.
+    /// Sixty-four instances of up to 256 MiB, no cache, guard pages, as many components as the system allows.
     fn default() -> Self {
         Self {
             pool_instances: 64,
@@ -97,6 +100,7 @@ impl Default for EngineOptions {
             hostile: false,
             component_model_async: false,
             profile: Profile::Guard,
+            components_mapped_max: components_max(),
             load: LoadLimits::default(),
             compiler: Compiler::InProcess,
             network: Network::default(),
@@ -120,9 +124,10 @@ impl Sandbox {
         offered.map_err(|error| SandboxError::engine(&error))?;
         let cache = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &engine)).transpose()?;
         let connector = Arc::new(Connector::new(&options.network)?);
-        start_ticker(engine.weak())?;
+        let ticker = Ticker::start(engine.weak()).map_err(SandboxError::Thread)?;
         let places = Places::new(options.pool_instances);
-        Ok(Arc::new(Self { engine, linker, cache, connector, options, places }))
+        let residents = Residents::new(options.components_mapped_max);
+        Ok(Arc::new(Self { engine, linker, cache, connector, options, places, residents, ticker }))
     }
 
     /// Has every guest that is running let others run.
@@ -210,17 +215,4 @@ fn stacks(options: &EngineOptions, instances: u32) -> u32 {
     } else {
         instances
     }
-}
-
-/// Advances the epoch from a thread of its own, which guests cannot keep from running. It ends with the engine.
-fn start_ticker(engine: EngineWeak) -> Result<(), SandboxError> {
-    let tick = move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            std::thread::sleep(TICK);
-        }
-    };
-    let thread = std::thread::Builder::new().name("wasmpost-epoch".into()).spawn(tick);
-    thread.map(drop).map_err(SandboxError::Thread)
 }

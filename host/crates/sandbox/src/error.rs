@@ -94,6 +94,15 @@ pub enum LoadError {
         /// The worlds that it implements.
         found: String,
     },
+    /// As many components are mapped as can be, and none of them could be mapped again.
+    #[error(
+        "{max} components are mapped, as many as the system allows, and none is in the cache to be mapped again: raise \
+         vm.max_map_count with sysctl, or give the host a cache"
+    )]
+    Mapped {
+        /// How many there can be.
+        max: usize,
+    },
     /// Its world has one message in an instance at a time.
     #[error(
         "world {world:?} takes one message at a time: concurrent = {concurrent} needs wasmpost:messaging/plugin-async"

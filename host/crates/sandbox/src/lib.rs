@@ -26,6 +26,7 @@ mod receiver;
 mod setup;
 mod state;
 mod sync;
+mod ticker;
 mod worlds;
 
 pub use engine::{CONCURRENT_MAX, EngineOptions, Profile, Sandbox};

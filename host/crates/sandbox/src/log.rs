@@ -111,8 +111,8 @@ impl GuestLog {
 
     /// Goes on with the lines of another delivery.
     pub(crate) fn begin(&self, context: Context, limits: &Limits) {
-        self.tell_dropped();
-        *self.left.lock() = Left::new(context, limits);
+        let before = std::mem::replace(&mut *self.left.lock(), Left::new(context, limits));
+        self.tell_dropped(&before);
     }
 
     /// Passes a line on if there is room for it, and counts it otherwise.
@@ -137,14 +137,10 @@ impl GuestLog {
     }
 
     /// Says how much was dropped, so that nobody takes the log for complete.
-    fn tell_dropped(&self) {
-        let (delivery, dropped) = {
-            let left = self.left.lock();
-            (left.context.clone(), left.dropped)
-        };
-        if dropped > 0 {
-            let text = format!("{dropped} log lines over the limit were dropped");
-            self.record(&delivery, Level::Warn, LogSource::Host, "", &text);
+    fn tell_dropped(&self, left: &Left) {
+        if left.dropped > 0 {
+            let text = format!("{} log lines over the limit were dropped", left.dropped);
+            self.record(&left.context, Level::Warn, LogSource::Host, "", &text);
         }
     }
 
@@ -156,7 +152,7 @@ impl GuestLog {
 
 impl Drop for GuestLog {
     fn drop(&mut self) {
-        self.tell_dropped();
+        self.tell_dropped(&self.left.lock());
     }
 }
 

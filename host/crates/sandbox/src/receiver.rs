@@ -5,19 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use wasmpost_msg::{Component, Context, Disposition, Message, Reason, ReceiveError, Receiver, Usage};
+use wasmpost_msg::{Component, Context, Disposition, Message, Reason, ReceiveError, Receiver, Usage, within};
 use wasmtime::Store;
+use wasmtime::component::Instance;
 
+use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::crew::Crews;
 use crate::engine::CONCURRENT_MAX;
 use crate::error::classify;
 use crate::imports::wasi::Surroundings;
 use crate::limiter::MemoryBudget;
+use crate::load::Mapped;
 use crate::meter::Meter;
 use crate::places::{Live, Place};
 use crate::setup::{Setup, YIELD_TICKS, failure_of, out_of_wall, wait_for_place};
 use crate::state::{Shared, StoreState};
-use crate::worlds::Entry;
 use crate::{Grants, Limits, LoadError, LoadedComponent, LogSink, Sandbox, TracingSink};
 
 /// Numbers for receivers.
@@ -58,8 +60,6 @@ pub struct ReceiverOptions {
 /// A component that receives messages.
 pub struct WasmReceiver {
     setup: Setup,
-    /// Which of the component's worlds is used.
-    entry: Arc<dyn Entry>,
     component: Arc<Component>,
     /// The instances that have several messages at a time, if they may.
     crews: Option<Crews>,
@@ -94,10 +94,9 @@ impl WasmReceiver {
     /// whatever the limits say. A component of several worlds has to be told by which of them it receives.
     pub fn new(sandbox: Arc<Sandbox>, loaded: LoadedComponent, options: ReceiverOptions) -> Result<Self, LoadError> {
         let ReceiverOptions { name, limits, grants, config, log, memory, topic, output, surroundings, .. } = options;
-        let entry = loaded.entry_for(options.world.as_deref(), options.concurrent)?;
-        let (concurrent, together) = (options.concurrent.min(CONCURRENT_MAX), Arc::clone(&entry).together());
-        let together = together.filter(|_| concurrent > 1);
-        let reuse = if entry.is_reusable() { options.reuse } else { 1 };
+        let world = loaded.world_for(options.world.as_deref(), options.concurrent)?;
+        let concurrent = options.concurrent.min(CONCURRENT_MAX);
+        let reuse = if world.is_reusable { options.reuse } else { 1 };
         let version = loaded.version().map(str::to_owned);
         let component = Arc::new(Component { digest: loaded.digest().to_owned(), version });
         let shared = Shared {
@@ -115,27 +114,46 @@ impl WasmReceiver {
             output,
         };
         let number = RECEIVERS.fetch_add(1, Ordering::Relaxed);
-        let setup = Setup { sandbox, loaded, shared: Arc::new(shared) };
-        let crews = together.map(|entry| Crews::new(setup.clone(), entry, concurrent, options.reuse));
-        Ok(Self { setup, entry, component, crews, reuse, number })
+        let setup = Setup { sandbox, loaded, world, shared: Arc::new(shared) };
+        let crews = (concurrent > 1).then(|| Crews::new(setup.clone(), concurrent, options.reuse));
+        Ok(Self { setup, component, crews, reuse, number })
     }
 
     /// Has the instance process the message of its store; a fresh one is made first.
     async fn call(&self, live: &mut Live) -> Result<(), ReceiveError> {
-        let store = &mut live.store;
-        let instance = match live.instance {
-            Some(instance) => instance,
-            None => {
-                self.entry.prepare(store.data_mut());
-                let made = self.setup.loaded.pre().instantiate_async(&mut *store).await;
-                *live.instance.insert(made.map_err(|error| classify(&error, store.data()))?)
+        let Live { store, instance, .. } = live;
+        let called = match instance {
+            Some((instance, mapped)) => self.enter(store, instance, mapped).await,
+            place => {
+                let mapped = self.setup.mapped()?;
+                match self.make(store, &mapped).await {
+                    Ok(made) => {
+                        let (instance, mapped) = place.insert((made, mapped));
+                        self.enter(store, instance, mapped).await
+                    }
+                    Err(error) => Err(error),
+                }
             }
         };
-        match self.entry.call(store, &instance).await {
+        match called {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => Err(failure_of(failure, store.data(), &store.data().delivery)),
             Err(error) => Err(classify(&error, store.data())),
         }
+    }
+
+    async fn make(&self, store: &mut Store<StoreState>, mapped: &Mapped) -> wasmtime::Result<Instance> {
+        mapped.entry(self.setup.world)?.prepare(store.data_mut());
+        mapped.pre.instantiate_async(store).await
+    }
+
+    async fn enter(
+        &self,
+        store: &mut Store<StoreState>,
+        instance: &Instance,
+        mapped: &Mapped,
+    ) -> wasmtime::Result<Result<(), Failure>> {
+        mapped.entry(self.setup.world)?.call(store, instance).await
     }
 
     /// Reads and checks the body, then calls the instance in this place. The store stays with the caller, who reads
@@ -199,6 +217,7 @@ impl Drop for WasmReceiver {
 #[async_trait]
 impl Receiver for WasmReceiver {
     async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
+        let _running = self.setup.sandbox.ticker.running();
         if let Some(crews) = &self.crews {
             let context = message.context.clone();
             let (result, usage) = crews.receive(message).await;
@@ -222,8 +241,8 @@ impl Receiver for WasmReceiver {
                     }
                 };
                 // The body is read within the time of the call as well: its source may never end.
-                let call = tokio::time::timeout(wall.0, self.process(message, &meter, &mut place.live));
-                call.await.unwrap_or_else(|_| Err(out_of_wall(wall)))
+                let call = within(wall.0, self.process(message, &meter, &mut place.live));
+                call.await.unwrap_or_else(|| Err(out_of_wall(wall)))
             };
             tokio::select! {
                 biased;

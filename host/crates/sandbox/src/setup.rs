@@ -10,8 +10,10 @@ use wasmtime::{Store, UpdateDeadline};
 use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::delivery::Delivery;
 use crate::error::out_of_budget;
+use crate::load::Mapped;
 use crate::places::{Place, Places};
 use crate::state::{Shared, StoreState};
+use crate::worlds::World;
 use crate::{LoadedComponent, Sandbox, Span};
 
 /// How many ticks of the epoch a guest runs before it lets others run.
@@ -26,10 +28,18 @@ const HOSTCALL_EXTRA: usize = 1 << 20;
 pub(crate) struct Setup {
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) loaded: LoadedComponent,
+    /// Which of the component's worlds is used.
+    pub(crate) world: &'static World,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl Setup {
+    /// What instances are made of. Where the host cannot map it now, the delivery is given back.
+    pub(crate) fn mapped(&self) -> Result<Arc<Mapped>, ReceiveError> {
+        let given_back = |text| ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text);
+        self.loaded.mapped(&self.sandbox).map_err(given_back)
+    }
+
     /// A store with the limits of the receiver.
     pub(crate) fn store(&self, state: StoreState) -> Store<StoreState> {
         let limits = &self.shared.limits;

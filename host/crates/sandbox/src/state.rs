@@ -9,6 +9,7 @@ use wasmpost_msg::{Attributes, Context, Reason};
 use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::bindings::Plugin;
 use crate::delivery::Delivery;
 use crate::imports::http::{Connector, Http};
 use crate::imports::wasi::{self, Outputs, Surroundings};
@@ -65,6 +66,8 @@ pub(crate) struct StoreState {
     pub(crate) http: Option<Http>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) cpu_exhausted: bool,
+    /// The functions of an instance that has been called before.
+    pub(crate) plugin: Option<Plugin>,
     /// What a command finds when it starts.
     pub(crate) command: Option<Command>,
 }
@@ -95,6 +98,7 @@ impl StoreState {
             http: None,
             meter: Arc::clone(meter),
             cpu_exhausted: false,
+            plugin: None,
             command: None,
         }
     }

@@ -114,6 +114,18 @@ impl Queue for FaultyQueue {
         Ok(deliveries)
     }
 
+    fn pull_now(&self, max: usize) -> Vec<Delivery> {
+        // A process that has ended does nothing any more, and it may end while it pulls.
+        if self.life.is_over() {
+            return Vec::new();
+        }
+        let pulled = self.inner.pull_now(max);
+        if self.life.is_over() {
+            return Vec::new();
+        }
+        pulled.into_iter().map(|delivery| self.taken(delivery)).collect()
+    }
+
     fn room(&self, publications: &[Publication]) -> Result<(), BrokerError> {
         self.inner.room(publications)
     }

@@ -134,6 +134,28 @@ pub(super) async fn a_pull_takes_no_more_than_asked(fixture: Fixture) {
     fixture.counts("orders", |stats| stats.leased, held.len() as u64).await;
 }
 
+pub(super) async fn what_is_pulled_without_waiting_is_leased_like_all_else(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    assert!(queue.pull_now(2).is_empty());
+    for body in ["a", "b", "c"] {
+        fixture.publish("orders", body).await;
+    }
+    // Some brokers would have to wait, and give none.
+    let mut held = queue.pull_now(2);
+    assert!(held.len() <= 2);
+    while held.len() < 3 {
+        held.push(fixture.next(&queue).await);
+    }
+    let mut bodies: Vec<_> = held.iter().map(|delivery| delivery.body.clone()).collect();
+    bodies.sort();
+    assert_eq!(bodies, ["a", "b", "c"]);
+    assert!(queue.pull_now(2).is_empty());
+    for delivery in held {
+        delivery.lease.ack(Vec::new()).await.unwrap();
+    }
+    in_time(queue.drained()).await.unwrap();
+}
+
 pub(super) async fn many_pulls_at_once_get_each_message_once(fixture: Fixture) {
     const MESSAGES: usize = 200;
     let queue = fixture.queue("orders").await;

@@ -139,6 +139,7 @@ cases! {
     leasing::a_pull_waits_until_a_message_comes,
     leasing::a_dropped_pull_loses_nothing,
     leasing::a_pull_takes_no_more_than_asked,
+    leasing::what_is_pulled_without_waiting_is_leased_like_all_else,
     leasing::many_pulls_at_once_get_each_message_once,
     leasing::a_drained_queue_has_nothing_ready_delayed_or_leased,
     leasing::a_closed_broker_ends_waiting_pulls_and_refuses_calls,

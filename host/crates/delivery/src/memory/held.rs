@@ -71,12 +71,12 @@ impl Held {
     /// Removes an entry and makes room for the next with its key.
     pub(super) fn end(&mut self, number: u64) -> Option<Entry> {
         let entry = self.entries.remove(&number)?;
-        self.due.remove(&(entry.due, number));
+        match entry.lease {
+            Some(lease) => self.deadlines.remove(&(lease.deadline, number)),
+            None => self.due.remove(&(entry.due, number)),
+        };
         if let Some(expires_at) = entry.expires_at {
             self.expiring.remove(&(expires_at, number));
-        }
-        if let Some(lease) = entry.lease {
-            self.deadlines.remove(&(lease.deadline, number));
         }
         if let Some(key) = &entry.publication.key
             && let Some(same) = self.keys.get_mut(key)

@@ -12,72 +12,72 @@ use crate::prove::{Point, pass};
 use crate::{BrokerError, Evidence, Lease, Nack, Renewer};
 
 pub(super) struct MemoryLease {
-    broker: MemoryBroker,
-    ticket: Option<Ticket>,
-    duration: Duration,
+    leased: Arc<Leased>,
+    is_settled: bool,
 }
 
-struct MemoryRenewer {
+/// What is leased to whom. It is also what renews the lease: once that is settled, nobody is found by the ticket.
+struct Leased {
     broker: MemoryBroker,
-    ticket: Option<Ticket>,
+    ticket: Ticket,
     duration: Duration,
 }
 
 impl MemoryLease {
     pub(super) fn new(broker: MemoryBroker, ticket: Ticket, duration: Duration) -> Self {
-        Self { broker, ticket: Some(ticket), duration }
+        Self { leased: Arc::new(Leased { broker, ticket, duration }), is_settled: false }
     }
 
-    /// The ticket, which is then settled and not given back on drop.
-    fn settle(&mut self) -> Result<Ticket, BrokerError> {
-        self.ticket.take().ok_or_else(|| BrokerError::stale("", ""))
+    /// The broker and the ticket, which is then settled and not given back on drop.
+    fn settle(&mut self) -> (&MemoryBroker, &Ticket) {
+        self.is_settled = true;
+        (&self.leased.broker, &self.leased.ticket)
     }
 }
 
 #[async_trait]
 impl Lease for MemoryLease {
     fn renewer(&self) -> Arc<dyn Renewer> {
-        let (broker, ticket) = (self.broker.clone(), self.ticket.clone());
-        Arc::new(MemoryRenewer { broker, ticket, duration: self.duration })
+        Arc::<Leased>::clone(&self.leased)
     }
 
     async fn ack(mut self: Box<Self>, outbox: Vec<Publication>) -> Result<(), BrokerError> {
-        let ticket = self.settle()?;
-        let now = self.broker.now();
+        let (broker, ticket) = self.settle();
+        let now = broker.now();
         pass(Point::AckCommitting);
-        let acked = self.broker.open()?.ack(&ticket, outbox, now);
+        let acked = broker.open()?.ack(ticket, outbox, now);
         pass(Point::AckCommitted);
         acked
     }
 
     async fn nack(mut self: Box<Self>, nack: Nack) -> Result<(), BrokerError> {
-        let ticket = self.settle()?;
-        let now = self.broker.now();
-        self.broker.open()?.nack(&ticket, nack, now)
+        let (broker, ticket) = self.settle();
+        let now = broker.now();
+        broker.open()?.nack(ticket, nack, now)
     }
 
     async fn reject(mut self: Box<Self>, evidence: Evidence) -> Result<(), BrokerError> {
-        let ticket = self.settle()?;
-        let now = self.broker.now();
-        self.broker.open()?.reject(&ticket, evidence, now)
+        let (broker, ticket) = self.settle();
+        let now = broker.now();
+        broker.open()?.reject(ticket, evidence, now)
     }
 }
 
 impl Drop for MemoryLease {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            let now = self.broker.now();
+        if !self.is_settled {
+            let Leased { broker, ticket, .. } = &*self.leased;
+            let now = broker.now();
             // A lease that lapsed meanwhile needs no giving back.
-            drop(self.broker.0.state.lock().nack(&ticket, Nack::give_back(), now));
+            drop(broker.0.state.lock().nack(ticket, Nack::give_back(), now));
         }
     }
 }
 
 #[async_trait]
-impl Renewer for MemoryRenewer {
+impl Renewer for Leased {
     async fn renew(&self) -> Result<(), BrokerError> {
-        let ticket = self.ticket.as_ref().ok_or_else(|| BrokerError::stale("", ""))?;
         let now = self.broker.now();
-        self.broker.open()?.renew(ticket, self.duration, now)
+        self.broker.open()?.renew(&self.ticket, self.duration, now)
     }
 }

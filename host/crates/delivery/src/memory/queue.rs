@@ -10,7 +10,7 @@ use super::held::Entry;
 use super::lease::MemoryLease;
 use super::state::{Signals, Ticket};
 use crate::prove::{Point, pass};
-use crate::{BrokerError, Delivery, Queue, QueueSpec};
+use crate::{BrokerError, Delivery, Queue, QueueSpec, Timestamp};
 use wasmpost_msg::Publication;
 
 pub(super) struct MemoryQueue {
@@ -23,6 +23,15 @@ pub(super) struct MemoryQueue {
 impl MemoryQueue {
     pub(super) fn new(broker: MemoryBroker, spec: QueueSpec, signals: Signals) -> Self {
         Self { broker, name: spec.name.into(), lease: spec.lease, signals }
+    }
+
+    /// Leases what is due, and says when to look again if nothing is.
+    fn take(&self, max: usize, now: Timestamp) -> Result<(Vec<Delivery>, Option<Timestamp>), BrokerError> {
+        let (taken, next) = self.broker.open()?.lease(&self.name, max, self.lease, now);
+        if !taken.is_empty() {
+            pass(Point::LeaseCommitted);
+        }
+        Ok((taken.into_iter().map(|(ticket, entry)| self.delivery(ticket, entry)).collect(), next))
     }
 
     fn delivery(&self, ticket: Ticket, entry: Entry) -> Delivery {
@@ -57,10 +66,9 @@ impl Queue for MemoryQueue {
         loop {
             let ready = self.signals.ready.notified();
             let now = self.broker.now();
-            let (taken, next) = self.broker.open()?.lease(&self.name, max.max(1), self.lease, now);
+            let (taken, next) = self.take(max.max(1), now)?;
             if !taken.is_empty() {
-                pass(Point::LeaseCommitted);
-                return Ok(taken.into_iter().map(|(ticket, entry)| self.delivery(ticket, entry)).collect());
+                return Ok(taken);
             }
             match next {
                 None => ready.await,
@@ -68,6 +76,11 @@ impl Queue for MemoryQueue {
                 Some(next) => drop(tokio::time::timeout(next.since(now), ready).await),
             }
         }
+    }
+
+    fn pull_now(&self, max: usize) -> Vec<Delivery> {
+        // A broker that was closed is told by the next pull that may wait.
+        self.take(max, self.broker.now()).map(|(taken, _)| taken).unwrap_or_default()
     }
 
     fn room(&self, publications: &[Publication]) -> Result<(), BrokerError> {

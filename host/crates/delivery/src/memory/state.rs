@@ -250,8 +250,8 @@ impl State {
         if is_broken(Break::OutboxEarly) {
             self.publish(std::mem::take(&mut outbox), now, false)?;
         }
-        self.leased(ticket, now)?;
         if !outbox.is_empty() {
+            self.leased(ticket, now)?;
             self.publish(outbox, now, false)?;
         }
         let held = self.leased(ticket, now)?;

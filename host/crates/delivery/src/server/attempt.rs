@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
-use wasmpost_msg::{Context, Disposition, Message, Publication, Reason, ReceiveError, Receiver, SafeReceiver};
+use wasmpost_msg::{Context, Disposition, Message, Publication, Reason, ReceiveError, Receiver, SafeReceiver, within};
 
 use super::breaker::Breaker;
 use super::keeper::Keeper;
@@ -23,10 +23,13 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Takes a delivery to its end.
+    /// Takes a delivery to its end, keeping its lease meanwhile.
     pub(super) async fn work(&self, delivery: Delivery) {
-        let cancelled = self.interrupt.child_token();
-        let kept = self.keeper.keep(&delivery, &cancelled);
+        let (renewer, cancelled) = (delivery.lease.renewer(), CancellationToken::new());
+        self.keeper.keep_while(renewer, &cancelled, self.process(delivery, cancelled.clone())).await;
+    }
+
+    async fn process(&self, delivery: Delivery, cancelled: CancellationToken) {
         let context = Context::new(delivery.id.clone(), delivery.deliveries, cancelled);
         let (started_at, started) = (self.options.clock.now(), Instant::now());
         let result = self.attempt(&delivery, &context).await;
@@ -41,10 +44,8 @@ impl Worker {
             (result, _) => result.and_then(|()| self.room(&outbox)),
         };
         self.breaker.record(&self.options.receiver, &delivery.id, &result);
-        let outcome =
-            Outcome { result, outbox, published, started_at, duration: started.elapsed(), usage: context.usage() };
+        let outcome = Outcome { result, outbox, published, started_at, started, usage: context.usage() };
         settle(self, delivery, outcome).await;
-        drop(kept);
     }
 
     async fn attempt(&self, delivery: &Delivery, context: &Context) -> Result<(), ReceiveError> {
@@ -52,6 +53,10 @@ impl Worker {
         if delivery.hops > hops_max {
             let text = format!("message came through {} receivers, {hops_max} at most are allowed", delivery.hops);
             return Err(ReceiveError::new(Disposition::Reject, Reason::Loop, text));
+        }
+        // One that waited for its turn when the server gave up does not begin any more.
+        if self.interrupt.is_cancelled() {
+            return Err(self.interrupted());
         }
         let message = Message {
             attributes: delivery.attributes.clone(),
@@ -72,12 +77,12 @@ impl Worker {
         };
         let timeout = self.options.timeout;
         pass(Point::BeforeGuest);
-        let result = tokio::time::timeout(timeout, self.receiver.receive(message)).await;
+        let result = within(timeout, self.receiver.receive(message)).await;
         drop(slot);
-        if let Ok(Ok(())) = result {
+        if let Some(Ok(())) = result {
             pass(Point::GuestOk);
         }
-        result.unwrap_or_else(|_| {
+        result.unwrap_or_else(|| {
             let text = format!("receiver took longer than {timeout:?}");
             Err(ReceiveError::new(Disposition::Retry, Reason::Timeout, text))
         })

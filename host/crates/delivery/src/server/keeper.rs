@@ -1,13 +1,15 @@
 //! The lease keeper: renews the leases of all deliveries in flight, in one task.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{BrokerErrorKind, Delivery, Renewer};
+use crate::{BrokerErrorKind, Renewer};
 
 /// How long one renewal may take.
 const RENEW_TIMEOUT: Duration = Duration::from_secs(5);
@@ -15,6 +17,9 @@ const RENEW_TIMEOUT: Duration = Duration::from_secs(5);
 /// Renews leases until they are settled. Its task ends when the last handle to it is dropped.
 pub(super) struct Keeper {
     kept: Mutex<Leases>,
+    /// Says that there is a lease.
+    begun: Arc<Notify>,
+    interrupt: CancellationToken,
     _ends: DropGuard,
 }
 
@@ -31,29 +36,66 @@ struct Lease {
 }
 
 /// Keeps one lease until it is dropped.
-pub(super) struct Kept {
+struct Kept {
     keeper: Arc<Keeper>,
     number: u64,
 }
 
 impl Keeper {
-    /// Starts the task, which renews every `period`.
-    pub(super) fn start(period: Duration) -> Arc<Self> {
+    /// Starts the task, which renews every `period`. After an `interrupt` all leases count as lost.
+    pub(super) fn start(period: Duration, interrupt: CancellationToken) -> Arc<Self> {
         let end = CancellationToken::new();
-        let keeper = Arc::new(Self { kept: Mutex::default(), _ends: end.clone().drop_guard() });
+        let ends = end.clone().drop_guard();
+        let begun = Arc::new(Notify::new());
+        let keeper = Arc::new(Self {
+            kept: Mutex::default(),
+            begun: Arc::clone(&begun),
+            interrupt: interrupt.clone(),
+            _ends: ends,
+        });
         let weak = Arc::downgrade(&keeper);
-        tokio::spawn(end.run_until_cancelled_owned(run(weak, period.max(Duration::from_millis(1)))));
+        let period = period.max(Duration::from_millis(1));
+        tokio::spawn(end.run_until_cancelled_owned(async move {
+            interrupt.run_until_cancelled(run(weak.clone(), begun, period)).await;
+            if let Some(keeper) = weak.upgrade() {
+                keeper.kept.lock().by_number.values().for_each(|lease| lease.lost.cancel());
+            }
+        }));
         keeper
     }
 
-    /// Keeps the lease of `delivery`; when it is lost nevertheless, `lost` is cancelled.
-    pub(super) fn keep(self: &Arc<Self>, delivery: &Delivery, lost: &CancellationToken) -> Kept {
-        let lease = Lease { renewer: delivery.lease.renewer(), lost: lost.clone() };
+    /// Keeps a lease by its renewer; when it is lost nevertheless, `lost` is cancelled.
+    fn keep(self: &Arc<Self>, renewer: Arc<dyn Renewer>, lost: CancellationToken) -> Kept {
         let mut kept = self.kept.lock();
         kept.next += 1;
         let number = kept.next;
-        kept.by_number.insert(number, lease);
+        kept.by_number.insert(number, Lease { renewer, lost: lost.clone() });
+        drop(kept);
+        self.begun.notify_one();
+        // Either this sees the interrupt, or the task sees the lease when it is interrupted.
+        if self.interrupt.is_cancelled() {
+            lost.cancel();
+        }
         Kept { keeper: Arc::clone(self), number }
+    }
+
+    /// Polls a future to its end, and keeps the lease meanwhile. Nothing is noted down before the future first has to
+    /// wait: most are done at once.
+    pub(super) async fn keep_while<F: Future>(
+        self: &Arc<Self>,
+        renewer: Arc<dyn Renewer>,
+        lost: &CancellationToken,
+        future: F,
+    ) -> F::Output {
+        let (mut future, mut kept) = (pin!(future), None);
+        std::future::poll_fn(|context| {
+            let polled = future.as_mut().poll(context);
+            if polled.is_pending() && kept.is_none() {
+                kept = Some(self.keep(Arc::clone(&renewer), lost.clone()));
+            }
+            polled
+        })
+        .await
     }
 }
 
@@ -63,12 +105,14 @@ impl Drop for Kept {
     }
 }
 
-async fn run(keeper: Weak<Keeper>, period: Duration) {
-    let mut ticks = tokio::time::interval(period);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    ticks.tick().await;
+async fn run(keeper: Weak<Keeper>, begun: Arc<Notify>, period: Duration) {
     loop {
-        ticks.tick().await;
+        let is_idle = keeper.upgrade().is_none_or(|keeper| keeper.kept.lock().by_number.is_empty());
+        if is_idle {
+            // Nobody wakes while there is nothing to renew. The first lease is renewed a period after it began.
+            begun.notified().await;
+        }
+        tokio::time::sleep(period).await;
         let Some(keeper) = keeper.upgrade() else { return };
         let leases: Vec<Lease> = keeper.kept.lock().by_number.values().cloned().collect();
         // The handle is not held while renewing, or it would keep itself alive.

@@ -1,6 +1,7 @@
 //! The server: pulls deliveries, hands each to a receiver, and settles them.
 
 mod attempt;
+mod backlog;
 mod breaker;
 mod keeper;
 mod settle;
@@ -17,6 +18,7 @@ use wasmpost_msg::{GraceExpired, Receiver, SafeReceiver, ServeError, Server, Ser
 
 use crate::{BrokerError, BrokerErrorKind, Clock, Delivery, Forward, HOPS_MAX, Queue, RetryPolicy, Share};
 use attempt::Worker;
+use backlog::Backlog;
 use breaker::Breaker;
 pub use breaker::BreakerState;
 use keeper::Keeper;
@@ -115,19 +117,19 @@ impl QueueServer {
         self.breaker.reset(&self.options.receiver);
     }
 
-    async fn pull_until_stopped(&self, worker: &Arc<Worker>) -> Result<(), BrokerError> {
+    async fn pull_until_stopped(&self, backlog: &Arc<Backlog>) -> Result<(), BrokerError> {
         let slots = Arc::new(Semaphore::new(self.concurrency()));
         let mut faults = 0;
         loop {
             let pulled = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
-                pulled = self.pull(&slots) => pulled,
+                pulled = self.pull(&slots, backlog) => pulled,
             };
             match pulled {
                 Ok((deliveries, permits)) => {
                     faults = 0;
-                    self.start(worker, deliveries, permits);
+                    backlog.push(deliveries, permits);
                 }
                 Err(error) if error.kind() == BrokerErrorKind::Closed => return Err(error),
                 Err(error) => {
@@ -144,8 +146,13 @@ impl QueueServer {
     }
 
     /// Slots first, then deliveries for them: what is leased can start at once.
-    async fn pull(&self, slots: &Arc<Semaphore>) -> Result<(Vec<Delivery>, OwnedSemaphorePermit), BrokerError> {
+    async fn pull(
+        &self,
+        slots: &Arc<Semaphore>,
+        backlog: &Backlog,
+    ) -> Result<(Vec<Delivery>, OwnedSemaphorePermit), BrokerError> {
         let closed = |_| BrokerError::new(BrokerErrorKind::Closed, "server was closed");
+        backlog.pause(false);
         if self.breaker() == BreakerState::Closed {
             let mut permits = Arc::clone(slots).acquire_owned().await.map_err(closed)?;
             let more = slots.available_permits().min(PULL_MAX - 1) as u32;
@@ -159,6 +166,7 @@ impl QueueServer {
             }
         }
         // One at a time: with all slots at hand, none is in flight.
+        backlog.pause(true);
         let all = u32::try_from(self.concurrency()).unwrap_or(u32::MAX);
         let mut permits = Arc::clone(slots).acquire_many_owned(all).await.map_err(closed)?;
         self.breaker.pause().await;
@@ -169,21 +177,6 @@ impl QueueServer {
 
     fn concurrency(&self) -> usize {
         self.options.concurrency.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize))
-    }
-
-    fn start(&self, worker: &Arc<Worker>, deliveries: Vec<Delivery>, mut permits: OwnedSemaphorePermit) {
-        for delivery in deliveries {
-            let permit = permits.split(1);
-            let (worker, counted) = (Arc::clone(worker), Counted::new(&self.in_flight));
-            let work = async move {
-                worker.work(delivery).await;
-                drop((permit, counted));
-            };
-            match self.options.share.as_ref().and_then(|share| share.lane()) {
-                Some(lane) => lane.spawn(self.tasks.track_future(work)),
-                None => drop(self.tasks.spawn(work)),
-            }
-        }
     }
 
     async fn idle(&self) {
@@ -198,8 +191,8 @@ impl Server for QueueServer {
         if self.began.swap(true, Ordering::AcqRel) || self.stop.is_cancelled() {
             return Err(ServeError::NotIdle);
         }
-        let keeper = Keeper::start(self.queue.lease() / 3);
-        let worker = Arc::new(Worker {
+        let keeper = Keeper::start(self.queue.lease() / 3, self.interrupt.clone());
+        let worker = Worker {
             queue: self.queue.name().to_owned(),
             source: Arc::clone(&self.queue),
             receiver: SafeReceiver(receiver),
@@ -207,10 +200,16 @@ impl Server for QueueServer {
             interrupt: self.interrupt.clone(),
             keeper,
             breaker: Arc::clone(&self.breaker),
-        });
+        };
+        let backlog = Backlog::new(
+            worker,
+            (self.tasks.clone(), self.stop.clone()),
+            Arc::clone(&self.in_flight),
+            self.concurrency(),
+        );
         // Shutting down waits for the pulling to end as well, so that no delivery starts behind its back.
         let pulling = self.tasks.token();
-        let result = self.pull_until_stopped(&worker).await;
+        let result = self.pull_until_stopped(&backlog).await;
         drop(pulling);
         self.idle().await;
         result.map(|()| ServerClosed).map_err(|error| ServeError::Broker(Box::new(error)))
@@ -227,21 +226,5 @@ impl Server for QueueServer {
             tracing::error!(queue = self.queue.name(), "deliveries could not be given back; their leases will lapse");
         }
         if in_flight == 0 { Ok(ServerClosed) } else { Err(GraceExpired { in_flight }) }
-    }
-}
-
-/// Counts a delivery for as long as it is in flight.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

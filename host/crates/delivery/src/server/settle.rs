@@ -1,6 +1,6 @@
 //! Settling: the verdict on an attempt, carried out and logged.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmpost_msg::{Publication, ReceiveError, Usage};
 
@@ -23,14 +23,14 @@ pub(super) struct Outcome {
     /// How many messages the receiver published, those that were forwarded already included.
     pub(super) published: usize,
     pub(super) started_at: Timestamp,
-    pub(super) duration: Duration,
+    pub(super) started: Instant,
     pub(super) usage: Usage,
 }
 
 /// Decides what becomes of the delivery and does it.
 pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome) {
     let verdict = worker.options.retry.verdict(delivery.failures, &outcome.result, fastrand::f64());
-    let (id, number) = (delivery.id.clone(), delivery.deliveries);
+    let number = delivery.deliveries;
     if let Some(share) = &worker.options.share {
         share.record(ending(verdict), &outcome.usage, outcome.published);
     }
@@ -45,7 +45,7 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
             let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = &outcome.usage;
             let error_text = error.text();
             tracing::warn!(
-                %queue, %receiver, %id, attempt = number, %reason, error = ?error_text, ?cpu, ?wall, memory_peak_bytes,
+                %queue, %receiver, id = %delivery.id, attempt = number, %reason, error = ?error_text, ?cpu, ?wall, memory_peak_bytes,
                 published_bytes, "dead-lettered"
             );
             let attempt = outcome.attempt(number, error, "reject", None);
@@ -58,14 +58,14 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
             let acked = delivery.lease.ack(outcome.outbox).await;
             if acked.is_ok() {
                 tracing::debug!(
-                    %queue, %id, attempt = number, published, published_bytes, ?cpu, ?wall, memory_peak_bytes, "acked"
+                    %queue, id = %delivery.id, attempt = number, published, published_bytes, ?cpu, ?wall, memory_peak_bytes, "acked"
                 );
             }
             acked
         }
     };
     if let Err(error) = settled {
-        log_unsettled(worker, &id, &error);
+        log_unsettled(worker, &delivery.id, &error);
     }
 }
 
@@ -74,7 +74,7 @@ impl Outcome {
         Attempt {
             number,
             started_at: self.started_at,
-            duration: self.duration,
+            duration: self.started.elapsed(),
             verdict: verdict.to_owned(),
             delay,
             reason: error.reason(),

@@ -38,6 +38,7 @@ pub struct Lane {
 }
 
 struct Shared {
+    count: usize,
     state: Mutex<State>,
     work: Condvar,
     preempt: Preempt,
@@ -56,7 +57,7 @@ impl Threads {
     pub fn start(count: usize, context: &Handle, preempt: Preempt) -> std::io::Result<Self> {
         let count = count.max(1);
         let state = State { lanes: Lanes::new(count, Instant::now()), idle: 0, ended: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), preempt });
+        let shared = Arc::new(Shared { count, state: Mutex::new(state), work: Condvar::new(), preempt });
         let threads = Self { shared };
         for number in 0..count {
             let (shared, context) = (Arc::clone(&threads.shared), context.clone());
@@ -92,6 +93,11 @@ impl Drop for Threads {
 }
 
 impl Lane {
+    /// How many threads it shares with the other lanes.
+    pub(crate) fn threads(&self) -> usize {
+        self.shared.count
+    }
+
     /// Has the threads poll a future to its end.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         let (shared, number) = (Arc::clone(&self.shared), self.number);

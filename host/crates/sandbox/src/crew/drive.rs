@@ -17,6 +17,7 @@ use super::roster::{Outcome, Roster};
 use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::delivery::Delivery;
 use crate::error::classify;
+use crate::load::Mapped;
 use crate::meter::Meter;
 use crate::places::Place;
 use crate::setup::{Setup, YIELD_TICKS, failure_of};
@@ -35,7 +36,6 @@ pub(super) struct Call {
 /// An instance in its place. `meter` measures its polls.
 pub(super) struct Instance {
     pub(super) setup: Setup,
-    pub(super) entry: Arc<PluginAsync>,
     pub(super) roster: Arc<Roster>,
     pub(super) meter: Arc<Meter>,
     pub(super) place: Place,
@@ -44,10 +44,14 @@ pub(super) struct Instance {
 impl Instance {
     /// Lives until the instance has to end, or everybody has left it.
     pub(super) async fn live(self, calls: mpsc::Receiver<Call>) {
-        let Self { setup, entry, roster, meter, place } = self;
+        let Self { setup, roster, meter, place } = self;
+        let mapped = match setup.mapped() {
+            Ok(mapped) => mapped,
+            Err(error) => return roster.end(None, Some(&error)),
+        };
         let mut store = setup.store(StoreState::of_several(&setup.shared, &meter));
         charge(&mut store, &roster, &meter, setup.shared.limits.cpu.0);
-        let ended = Self::run(&setup, &entry, (&roster, &meter), &mut store, calls).await;
+        let ended = Self::run(&setup, &mapped, (&roster, &meter), &mut store, calls).await;
         if let Err(error) = ended {
             let culprit = culprit(&mut store, &setup, &roster);
             let state = store.data_mut();
@@ -65,12 +69,14 @@ impl Instance {
 
     async fn run(
         setup: &Setup,
-        entry: &PluginAsync,
+        mapped: &Mapped,
         (roster, meter): (&Roster, &Meter),
         store: &mut Store<StoreState>,
         mut calls: mpsc::Receiver<Call>,
     ) -> wasmtime::Result<()> {
-        let instance = setup.loaded.pre().instantiate_async(&mut *store).await?;
+        let entry = Arc::clone(mapped.entry(setup.world)?).together();
+        let entry = entry.ok_or_else(|| wasmtime::Error::msg("world has one message at a time"))?;
+        let instance = mapped.pre.instantiate_async(&mut *store).await?;
         let receive = entry.function(&mut *store, &instance)?;
         let work = async |accessor: &Accessor<StoreState>| {
             let mut serving = pin!(serve(accessor, &receive, setup, (roster, meter), &mut calls));

@@ -22,14 +22,12 @@ use tokio::sync::mpsc;
 use crate::meter::{Meter, Metered};
 use crate::places::Place;
 use crate::setup::Setup;
-use crate::worlds::PluginAsync;
 use drive::{Call, Instance, out_of_time};
 use roster::{Outcome, Roster, Turn};
 
 /// The live instances of a receiver.
 pub(crate) struct Crews {
     setup: Setup,
-    entry: Arc<PluginAsync>,
     /// How many messages may be in an instance at a time, and how many it may have until it ends.
     concurrent: u32,
     count_max: u32,
@@ -58,8 +56,8 @@ struct Seat {
 }
 
 impl Crews {
-    pub(crate) fn new(setup: Setup, entry: Arc<PluginAsync>, concurrent: u32, reuse: u32) -> Self {
-        Self { setup, entry, concurrent, count_max: reuse.max(concurrent), open: Mutex::default() }
+    pub(crate) fn new(setup: Setup, concurrent: u32, reuse: u32) -> Self {
+        Self { setup, concurrent, count_max: reuse.max(concurrent), open: Mutex::default() }
     }
 
     /// A place in a live instance that takes one more message.
@@ -82,13 +80,8 @@ impl Crews {
         let (roster, meter) = (Arc::new(Roster::default()), Meter::new());
         // Each call in the channel belongs to a message that has a place.
         let (calls, coming) = mpsc::channel(self.concurrent as usize);
-        let instance = Instance {
-            setup: self.setup.clone(),
-            entry: Arc::clone(&self.entry),
-            roster: Arc::clone(&roster),
-            meter: Arc::clone(&meter),
-            place,
-        };
+        let instance =
+            Instance { setup: self.setup.clone(), roster: Arc::clone(&roster), meter: Arc::clone(&meter), place };
         let living: Living = Box::pin(instance.live(coming));
         let number = roster.join(self.concurrent, self.count_max)?;
         let instance = Mutex::new(Some(meter.measure(living)));

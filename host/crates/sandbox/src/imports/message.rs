@@ -1,7 +1,8 @@
 //! The resource `message`: the message that a guest is working on. A store has one.
 
-use bytes::{Buf, Bytes};
-use wasmtime::component::Resource;
+use bytes::Bytes;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
 
 use crate::bindings::wasmpost::messaging::types::{Host, HostMessage};
 use crate::delivery::AttributeList;
@@ -11,9 +12,36 @@ use crate::state::StoreState;
 #[allow(unreachable_pub)] // The generated bindings re-export it.
 pub struct Incoming;
 
+const INTERFACE: &str = "wasmpost:messaging/types@0.1.0";
+
+type Store<'a> = StoreContextMut<'a, StoreState>;
+
 /// The handle to the message of a store.
 pub(crate) fn handle() -> Resource<Incoming> {
     Resource::new_borrow(0)
+}
+
+/// Hands out the body by functions that copy it into the memory of the guest and nowhere else. Those that are generated
+/// hand out vectors, for which a body that others have as well is copied once more.
+pub(super) fn add_body_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut types = linker.instance(INTERFACE)?;
+    types.func_wrap("[method]message.body", |mut store: Store<'_>, (_,): (Resource<Incoming>,)| {
+        Ok((std::mem::take(&mut store.data_mut().body),))
+    })?;
+    types.func_wrap("[method]message.read", |mut store: Store<'_>, (_, max): (Resource<Incoming>, u32)| {
+        Ok((store.data_mut().read_body(max),))
+    })?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+impl StoreState {
+    /// The next bytes of the body, at most so many.
+    fn read_body(&mut self, max: u32) -> Bytes {
+        let bytes = self.body.len().min(max as usize);
+        self.body.split_to(bytes)
+    }
 }
 
 impl Host for StoreState {}
@@ -36,12 +64,11 @@ impl HostMessage for StoreState {
     }
 
     fn read(&mut self, _: Resource<Incoming>, max: u32) -> wasmtime::Result<Vec<u8>> {
-        let bytes = self.body.remaining().min(max as usize);
-        Ok(self.body.split_to(bytes).into())
+        Ok(self.read_body(max).into())
     }
 
     fn body(&mut self, _: Resource<Incoming>) -> wasmtime::Result<Vec<u8>> {
-        Ok(std::mem::take::<Bytes>(&mut self.body).into())
+        Ok(std::mem::take(&mut self.body).into())
     }
 
     fn drop(&mut self, _: Resource<Incoming>) -> wasmtime::Result<()> {

@@ -16,6 +16,7 @@ use crate::{bindings, bindings_async};
 /// Offers everything that a guest may import, and that asynchronous ones may if there are some.
 pub(crate) fn add_to_linker(linker: &mut Linker<StoreState>, asynchronous: bool) -> wasmtime::Result<()> {
     bindings::wasmpost::messaging::types::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    message::add_body_to_linker(linker)?;
     bindings::wasmpost::messaging::topic::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     logging::add_to_linker(linker, asynchronous)?;
     bindings::wasi::config::store::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;

@@ -50,8 +50,8 @@ impl Cache {
         Ok(Self { directory: directory.to_owned(), key, engine: hasher.finish() })
     }
 
-    /// What was compiled from these bytes before, if it is there and unchanged.
-    pub(super) fn find(&self, engine: &Engine, component: &[u8]) -> Option<Component> {
+    /// What was compiled before from the bytes with this hash, if it is there and unchanged.
+    pub(super) fn find(&self, engine: &Engine, component: blake3::Hash) -> Option<Component> {
         let path = self.path(component);
         let hash = fs::read(path.with_extension(HASH_SUFFIX)).ok()?;
         let file = File::open(&path).ok()?;
@@ -63,9 +63,9 @@ impl Cache {
         mapped::deserialize_file(engine, &path)
     }
 
-    /// Keeps what was compiled from these bytes, and gives it back from there. A cache that cannot be written costs time
+    /// Keeps what was compiled from the bytes with this hash, and gives it back from there. A cache that cannot be written costs time
     /// and nothing else.
-    pub(super) fn keep(&self, engine: &Engine, component: &[u8], compiled: &[u8]) -> Option<Component> {
+    pub(super) fn keep(&self, engine: &Engine, component: blake3::Hash, compiled: &[u8]) -> Option<Component> {
         if let Err(error) = self.write(component, compiled) {
             tracing::warn!(directory = %self.directory.display(), %error, "compiled component was not cached");
             return None;
@@ -73,7 +73,7 @@ impl Cache {
         self.find(engine, component)
     }
 
-    fn write(&self, component: &[u8], compiled: &[u8]) -> io::Result<()> {
+    fn write(&self, component: blake3::Hash, compiled: &[u8]) -> io::Result<()> {
         let path = self.path(component);
         let hash = self.hash(component, compiled)?;
         // The hash last: a file that it does not fit is compiled anew.
@@ -115,15 +115,15 @@ impl Cache {
         Ok(())
     }
 
-    fn path(&self, component: &[u8]) -> PathBuf {
-        let name = blake3::hash(component).to_hex();
+    fn path(&self, component: blake3::Hash) -> PathBuf {
+        let name = component.to_hex();
         self.directory.join(format!("{name}-{:016x}.{SUFFIX}", self.engine))
     }
 
     /// The hash binds the compiled code to the component and to the settings of the engine.
-    fn hash(&self, component: &[u8], compiled: impl Read) -> io::Result<blake3::Hash> {
+    fn hash(&self, component: blake3::Hash, compiled: impl Read) -> io::Result<blake3::Hash> {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(blake3::hash(component).as_bytes());
+        hasher.update(component.as_bytes());
         hasher.update(&self.engine.to_le_bytes());
         hasher.update_reader(compiled)?;
         Ok(hasher.finalize())

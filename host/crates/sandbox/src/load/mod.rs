@@ -5,20 +5,22 @@ mod child;
 mod compile;
 mod componentize;
 mod mapped;
+mod resident;
 mod scan;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, InstancePre, types::ComponentItem};
+use wasmtime::component::{Component, types::ComponentItem};
 
-use crate::state::StoreState;
-use crate::worlds::{Entry, WORLDS, World};
+use crate::worlds::{WORLDS, World};
 use crate::{LoadError, Sandbox};
 pub(crate) use cache::Cache;
 pub use child::compile_for_parent;
 pub use compile::Compiler;
+use resident::Code;
+pub(crate) use resident::{Mapped, Residents, components_max};
 pub use scan::LoadLimits;
 use scan::Scanned;
 
@@ -36,12 +38,12 @@ pub struct LoadedComponent(Arc<Loaded>);
 struct Loaded {
     digest: String,
     size_bytes: u64,
-    worlds: Vec<(&'static World, Arc<dyn Entry>)>,
+    worlds: Vec<&'static World>,
     imports: Vec<String>,
     version: Option<String>,
     from_cache: bool,
     is_composed: bool,
-    pre: InstancePre<StoreState>,
+    code: Arc<Code>,
 }
 
 impl LoadedComponent {
@@ -57,36 +59,36 @@ impl LoadedComponent {
 
     /// The worlds that it implements and can receive messages by.
     pub fn worlds(&self) -> Vec<&'static str> {
-        self.0.worlds.iter().map(|(world, _)| world.name).collect()
+        self.0.worlds.iter().map(|world| world.name).collect()
     }
 
     /// Whether it can receive by the world that is named, or by its only one, so many messages in an instance at a time.
     pub fn check_world(&self, wanted: Option<&str>, concurrent: u32) -> Result<(), LoadError> {
-        self.entry_for(wanted, concurrent).map(drop)
+        self.world_for(wanted, concurrent).map(drop)
     }
 
     /// Finds the world to use, which has to have so many messages in an instance at a time.
-    pub(crate) fn entry_for(&self, wanted: Option<&str>, concurrent: u32) -> Result<Arc<dyn Entry>, LoadError> {
-        let entry = self.entry(wanted)?;
-        if concurrent > 1 && Arc::clone(&entry).together().is_none() {
+    pub(crate) fn world_for(&self, wanted: Option<&str>, concurrent: u32) -> Result<&'static World, LoadError> {
+        let world = self.world(wanted)?;
+        if concurrent > 1 && !world.takes_several {
             let world = wanted.map_or_else(|| self.worlds().join(", "), str::to_owned);
             return Err(LoadError::OneAtATime { world, concurrent });
         }
-        Ok(entry)
+        Ok(world)
     }
 
     /// Finds the world to use: the one that is named, or the only one.
-    fn entry(&self, wanted: Option<&str>) -> Result<Arc<dyn Entry>, LoadError> {
-        let found = self.worlds().join(", ");
-        let entry = match (wanted, &*self.0.worlds) {
+    fn world(&self, wanted: Option<&str>) -> Result<&'static World, LoadError> {
+        let found = || self.worlds().join(", ");
+        match (wanted, &*self.0.worlds) {
             (Some(wanted), worlds) => worlds
                 .iter()
-                .find(|(world, _)| world.is_called(wanted))
-                .ok_or_else(|| LoadError::OtherWorld { wanted: wanted.to_owned(), found })?,
-            (None, [only]) => only,
-            (None, _) => return Err(LoadError::SeveralWorlds { found }),
-        };
-        Ok(Arc::clone(&entry.1))
+                .find(|world| world.is_called(wanted))
+                .copied()
+                .ok_or_else(|| LoadError::OtherWorld { wanted: wanted.to_owned(), found: found() }),
+            (None, [only]) => Ok(only),
+            (None, _) => Err(LoadError::SeveralWorlds { found: found() }),
+        }
     }
 
     /// The interfaces that it imports.
@@ -115,8 +117,9 @@ impl LoadedComponent {
         self.0.is_composed
     }
 
-    pub(crate) fn pre(&self) -> &InstancePre<StoreState> {
-        &self.0.pre
+    /// Its code, mapped. The error says why the host cannot map it now.
+    pub(crate) fn mapped(&self, sandbox: &Sandbox) -> Result<Arc<Mapped>, String> {
+        self.0.code.mapped(sandbox, &self.0.worlds)
     }
 }
 
@@ -143,14 +146,12 @@ impl Sandbox {
     pub fn load(&self, bytes: &[u8]) -> Result<LoadedComponent, LoadError> {
         let scanned = self.options.load.scan(bytes)?;
         let digest = Sha256::digest(bytes);
-        let (component, from_cache) = self.compile(bytes, &scanned)?;
-        let found = self.worlds(&component)?;
+        let (component, from_cache, cached) = self.compile(bytes, &scanned)?;
+        let worlds = self.worlds(&component)?;
         let types = component.component_type();
         let imports = types.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
         let pre = self.linker.instantiate_pre(&component).map_err(|error| LoadError::import(&error))?;
-        let bind = |world: &'static World| world.bind(&pre).map(|entry| (world, entry));
-        let worlds = found.into_iter().map(bind).collect::<Result<_, _>>();
-        let worlds = worlds.map_err(|error| LoadError::malformed(&error))?;
+        let mapped = Mapped::new(pre, &worlds).map_err(|error| LoadError::malformed(&error))?;
         let digest = digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"));
         let (size_bytes, version, is_composed) = (bytes.len() as u64, scanned.version, scanned.is_composed);
         Ok(LoadedComponent(Arc::new(Loaded {
@@ -161,13 +162,15 @@ impl Sandbox {
             version,
             from_cache,
             is_composed,
-            pre,
+            code: self.residents.add(mapped, cached)?,
         })))
     }
 
-    fn compile(&self, bytes: &[u8], scanned: &Scanned) -> Result<(Component, bool), LoadError> {
-        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.find(&self.engine, bytes)) {
-            return Ok((component, true));
+    /// The component, whether it was compiled before, and what the cache has it by.
+    fn compile(&self, bytes: &[u8], scanned: &Scanned) -> Result<(Component, bool, Option<blake3::Hash>), LoadError> {
+        let hash = blake3::hash(bytes);
+        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.find(&self.engine, hash)) {
+            return Ok((component, true, Some(hash)));
         }
         let made;
         let component = if scanned.is_component {
@@ -179,13 +182,13 @@ impl Sandbox {
             &made
         };
         let compiled = self.options.compiler.compile(&self.engine, &self.options, component)?;
-        let kept = self.cache.as_ref().and_then(|cache| cache.keep(&self.engine, bytes, &compiled));
-        let component = match kept {
-            Some(component) => component,
-            // The engine refuses what its pool has no room for.
-            None => mapped::deserialize(&self.engine, &compiled).map_err(|error| LoadError::malformed(&error))?,
-        };
-        Ok((component, false))
+        let kept = self.cache.as_ref().and_then(|cache| cache.keep(&self.engine, hash, &compiled));
+        if let Some(component) = kept {
+            return Ok((component, false, Some(hash)));
+        }
+        // The engine refuses what its pool has no room for.
+        let component = mapped::deserialize(&self.engine, &compiled).map_err(|error| LoadError::malformed(&error))?;
+        Ok((component, false, None))
     }
 
     /// The worlds of a component, told by what it exports.

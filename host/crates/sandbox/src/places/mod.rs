@@ -8,6 +8,7 @@ use wasmtime::Store;
 use wasmtime::component::Instance;
 
 use crate::limiter::MemoryBudget;
+use crate::load::Mapped;
 use crate::state::StoreState;
 
 /// A place for one instance.
@@ -15,10 +16,10 @@ pub(crate) type Place = rooms::Place<Live>;
 /// All places of a sandbox.
 pub(crate) type Places = rooms::Places<Live>;
 
-/// A store, with its instance once that was made.
+/// A store, with its instance and the mapping of its code once that was made.
 pub(crate) struct Live {
     pub(crate) store: Store<StoreState>,
-    pub(crate) instance: Option<Instance>,
+    pub(crate) instance: Option<(Instance, Arc<Mapped>)>,
     /// How many messages it processed.
     pub(crate) used: u32,
 }

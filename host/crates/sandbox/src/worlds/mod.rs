@@ -25,21 +25,20 @@ pub(crate) struct World {
     pub(crate) name: &'static str,
     /// The interface that a component of this world exports. A version of two parts stands for all that begin with it.
     pub(crate) export: &'static str,
+    /// Whether an instance can process one message after another.
+    pub(crate) is_reusable: bool,
+    /// Whether an instance can process several messages at a time.
+    pub(crate) takes_several: bool,
     bind: fn(&InstancePre<StoreState>) -> wasmtime::Result<Box<dyn Entry>>,
 }
 
-/// How the messages of one component are handed to its instances.
+/// How the messages of one component are handed to its instances, for as long as it is mapped.
 #[async_trait]
 pub(crate) trait Entry: Send + Sync {
     /// Puts what the instance finds when it starts into its store.
     fn prepare(&self, _: &mut StoreState) {}
 
-    /// Whether an instance can process more than one message.
-    fn is_reusable(&self) -> bool {
-        true
-    }
-
-    /// How an instance processes several messages at a time, if it can.
+    /// How an instance processes several messages at a time, if its world has that.
     fn together(self: Arc<Self>) -> Option<Arc<PluginAsync>> {
         None
     }
@@ -50,20 +49,32 @@ pub(crate) trait Entry: Send + Sync {
 
 /// Every world, in the order in which they are looked for.
 pub(crate) const WORLDS: &[World] = &[
-    World { name: "wasmpost:messaging/plugin@0.1.0", export: "wasmpost:messaging/receiver@0.1.0", bind: plugin::bind },
-    World { name: "wasmpost:messaging/plugin-async@0.1.0", export: plugin_async::EXPORT, bind: plugin_async::bind },
+    World::new("wasmpost:messaging/plugin@0.1.0", "wasmpost:messaging/receiver@0.1.0", plugin::bind),
     World {
-        name: "wasi:messaging/messaging-core@0.2.0-draft",
-        export: "wasi:messaging/incoming-handler@0.2.0-draft",
-        bind: messaging::bind,
+        is_reusable: false,
+        takes_several: true,
+        ..World::new("wasmpost:messaging/plugin-async@0.1.0", plugin_async::EXPORT, plugin_async::bind)
     },
-    World { name: "wasmcloud:messaging@0.2.0", export: "wasmcloud:messaging/handler@0.2.0", bind: wasmcloud::bind },
-    World { name: "fermyon:spin/redis-trigger", export: "fermyon:spin/inbound-redis", bind: spin::bind },
-    World { name: "wasi:http/proxy@0.2", export: "wasi:http/incoming-handler@0.2", bind: http::bind },
-    World { name: "wasi:cli/command@0.2", export: "wasi:cli/run@0.2", bind: run::bind },
+    World::new(
+        "wasi:messaging/messaging-core@0.2.0-draft",
+        "wasi:messaging/incoming-handler@0.2.0-draft",
+        messaging::bind,
+    ),
+    World::new("wasmcloud:messaging@0.2.0", "wasmcloud:messaging/handler@0.2.0", wasmcloud::bind),
+    World::new("fermyon:spin/redis-trigger", "fermyon:spin/inbound-redis", spin::bind),
+    World::new("wasi:http/proxy@0.2", "wasi:http/incoming-handler@0.2", http::bind),
+    World { is_reusable: false, ..World::new("wasi:cli/command@0.2", "wasi:cli/run@0.2", run::bind) },
 ];
 
 impl World {
+    const fn new(
+        name: &'static str,
+        export: &'static str,
+        bind: fn(&InstancePre<StoreState>) -> wasmtime::Result<Box<dyn Entry>>,
+    ) -> Self {
+        Self { name, export, is_reusable: true, takes_several: false, bind }
+    }
+
     /// Whether an export of this name makes a component one of this world.
     pub(crate) fn is_told_by(&self, export: &str) -> bool {
         export == self.export

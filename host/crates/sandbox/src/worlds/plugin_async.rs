@@ -68,10 +68,6 @@ impl PluginAsync {
 #[async_trait]
 impl Entry for PluginAsync {
     /// What a message left running would go on with the next one.
-    fn is_reusable(&self) -> bool {
-        false
-    }
-
     fn together(self: Arc<Self>) -> Option<Arc<PluginAsync>> {
         Some(self)
     }

@@ -36,10 +36,6 @@ pub(super) fn bind(component: &InstancePre<StoreState>) -> wasmtime::Result<Box<
 #[async_trait]
 impl Entry for Run {
     /// A command runs once: that it starts with fresh memory is what it counts on.
-    fn is_reusable(&self) -> bool {
-        false
-    }
-
     fn prepare(&self, state: &mut StoreState) {
         let delivery = &state.delivery;
         let (id, attempt) = (delivery.context.id().to_owned(), delivery.context.attempt().to_string());

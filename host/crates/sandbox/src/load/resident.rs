@@ -1,0 +1,148 @@
+//! Which components are mapped. The system lets a process have so many mappings and ends it badly beyond; what was not used
+//! for long is therefore unmapped, and mapped again from the cache when it is.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock};
+use wasmtime::component::InstancePre;
+
+use crate::state::StoreState;
+use crate::worlds::{Entry, World};
+use crate::{LoadError, Sandbox};
+
+/// Memory mappings of the process for each component, as measured, and what is left to everything else.
+const MAPPINGS_EACH: usize = 4;
+const MAPPINGS_LEFT: usize = 8_000;
+/// How many mappings a process may have where the system does not say.
+const MAPPINGS_MAX: usize = 65_530;
+
+/// The components that are mapped, in about the order in which they were last used.
+pub(crate) struct Residents {
+    max: usize,
+    mapped: Mutex<VecDeque<Weak<Code>>>,
+}
+
+/// Machine code that is mapped.
+pub(crate) struct Mapped {
+    /// What instances are made of.
+    pub(crate) pre: InstancePre<StoreState>,
+    /// How messages are handed to them, by world. It knows where exports lie, which is another place in each mapping.
+    entries: Vec<(&'static World, Arc<dyn Entry>)>,
+}
+
+/// The machine code of a component, mapped or not.
+pub(crate) struct Code {
+    mapped: RwLock<Option<Arc<Mapped>>>,
+    /// What the cache has it by. Without it, it stays mapped.
+    cached: Option<blake3::Hash>,
+    /// Whether it was used since somebody last looked for one to unmap.
+    is_used: AtomicBool,
+}
+
+/// How many components the system lets a process map.
+pub(crate) fn components_max() -> usize {
+    let told = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok();
+    let mappings = told.and_then(|text| text.trim().parse().ok()).unwrap_or(MAPPINGS_MAX);
+    (mappings.saturating_sub(MAPPINGS_LEFT) / MAPPINGS_EACH).max(1)
+}
+
+impl Residents {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max: max.max(1), mapped: Mutex::default() }
+    }
+
+    /// Takes in what is mapped, in place of another if there are as many as may be.
+    pub(super) fn add(&self, mapped: Mapped, cached: Option<blake3::Hash>) -> Result<Arc<Code>, LoadError> {
+        let mapped = RwLock::new(Some(Arc::new(mapped)));
+        let code = Arc::new(Code { mapped, cached, is_used: AtomicBool::new(true) });
+        if self.enter(&code) { Ok(code) } else { Err(LoadError::Mapped { max: self.max }) }
+    }
+
+    /// How many are mapped now.
+    fn count(&self) -> usize {
+        self.mapped.lock().iter().filter(|code| code.strong_count() > 0).count()
+    }
+
+    /// Says whether there is room, and makes some by unmapping another.
+    fn enter(&self, code: &Arc<Code>) -> bool {
+        let mut mapped = self.mapped.lock();
+        if mapped.len() >= self.max {
+            mapped.retain(|code| code.strong_count() > 0);
+        }
+        let unmapped = if mapped.len() >= self.max { unmap_one(&mut mapped) } else { None };
+        let has_room = mapped.len() < self.max;
+        mapped.push_back(Arc::downgrade(code));
+        drop(mapped);
+        // Unmapping is work of the system, for which nobody need wait.
+        drop(unmapped);
+        has_room
+    }
+}
+
+/// Unmaps the first that was not used since it was last looked at. Those that cannot be mapped again stay.
+fn unmap_one(mapped: &mut VecDeque<Weak<Code>>) -> Option<Arc<Mapped>> {
+    // Each is looked at twice at most: the first time may be what makes it one that was not used.
+    for _ in 0..2 * mapped.len() {
+        let code = mapped.pop_front()?.upgrade();
+        let Some(code) = code else { continue };
+        if code.cached.is_none() || code.is_used.swap(false, Ordering::Relaxed) {
+            mapped.push_back(Arc::downgrade(&code));
+            continue;
+        }
+        return code.mapped.write().take();
+    }
+    None
+}
+
+impl Mapped {
+    pub(super) fn new(pre: InstancePre<StoreState>, worlds: &[&'static World]) -> wasmtime::Result<Self> {
+        let bind = |world: &&'static World| world.bind(&pre).map(|entry| (*world, entry));
+        let entries = worlds.iter().map(bind).collect::<Result<_, _>>()?;
+        Ok(Self { pre, entries })
+    }
+
+    /// How it receives by one of its worlds.
+    pub(crate) fn entry(&self, world: &'static World) -> wasmtime::Result<&Arc<dyn Entry>> {
+        let found = self.entries.iter().find(|(own, _)| std::ptr::eq(*own, world));
+        found.map(|(_, entry)| entry).ok_or_else(|| wasmtime::Error::msg("component has not this world"))
+    }
+}
+
+impl Code {
+    /// The mapping; mapped again if it is not mapped now.
+    pub(super) fn mapped(
+        self: &Arc<Self>,
+        sandbox: &Sandbox,
+        worlds: &[&'static World],
+    ) -> Result<Arc<Mapped>, String> {
+        if !self.is_used.load(Ordering::Relaxed) {
+            self.is_used.store(true, Ordering::Relaxed);
+        }
+        if let Some(mapped) = &*self.mapped.read() {
+            return Ok(Arc::clone(mapped));
+        }
+        let mut place = self.mapped.write();
+        if let Some(mapped) = &*place {
+            return Ok(Arc::clone(mapped));
+        }
+        let found = sandbox.cache.as_ref().zip(self.cached).and_then(|(cache, hash)| cache.find(&sandbox.engine, hash));
+        let component = found.ok_or("component was unmapped, and is not in the cache any more: reload it")?;
+        let pre = sandbox.linker.instantiate_pre(&component);
+        let mapped = pre.and_then(|pre| Mapped::new(pre, worlds)).map_err(|error| error.to_string())?;
+        let mapped = Arc::new(mapped);
+        *place = Some(Arc::clone(&mapped));
+        drop(place);
+        // There is always one that makes room: this one was unmapped before, and others came after it.
+        sandbox.residents.enter(self);
+        Ok(mapped)
+    }
+}
+
+impl Sandbox {
+    /// How many components are mapped now.
+    pub fn components_mapped(&self) -> usize {
+        self.residents.count()
+    }
+}

@@ -1,0 +1,81 @@
+//! More components than may be mapped at a time.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod guest;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use guest::{component, message, options};
+use wasmpost_msg::{Disposition, Reason, Receiver};
+use wasmpost_sandbox::{EngineOptions, Sandbox, WasmReceiver};
+
+const MAX: usize = 3;
+
+/// A sandbox that maps so few, with a cache if a directory is given.
+fn narrow(cache: Option<&Path>) -> Arc<Sandbox> {
+    let cache_dir = cache.map(|directory| directory.join("cache"));
+    let options =
+        EngineOptions { cache_dir, components_mapped_max: MAX, pool_instances: 4, ..EngineOptions::default() };
+    Sandbox::new(options).unwrap()
+}
+
+/// A component that nobody else has.
+fn numbered(number: usize) -> Vec<u8> {
+    component(&number.to_string(), "(call $ok)")
+}
+
+fn receivers(sandbox: &Arc<Sandbox>, count: usize) -> Vec<WasmReceiver> {
+    let receiver = |number| {
+        let loaded = sandbox.load(&numbered(number)).unwrap();
+        WasmReceiver::new(Arc::clone(sandbox), loaded, options()).unwrap()
+    };
+    (0..count).map(receiver).collect()
+}
+
+#[tokio::test]
+async fn all_of_them_receive_and_no_more_than_allowed_are_mapped() {
+    let directory = tempfile::tempdir().unwrap();
+    let sandbox = narrow(Some(directory.path()));
+    let receivers = receivers(&sandbox, 4 * MAX);
+    assert_eq!(sandbox.components_mapped(), MAX);
+    for _ in 0..2 {
+        for receiver in &receivers {
+            receiver.receive(message("a", 1, "")).await.unwrap();
+            assert_eq!(sandbox.components_mapped(), MAX);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_in_use_stays_and_those_that_are_not_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let sandbox = narrow(Some(directory.path()));
+    let receivers = receivers(&sandbox, 4 * MAX);
+    receivers[0].receive(message("a", 1, "")).await.unwrap();
+    // What is mapped cannot be missed when the cache is gone.
+    std::fs::remove_dir_all(directory.path().join("cache")).unwrap();
+    receivers[0].receive(message("a", 1, "")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_whose_component_cannot_be_mapped_again_is_given_back_uncounted() {
+    let directory = tempfile::tempdir().unwrap();
+    let sandbox = narrow(Some(directory.path()));
+    let receivers = receivers(&sandbox, 4 * MAX);
+    std::fs::remove_dir_all(directory.path().join("cache")).unwrap();
+    let error = receivers[0].receive(message("a", 1, "")).await.unwrap_err();
+    assert_eq!((error.disposition(), error.reason()), (Disposition::GiveBack, Reason::HostBusy));
+    assert!(error.text().contains("cache"), "{}", error.text());
+}
+
+#[test]
+fn without_a_cache_no_more_are_loaded_than_can_stay() {
+    let sandbox = narrow(None);
+    let loaded: Vec<_> = (0..MAX).map(|number| sandbox.load(&numbered(number)).unwrap()).collect();
+    let Err(error) = sandbox.load(&numbered(MAX)) else { panic!("it was loaded") };
+    assert!(error.to_string().contains("vm.max_map_count"), "{error}");
+    // Those that are not used any more make room.
+    drop(loaded);
+    sandbox.load(&numbered(MAX)).unwrap();
+}

@@ -41,11 +41,11 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
             delivery.lease.nack(Nack { delay, attempt }).await
         }
         (Verdict::DeadLetter { reason }, Err(error)) => {
-            let (queue, receiver) = (&worker.queue, &worker.options.receiver);
+            let (queue, receiver, id) = (&worker.queue, &worker.options.receiver, &delivery.id);
             let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = &outcome.usage;
             let error_text = error.text();
             tracing::warn!(
-                %queue, %receiver, id = %delivery.id, attempt = number, %reason, error = ?error_text, ?cpu, ?wall, memory_peak_bytes,
+                %queue, %receiver, %id, attempt = number, %reason, error = ?error_text, ?cpu, ?wall, memory_peak_bytes,
                 published_bytes, "dead-lettered"
             );
             let attempt = outcome.attempt(number, error, "reject", None);
@@ -53,12 +53,12 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
         }
         // Ok has no other verdict than ack.
         (_, _) => {
-            let (queue, published) = (&worker.queue, outcome.published);
+            let (queue, id, published) = (&worker.queue, &delivery.id, outcome.published);
             let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = &outcome.usage;
             let acked = delivery.lease.ack(outcome.outbox).await;
             if acked.is_ok() {
                 tracing::debug!(
-                    %queue, id = %delivery.id, attempt = number, published, published_bytes, ?cpu, ?wall, memory_peak_bytes, "acked"
+                    %queue, %id, attempt = number, published, published_bytes, ?cpu, ?wall, memory_peak_bytes, "acked"
                 );
             }
             acked

@@ -8,7 +8,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::imports::http::{Connector, Network};
-use crate::load::{Cache, Compiler, LoadLimits, Residents, components_max};
+use crate::load::{Cache, Compiler, Known, LoadLimits, Residents, components_max};
 use crate::places::Places;
 use crate::state::StoreState;
 use crate::ticker::Ticker;
@@ -84,6 +84,8 @@ pub struct Sandbox {
     pub(crate) places: Places,
     /// The components that are mapped.
     pub(crate) residents: Residents,
+    /// The components that are loaded.
+    pub(crate) known: Known,
     /// Interrupts guests.
     pub(crate) ticker: Ticker,
 }
@@ -127,7 +129,17 @@ impl Sandbox {
         let ticker = Ticker::start(engine.weak()).map_err(SandboxError::Thread)?;
         let places = Places::new(options.pool_instances);
         let residents = Residents::new(options.components_mapped_max);
-        Ok(Arc::new(Self { engine, linker, cache, connector, options, places, residents, ticker }))
+        Ok(Arc::new(Self {
+            engine,
+            linker,
+            cache,
+            connector,
+            options,
+            places,
+            residents,
+            known: Known::default(),
+            ticker,
+        }))
     }
 
     /// Has every guest that is running let others run.

@@ -70,6 +70,16 @@ async fn a_message_whose_component_cannot_be_mapped_again_is_given_back_uncounte
 }
 
 #[test]
+fn the_same_component_loaded_again_is_the_one_that_is_loaded() {
+    let sandbox = narrow(None);
+    let loaded: Vec<_> = (0..4 * MAX).map(|_| sandbox.load(&numbered(0)).unwrap()).collect();
+    assert_eq!(sandbox.components_mapped(), 1);
+    assert_eq!(loaded.iter().filter(|loaded| !loaded.is_from_cache()).count(), 1, "it was compiled once");
+    drop(loaded);
+    assert_eq!(sandbox.components_mapped(), 0);
+}
+
+#[test]
 fn without_a_cache_no_more_are_loaded_than_can_stay() {
     let sandbox = narrow(None);
     let loaded: Vec<_> = (0..MAX).map(|number| sandbox.load(&numbered(number)).unwrap()).collect();

@@ -4,6 +4,7 @@ mod cache;
 mod child;
 mod compile;
 mod componentize;
+mod known;
 mod mapped;
 mod resident;
 mod scan;
@@ -19,6 +20,7 @@ use crate::{LoadError, Sandbox};
 pub(crate) use cache::Cache;
 pub use child::compile_for_parent;
 pub use compile::Compiler;
+pub(crate) use known::Known;
 use resident::Code;
 pub(crate) use resident::{Mapped, Residents, components_max};
 pub use scan::LoadLimits;
@@ -33,7 +35,10 @@ const NEEDS: &[(&str, &str)] = &[
 
 /// A component that can be run. Clones share it.
 #[derive(Clone)]
-pub struct LoadedComponent(Arc<Loaded>);
+pub struct LoadedComponent {
+    loaded: Arc<Loaded>,
+    is_from_cache: bool,
+}
 
 struct Loaded {
     digest: String,
@@ -41,7 +46,6 @@ struct Loaded {
     worlds: Vec<&'static World>,
     imports: Vec<String>,
     version: Option<String>,
-    from_cache: bool,
     is_composed: bool,
     code: Arc<Code>,
 }
@@ -49,17 +53,17 @@ struct Loaded {
 impl LoadedComponent {
     /// The digest of the file: `sha256:` and 64 hexadecimal digits.
     pub fn digest(&self) -> &str {
-        &self.0.digest
+        &self.loaded.digest
     }
 
     /// The size of the file, in bytes.
     pub fn size_bytes(&self) -> u64 {
-        self.0.size_bytes
+        self.loaded.size_bytes
     }
 
     /// The worlds that it implements and can receive messages by.
     pub fn worlds(&self) -> Vec<&'static str> {
-        self.0.worlds.iter().map(|world| world.name).collect()
+        self.loaded.worlds.iter().map(|world| world.name).collect()
     }
 
     /// Whether it can receive by the world that is named, or by its only one, so many messages in an instance at a time.
@@ -80,7 +84,7 @@ impl LoadedComponent {
     /// Finds the world to use: the one that is named, or the only one.
     fn world(&self, wanted: Option<&str>) -> Result<&'static World, LoadError> {
         let found = || self.worlds().join(", ");
-        match (wanted, &*self.0.worlds) {
+        match (wanted, &*self.loaded.worlds) {
             (Some(wanted), worlds) => worlds
                 .iter()
                 .find(|world| world.is_called(wanted))
@@ -93,33 +97,33 @@ impl LoadedComponent {
 
     /// The interfaces that it imports.
     pub fn imports(&self) -> &[String] {
-        &self.0.imports
+        &self.loaded.imports
     }
 
     /// The version that it says of itself.
     pub fn version(&self) -> Option<&str> {
-        self.0.version.as_deref()
+        self.loaded.version.as_deref()
     }
 
-    /// Whether it was compiled before and taken from the cache.
+    /// Whether it was compiled before.
     pub fn is_from_cache(&self) -> bool {
-        self.0.from_cache
+        self.is_from_cache
     }
 
     /// What the operator has to grant for its imports to be of use.
     pub fn needs(&self) -> Vec<&'static str> {
-        let imported = |start: &str| self.0.imports.iter().any(|import| import.starts_with(start));
+        let imported = |start: &str| self.loaded.imports.iter().any(|import| import.starts_with(start));
         NEEDS.iter().filter(|(start, _)| imported(start)).map(|(_, need)| *need).collect()
     }
 
     /// Whether it has parts that call one another.
     pub(crate) fn is_composed(&self) -> bool {
-        self.0.is_composed
+        self.loaded.is_composed
     }
 
     /// Its code, mapped. The error says why the host cannot map it now.
     pub(crate) fn mapped(&self, sandbox: &Sandbox) -> Result<Arc<Mapped>, String> {
-        self.0.code.mapped(sandbox, &self.0.worlds)
+        self.loaded.code.mapped(sandbox, &self.loaded.worlds)
     }
 }
 
@@ -144,26 +148,30 @@ impl Sandbox {
     /// Loads a component, or a core module that says which world it implements. Compiling takes tens of milliseconds
     /// for small components and seconds for those that bring an interpreter.
     pub fn load(&self, bytes: &[u8]) -> Result<LoadedComponent, LoadError> {
+        let key = Sha256::digest(bytes).into();
+        if let Some(loaded) = self.known.find(&key) {
+            return Ok(LoadedComponent { loaded, is_from_cache: true });
+        }
         let scanned = self.options.load.scan(bytes)?;
-        let digest = Sha256::digest(bytes);
-        let (component, from_cache, cached) = self.compile(bytes, &scanned)?;
+        let (component, is_from_cache, cached) = self.compile(bytes, &scanned)?;
         let worlds = self.worlds(&component)?;
         let types = component.component_type();
         let imports = types.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
         let pre = self.linker.instantiate_pre(&component).map_err(|error| LoadError::import(&error))?;
         let mapped = Mapped::new(pre, &worlds).map_err(|error| LoadError::malformed(&error))?;
-        let digest = digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"));
+        let digest = key.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"));
         let (size_bytes, version, is_composed) = (bytes.len() as u64, scanned.version, scanned.is_composed);
-        Ok(LoadedComponent(Arc::new(Loaded {
+        let loaded = Arc::new(Loaded {
             digest,
             size_bytes,
             worlds,
             imports,
             version,
-            from_cache,
             is_composed,
             code: self.residents.add(mapped, cached)?,
-        })))
+        });
+        self.known.add(key, &loaded);
+        Ok(LoadedComponent { loaded, is_from_cache })
     }
 
     /// The component, whether it was compiled before, and what the cache has it by.

@@ -111,7 +111,8 @@ fn measure(arguments: &Arguments) {
         let mut all = report.json();
         all["aims"] = aims.into();
         all["rounds"] = plan.rounds.into();
-        std::fs::write(path, format!("{all:#}\n")).unwrap();
+        // Cargo runs benchmarks in the directory of their package.
+        std::fs::write(wasmpost_tests::root().join(path), format!("{all:#}\n")).unwrap();
         println!("\nwritten to {path}");
     }
 }

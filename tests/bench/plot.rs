@@ -1,11 +1,12 @@
 //! Draws what `make bench` measured: throughput over the size of bodies, and over the number of tenants.
-//! usage: plot RESULTS.json DIRECTORY
+//! usage: plot RESULTS.json DIRECTORY, relative to the root of the repository
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing)] // A program for people to look at.
 
 use std::path::Path;
 
 use plotters::prelude::*;
 use serde_json::Value;
+use wasmpost_tests::root;
 
 const SIZE: (u32, u32) = (860, 460);
 const COLOURS: &[RGBColor] = &[
@@ -27,7 +28,7 @@ const TENANTS: &[f64] = &[1.0, 10.0, 100.0, 500.0];
 fn main() {
     let given: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let [results, directory] = &given[..] else { panic_with_usage() };
-    let all: Value = serde_json::from_slice(&std::fs::read(results).unwrap()).unwrap();
+    let all: Value = serde_json::from_slice(&std::fs::read(root().join(results)).unwrap()).unwrap();
     let line = |name, points: &[f64], id: &dyn Fn(f64) -> String| -> Line {
         (name, points.iter().filter_map(|at| Some((*at, speed(&all, &id(*at))?))).collect())
     };
@@ -45,7 +46,7 @@ fn main() {
     let ways = [("reused", "reused"), ("fresh, profile bounds", "bounds"), ("fresh, profile guard", "guard")];
     let tenants: Vec<Line> =
         ways.iter().map(|(name, way)| line(name, TENANTS, &|count| format!("tenants-{way}-{count}"))).collect();
-    let directory = Path::new(directory);
+    let directory = root().join(directory);
     draw(&directory.join("bodies.svg"), "checksum of the body, one thread", "size of the body in KiB", 1024.0, &bodies);
     draw(&directory.join("tenants.svg"), "checksum of 1 KiB, tenants in turn, one thread", "tenants", 1.0, &tenants);
 }

@@ -67,6 +67,10 @@ async fn a_message_whose_component_cannot_be_mapped_again_is_given_back_uncounte
     let error = receivers[0].receive(message("a", 1, "")).await.unwrap_err();
     assert_eq!((error.disposition(), error.reason()), (Disposition::GiveBack, Reason::HostBusy));
     assert!(error.text().contains("cache"), "{}", error.text());
+    // As the error says, loading it again helps.
+    let again = sandbox.load(&numbered(0)).unwrap();
+    let receiver = WasmReceiver::new(Arc::clone(&sandbox), again, options()).unwrap();
+    receiver.receive(message("a", 1, "")).await.unwrap();
 }
 
 #[test]

@@ -149,7 +149,9 @@ impl Sandbox {
     /// for small components and seconds for those that bring an interpreter.
     pub fn load(&self, bytes: &[u8]) -> Result<LoadedComponent, LoadError> {
         let key = Sha256::digest(bytes).into();
-        if let Some(loaded) = self.known.find(&key) {
+        // One that cannot be mapped any more is of no use to whoever loads it again, and is compiled anew.
+        let known = self.known.find(&key).filter(|loaded| loaded.code.mapped(self, &loaded.worlds).is_ok());
+        if let Some(loaded) = known {
             return Ok(LoadedComponent { loaded, is_from_cache: true });
         }
         let scanned = self.options.load.scan(bytes)?;

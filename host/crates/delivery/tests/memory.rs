@@ -29,3 +29,16 @@ async fn pulling_rests_while_a_message_in_flight_has_expired() {
     let stats = broker.stats().await.unwrap();
     assert_eq!((stats[0].ready, stats[0].expired), (0, 1), "it expires when it is put back");
 }
+
+#[tokio::test]
+async fn what_is_due_can_be_pulled_without_waiting() {
+    let broker = MemoryBroker::new(MemoryOptions::default());
+    let queue = broker.queue(QueueSpec::new("orders")).await.unwrap();
+    let message = |delay| Publication { delay, ..Publication::new("orders", Attributes::new(), "a") };
+    let later = Duration::from_secs(3600);
+    let publications = [Duration::ZERO, later, Duration::ZERO, Duration::ZERO].map(message);
+    broker.publish(publications.into()).await.unwrap();
+    let first = queue.pull_now(2);
+    let second = queue.pull_now(2);
+    assert_eq!((first.len(), second.len()), (2, 1), "one is not due");
+}

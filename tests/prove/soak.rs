@@ -35,6 +35,7 @@ async fn a_host_under_mixed_load_with_faults_and_reloads_stays_as_it_was() {
     let mut host = Proved::start(&place, command_logging(&place, program(), "warn", &[]), "soak");
     let broker = host.connect().await.unwrap_or_else(|| panic!("{}", host.log()));
     let mut traffic = Traffic::new(shared::random());
+    traffic.warm(&broker).await;
     let began = Instant::now();
     let (mut samples, mut reloads): (Vec<Sample>, u32) = (vec![], 0);
     let (sample_every, reload_every) = (seconds / 120, RELOADS_EVERY.min(seconds / (RELOADS + 1)));

@@ -29,6 +29,9 @@ const A_SECOND: f64 = 60.0;
 const WAITING_MAX: u64 = 200;
 /// How often is looked how many wait.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How many messages each queue gets at first, all at once: as many instances as there can be take their memory then, and
+/// not whenever two messages happen to meet.
+const AT_ONCE: usize = 20;
 /// One in so many goes wrong.
 const FAULTY: u32 = 20;
 
@@ -126,9 +129,20 @@ impl Traffic {
             self.owed -= 1.0;
             batch.push(self.message());
         }
-        if batch.is_empty() {
-            return;
+        if !batch.is_empty() {
+            self.publish(broker, batch).await;
         }
+    }
+
+    /// Has each receiver at work with as many messages as it takes at a time.
+    pub(crate) async fn warm(&mut self, broker: &RemoteBroker) {
+        for (queue, _, component, _) in present() {
+            let batch = (0..AT_ONCE).map(|_| (*queue, self.message_to(queue, component, false))).collect();
+            self.publish(broker, batch).await;
+        }
+    }
+
+    async fn publish(&mut self, broker: &RemoteBroker, batch: Vec<(&'static str, Publication)>) {
         let (names, publications): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         match broker.publish(publications).await {
             Ok(_) => names.into_iter().for_each(|name| *self.sent.entry(name).or_default() += 1),
@@ -147,12 +161,16 @@ impl Traffic {
             })
             .unwrap();
         let is_faulty = self.random.u32(0..FAULTY) == 0;
+        (queue, self.message_to(queue, component, is_faulty))
+    }
+
+    fn message_to(&mut self, queue: &str, component: &str, is_faulty: bool) -> Publication {
         self.faulty += u64::from(is_faulty);
         let fault = self.random.usize(0..4);
         let size = self.random.usize(0..4096);
         let mut attributes = Attributes::new();
         let mut body = "x".repeat(size);
-        if *component == "obeying" {
+        if component == "obeying" {
             attributes.append("Do", if is_faulty { ["fail", "reject", "trap", "loop"][fault] } else { "copy" });
             attributes.append("Fails", "1"); // Then it is processed, or rejected after a trap.
             attributes.append("Spins", "20000");
@@ -162,6 +180,6 @@ impl Traffic {
         } else if is_faulty {
             body = ["retry", "reject", "poison", "loop"][fault].to_owned();
         }
-        (queue, Publication::new(*queue, attributes, body))
+        Publication::new(queue, attributes, body)
     }
 }

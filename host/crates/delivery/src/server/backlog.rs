@@ -67,7 +67,8 @@ impl Backlog {
     /// The tasks are tracked by `tasks`, and pull nothing once they are told to `stop`.
     pub(super) fn new(
         worker: Worker,
-        (tasks, stop): (TaskTracker, CancellationToken),
+        tasks: TaskTracker,
+        stop: CancellationToken,
         in_flight: Arc<AtomicUsize>,
         slots: usize,
     ) -> Arc<Self> {

@@ -203,7 +203,8 @@ impl Server for QueueServer {
         };
         let backlog = Backlog::new(
             worker,
-            (self.tasks.clone(), self.stop.clone()),
+            self.tasks.clone(),
+            self.stop.clone(),
             Arc::clone(&self.in_flight),
             self.concurrency(),
         );

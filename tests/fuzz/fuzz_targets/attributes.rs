@@ -1,8 +1,4 @@
 //! Attributes that are taken are written as they were read.
 #![no_main]
-#![allow(dead_code)] // Each target is one of several.
 
-#[path = "../../prove/fuzz/targets.rs"]
-mod targets;
-
-libfuzzer_sys::fuzz_target!(|json: &str| targets::attributes(json));
+libfuzzer_sys::fuzz_target!(|json: &str| wasmpost_fuzz::attributes(json));

@@ -1,16 +1,21 @@
-//! Lines are messages, or told as none; each is one of the two.
+//! Lines are messages, or told as none; each is one of the two, and no message is larger than its line.
 #![no_main]
-#![allow(dead_code)] // The command does more with a message.
 
 #[path = "../../../host/src/cli/ndjson.rs"]
 mod ndjson;
 
+use ndjson::{Line, Lines};
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let (mut lines, mut told) = (ndjson::Lines::new(bytes), 0);
+    let (mut lines, mut told) = (Lines::new(bytes), 0);
     while let Some(line) = lines.next().unwrap() {
         told += 1;
         match line {
-            Ok(line) => assert!(line.body.len() <= bytes.len()),
+            Ok(Line { attributes, body, id, key, delay }) => {
+                let texts = [id, key].iter().flatten().map(String::len).sum::<usize>();
+                let held = attributes.bytes() + body.len() + texts + usize::from(delay.is_some());
+                assert!(held <= bytes.len(), "line {}", lines.number());
+            }
             Err(text) => assert!(!text.is_empty()),
         }
     }

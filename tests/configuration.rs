@@ -48,6 +48,7 @@ fn everything_can_be_said() {
         memory = "16MiB"
         publish_rate = 100
         messages = 5000
+        topics_max = 20
         publish = ["invoices.*", "@beta/inbox"]
         http = ["https://api.acme.test", "http://10.0.0.7:8080"]
         limits = { cpu = "1s" }
@@ -79,7 +80,7 @@ fn everything_can_be_said() {
     assert_eq!((receiver.concurrent, receiver.reuse), (8, 100));
     let acme = &config.tenants["acme"];
     assert!(config.engine.hostile && acme.concurrency == 4 && acme.weight == 3);
-    assert_eq!((acme.publish_rate, acme.messages), (Some(100), Some(5000)));
+    assert_eq!((acme.publish_rate, acme.messages, acme.topics_max), (Some(100), Some(5000), Some(20)));
     assert_eq!(receiver.limits.memory.to_string(), "16MiB", "no delivery may have more than its tenant");
     assert_eq!(receiver.grants.publish_to("invoices.new").as_deref(), Some("@acme/invoices.new"));
     assert_eq!(receiver.grants.publish_to("@beta/inbox").as_deref(), Some("@beta/inbox"));

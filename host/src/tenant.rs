@@ -1,5 +1,6 @@
 //! A tenant: the owner of receivers, and what all of them may use together.
 
+use wasmpost_delivery::TenantQuota;
 use wasmpost_sandbox::{HttpOrigin, LimitCaps, Size, TopicPattern};
 
 /// The owner of receivers.
@@ -15,6 +16,8 @@ pub struct Tenant {
     pub publish_rate: Option<u32>,
     /// How many messages may lie in its queues, dead letters included; as many as the broker takes if none.
     pub messages: Option<u64>,
+    /// How many topics that no queue takes from may hold messages of it; as many as the broker lets be if none.
+    pub topics_max: Option<u64>,
     /// The topics that its receivers can be granted; all of its own if none are named.
     pub publish: Option<Vec<TopicPattern>>,
     /// What no delivery of its receivers may exceed.
@@ -24,6 +27,11 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// What it may have at a broker.
+    pub fn quota(&self) -> TenantQuota {
+        TenantQuota { messages: self.messages, topics: self.topics_max }
+    }
+
     /// Whether its receivers can be granted these topics. Topics of other tenants have to be named.
     pub fn may_grant(&self, wanted: &TopicPattern) -> bool {
         match &self.publish {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use wasmpost_delivery::{QueueSpec, RetryPolicy};
+use wasmpost_delivery::{QueueSpec, RetryPolicy, TenantQuota};
 use wasmpost_sandbox::{Compiler, EngineOptions, Grants, Limits};
 
 use crate::registry::Address;
@@ -105,6 +105,11 @@ impl Config {
             },
             grace: raw::GRACE,
         }
+    }
+
+    /// What each tenant may have at a broker.
+    pub fn quotas(&self) -> BTreeMap<String, TenantQuota> {
+        self.tenants.iter().map(|(name, tenant)| (name.clone(), tenant.quota())).collect()
     }
 
     /// The JSON Schema of the file.

@@ -29,6 +29,9 @@ pub(super) struct RawTenant {
     /// How many messages may lie in its queues, dead letters included; more are refused. As many as there is room for
     /// unless given.
     messages: Option<std::num::NonZeroU64>,
+    /// How many topics that no queue takes from may hold messages of it; a message to one more is refused. 1000 unless
+    /// given.
+    topics_max: Option<std::num::NonZeroU64>,
     /// The topics that its receivers can be granted. All of its own unless given, and none of other tenants.
     publish: Option<Vec<Pattern>>,
     /// The origins that its receivers can be granted HTTP requests to. All unless given.
@@ -54,6 +57,7 @@ impl RawTenant {
             memory: self.memory,
             publish_rate: self.publish_rate.map(std::num::NonZeroU32::get),
             messages: self.messages.map(std::num::NonZeroU64::get),
+            topics_max: self.topics_max.map(std::num::NonZeroU64::get),
             publish: self.publish.map(|patterns| patterns.into_iter().map(|pattern| pattern.0).collect()),
             http: self.http.map(|origins| origins.into_iter().map(|origin| origin.0).collect()),
             limits: self.limits,

@@ -89,7 +89,7 @@ impl Host {
         for (name, address) in config.brokers.iter().filter(|(name, _)| in_use.contains(name.as_str())) {
             let broker = open(address, &config.id).await?;
             self.brokers.insert(name.clone(), Arc::clone(&broker));
-            broker.set_quotas(quotas(config)).await?;
+            broker.set_quotas(config.quotas()).await?;
             if let Some(file) = address.file() {
                 let path = control::socket_path(&file);
                 let listener = control::listen(&path, broker, Arc::clone(&self.served) as Arc<dyn View>);
@@ -209,11 +209,6 @@ fn tenants(config: &Config, threads: &Threads) -> Vec<ServedTenant> {
         all.push(ServedTenant { name: Some(name.clone()), share: Arc::new(share), memory });
     }
     all
-}
-
-fn quotas(config: &Config) -> BTreeMap<String, u64> {
-    let quota = |(name, tenant): (&String, &crate::tenant::Tenant)| Some((name.clone(), tenant.messages?));
-    config.tenants.iter().filter_map(quota).collect()
 }
 
 fn serving(

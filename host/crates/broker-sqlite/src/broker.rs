@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 use wasmpost_delivery::{
     Admission, Broker, BrokerError, BrokerErrorKind, Capabilities, Clock, DeadLetter, DeadLetterFilter, DeadLetters,
-    Queue, QueueSpec, QueueStats, Receipt,
+    Queue, QueueSpec, QueueStats, Receipt, TenantQuota,
 };
 use wasmpost_msg::Publication;
 
@@ -158,7 +158,7 @@ impl Broker for SqliteBroker {
         self.channel.call(bytes, move |store| store.publish(&publications)).await
     }
 
-    async fn set_quotas(&self, quotas: BTreeMap<String, u64>) -> Result<(), BrokerError> {
+    async fn set_quotas(&self, quotas: BTreeMap<String, TenantQuota>) -> Result<(), BrokerError> {
         self.channel.call(0, move |store| store.set_quotas(&quotas)).await
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use wasmpost_msg::{Publication, topic_name_fault};
 
-use crate::{BrokerError, BrokerErrorKind, DeadLetters, Delivery, Timestamp};
+use crate::{BrokerError, BrokerErrorKind, DeadLetters, Delivery, TenantQuota, Timestamp};
 
 /// Stores messages and hands them out.
 #[async_trait]
@@ -24,10 +24,10 @@ pub trait Broker: Send + Sync {
     /// survive.
     async fn publish(&self, publications: Vec<Publication>) -> Result<Vec<Receipt>, BrokerError>;
 
-    /// From now on, refuses what would give a tenant more messages than its quota, dead letters included. Tenants that
-    /// are not named have no quota.
-    async fn set_quotas(&self, quotas: BTreeMap<String, u64>) -> Result<(), BrokerError> {
-        if quotas.is_empty() {
+    /// From now on, refuses what would give a tenant more than its quota. Tenants that are not named, and
+    /// what belongs to none, have [`TenantQuota::default`].
+    async fn set_quotas(&self, quotas: BTreeMap<String, TenantQuota>) -> Result<(), BrokerError> {
+        if !quotas.values().any(TenantQuota::is_set) {
             return Ok(());
         }
         Err(BrokerError::new(BrokerErrorKind::Unsupported, "this broker keeps no quotas of tenants"))

@@ -39,7 +39,7 @@ pub use error::{BrokerError, BrokerErrorKind};
 pub use forward::Forward;
 pub use lease::{Delivery, Lease, Nack, Renewer};
 pub use outbox::{HOPS_MAX, forwarded};
-pub use quota::Quotas;
+pub use quota::{Quotas, TOPICS_MAX, TenantQuota};
 pub use retry::{RetryPolicy, Verdict};
 pub use server::{BreakerState, QueueServer, QueueServerOptions};
 pub use share::{Share, ShareUsage};

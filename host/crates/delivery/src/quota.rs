@@ -7,6 +7,30 @@ use wasmpost_msg::{Publication, tenant_of};
 
 use crate::{BrokerError, BrokerErrorKind};
 
+/// How many topics that no queue takes from may hold messages of one tenant, unless its quota says otherwise.
+pub const TOPICS_MAX: u64 = 1000;
+
+/// What one tenant may have at a broker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TenantQuota {
+    /// The most messages, dead letters included; as many as there is room for if none.
+    pub messages: Option<u64>,
+    /// The most topics that no queue takes from and that hold messages; [`TOPICS_MAX`] if none.
+    pub topics: Option<u64>,
+}
+
+impl TenantQuota {
+    /// At most this many messages.
+    pub fn of_messages(max: u64) -> Self {
+        Self { messages: Some(max), ..Self::default() }
+    }
+
+    /// Whether it asks for anything that a broker without quotas would not do.
+    pub fn is_set(&self) -> bool {
+        self.messages.is_some() || self.topics.is_some()
+    }
+}
+
 /// How many messages each tenant may have, dead letters included, and how many it has. A message is the tenant's whose
 /// topic it was written to.
 #[derive(Debug, Default)]
@@ -20,9 +44,10 @@ struct Quota {
 
 impl Quotas {
     /// Replaces all quotas; `held` tells how many messages there are, by topic.
-    pub fn set(&self, quotas: &BTreeMap<String, u64>, held: impl IntoIterator<Item = (String, u64)>) {
-        let mut all: HashMap<_, _> =
-            quotas.iter().map(|(tenant, max)| (tenant.clone(), Quota { max: *max, held: 0 })).collect();
+    pub fn set(&self, quotas: &BTreeMap<String, TenantQuota>, held: impl IntoIterator<Item = (String, u64)>) {
+        let quota =
+            |(tenant, quota): (&String, &TenantQuota)| Some((tenant.clone(), Quota { max: quota.messages?, held: 0 }));
+        let mut all: HashMap<_, _> = quotas.iter().filter_map(quota).collect();
         for (topic, count) in held {
             if let Some(quota) = tenant_of(&topic).and_then(|tenant| all.get_mut(tenant)) {
                 quota.held += count;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
-use wasmpost_delivery::{Broker, Forward, QueueServer, QueueServerOptions, QueueSpec, QueueStats, RetryPolicy};
+use wasmpost_delivery::{
+    Broker, Forward, QueueServer, QueueServerOptions, QueueSpec, QueueStats, RetryPolicy, TenantQuota,
+};
 use wasmpost_msg::{Attributes, Message, Publication, Receiver, ReceiverFunc, Server};
 
 fn broker() -> Arc<MemoryBroker> {
@@ -76,7 +78,7 @@ async fn a_message_that_is_moved_keeps_its_id_so_that_moving_it_twice_adds_nothi
 #[tokio::test(start_paused = true)]
 async fn a_message_waits_at_the_source_uncounted_while_the_other_broker_has_no_room() {
     let (from, to) = (broker(), broker());
-    to.set_quotas(BTreeMap::from([("acme".to_owned(), 0)])).await.unwrap();
+    to.set_quotas(BTreeMap::from([("acme".to_owned(), TenantQuota::of_messages(0))])).await.unwrap();
     publish(&from, "a", "hello").await;
     // More time than two attempts take: a failure that counted would have made it a dead letter.
     serve(&from, &to, false, Duration::from_secs(60)).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::OptionalExtension;
 use uuid::Uuid;
-use wasmpost_delivery::{QueueSpec, QueueStats, Receipt, Timestamp};
+use wasmpost_delivery::{QueueSpec, QueueStats, Receipt, TenantQuota, Timestamp};
 use wasmpost_msg::{Attributes, Publication, tenant_of};
 
 use super::{ALONE, BEHIND, LEASED, READY, Store};
@@ -87,9 +87,9 @@ impl Store {
     }
 
     /// Replaces the quotas of tenants, and counts what they have.
-    pub(crate) fn set_quotas(&mut self, quotas: &BTreeMap<String, u64>) -> Outcome<()> {
+    pub(crate) fn set_quotas(&mut self, quotas: &BTreeMap<String, TenantQuota>) -> Outcome<()> {
         let mut held: Vec<(String, u64)> = Vec::new();
-        if !quotas.is_empty() {
+        if quotas.values().any(|quota| quota.messages.is_some()) {
             let sql = "SELECT topic, count(*) FROM messages WHERE topic GLOB '@*' GROUP BY topic";
             let mut count = self.connection.prepare(sql)?;
             let rows = count.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;

@@ -2,11 +2,11 @@
 
 use super::Fixture;
 use super::fixture::publication;
-use crate::{BrokerErrorKind, DeadLetterFilter, Evidence, Nack};
+use crate::{BrokerErrorKind, DeadLetterFilter, Evidence, Nack, TenantQuota};
 use wasmpost_msg::Reason;
 
 async fn limited(fixture: &Fixture, messages_max: u64) {
-    fixture.broker.set_quotas([("acme".to_owned(), messages_max)].into()).await.unwrap();
+    fixture.broker.set_quotas([("acme".to_owned(), TenantQuota::of_messages(messages_max))].into()).await.unwrap();
 }
 
 async fn is_full(fixture: &Fixture, topic: &str, body: &str) -> bool {

@@ -15,7 +15,7 @@ use wasmpost_msg::Publication;
 
 use crate::{
     Admission, Broker, BrokerError, BrokerErrorKind, Capabilities, Clock, DeadLetters, Queue, QueueSpec, QueueStats,
-    Receipt,
+    Receipt, TenantQuota,
 };
 use queue::MemoryQueue;
 use state::State;
@@ -96,7 +96,7 @@ impl Broker for MemoryBroker {
         self.open()?.publish(publications, now, true)
     }
 
-    async fn set_quotas(&self, quotas: BTreeMap<String, u64>) -> Result<(), BrokerError> {
+    async fn set_quotas(&self, quotas: BTreeMap<String, TenantQuota>) -> Result<(), BrokerError> {
         self.open()?.set_quotas(quotas);
         Ok(())
     }

@@ -11,7 +11,9 @@ use wasmpost_msg::{Publication, qualified};
 use super::held::{Entry, Held, Leased};
 use crate::prove::{Break, is_broken};
 use crate::quota;
-use crate::{BrokerError, BrokerErrorKind, DeadLetter, Evidence, Nack, QueueSpec, QueueStats, Receipt, Timestamp};
+use crate::{
+    BrokerError, BrokerErrorKind, DeadLetter, Evidence, Nack, QueueSpec, QueueStats, Receipt, TenantQuota, Timestamp,
+};
 
 pub(super) struct State {
     queues: BTreeMap<String, Held>,
@@ -24,7 +26,7 @@ pub(super) struct State {
     next: u64,
     bytes: usize,
     bytes_max: usize,
-    quotas: BTreeMap<String, u64>,
+    quotas: BTreeMap<String, TenantQuota>,
     closed: bool,
 }
 
@@ -98,7 +100,7 @@ impl State {
         held.signals.clone()
     }
 
-    pub(super) fn set_quotas(&mut self, quotas: BTreeMap<String, u64>) {
+    pub(super) fn set_quotas(&mut self, quotas: BTreeMap<String, TenantQuota>) {
         self.quotas = quotas;
     }
 
@@ -108,12 +110,12 @@ impl State {
             return Ok(());
         }
         for (tenant, wanted) in quota::wanted(publications) {
-            let Some(max) = self.quotas.get(tenant) else { continue };
+            let Some(max) = self.quotas.get(tenant).and_then(|quota| quota.messages) else { continue };
             let prefix = qualified(Some(tenant), "");
             let queues = self.queues.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix));
             let held: u64 = queues.map(|(_, held)| (held.entries.len() + held.dead.len()) as u64).sum();
-            if held + wanted > *max {
-                return Err(quota::full(tenant, held, *max));
+            if held + wanted > max {
+                return Err(quota::full(tenant, held, max));
             }
         }
         Ok(())

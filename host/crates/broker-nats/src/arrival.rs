@@ -5,17 +5,13 @@ use std::time::Instant;
 
 use async_nats::jetstream;
 use async_nats::jetstream::AckKind;
-use wasmpost_delivery::{Attempt, BrokerError, Evidence, Nack, Timestamp};
-use wasmpost_msg::Reason;
+use wasmpost_delivery::{Attempt, BrokerError, CRASHES_MAX, Evidence, Nack, Timestamp};
 
 use crate::envelope::Envelope;
 use crate::hold::{Hold, Told};
 use crate::intake::{Intake, timestamp};
 use crate::record::Record;
 use crate::{consumers, stats};
-
-/// How often in a row a lease may lapse; with the last the message is dead, for it may be what ends the process.
-const LAPSES_MAX: u32 = 3;
 
 pub(crate) struct Arrival {
     message: async_nats::Message,
@@ -102,11 +98,10 @@ impl Arrival {
             hold.end();
             return hidden;
         }
-        if lapses >= LAPSES_MAX {
+        if lapses >= CRASHES_MAX {
             hold.settle()?;
-            let error = format!("lease lapsed {lapses} times in a row: the process or its connection ended meanwhile");
             tracing::warn!(queue = %intake.queue, id = hold.envelope.id, lapses, "dead-lettered");
-            let buried = hold.bury(Evidence::by_host(Reason::Crash, error)).await;
+            let buried = hold.bury(Evidence::crashed(lapses)).await;
             hold.end();
             return buried;
         }

@@ -153,7 +153,9 @@ impl Hold {
     /// Stores the dead letter, then ends the message. If the first fails, the message stays.
     pub(crate) async fn bury(&self, evidence: Evidence) -> Result<(), BrokerError> {
         let mut attempts = self.record.attempts.clone();
-        attempts.extend(evidence.attempt.clone());
+        if let Some(attempt) = evidence.attempt.clone() {
+            attempt.add_to(&mut attempts);
+        }
         let letter = DeadLetter {
             id: self.envelope.id.clone(),
             queue: self.queue.to_string(),

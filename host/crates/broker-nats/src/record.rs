@@ -2,7 +2,7 @@
 
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use serde::{Deserialize, Serialize};
-use wasmpost_delivery::{Attempt, BrokerError, HISTORY_MAX};
+use wasmpost_delivery::{Attempt, BrokerError};
 
 use crate::error::{in_time, unavailable};
 use crate::link::Link;
@@ -24,8 +24,7 @@ impl Record {
     /// Adds what an attempt came to.
     pub(crate) fn failed(&mut self, attempt: Attempt) {
         self.failures = self.failures.saturating_add(1);
-        self.attempts.push(attempt);
-        self.attempts.drain(..self.attempts.len().saturating_sub(HISTORY_MAX));
+        attempt.add_to(&mut self.attempts);
     }
 
     /// What is stored of a message, if something is.

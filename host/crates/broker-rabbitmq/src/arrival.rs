@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lapin::message::Delivery as Arrived;
-use wasmpost_delivery::{BrokerError, Evidence};
-use wasmpost_msg::Reason;
+use wasmpost_delivery::{BrokerError, CRASHES_MAX, Evidence};
 
 use crate::envelope::Envelope;
 use crate::feed::Feed;
@@ -13,9 +12,9 @@ use crate::foreign::{self, Origin, whole_number};
 use crate::hold::Hold;
 use crate::session::Session;
 
-/// How often hosts, or their connections, may end with a message before it is taken for what ends them. A restart of
-/// every node of a cluster counts as well, so it is more than a message would need to be suspicious.
-const LOSSES_MAX: u32 = 5;
+/// How often hosts, or their connections, may end with a message before it is taken for what ends them. RabbitMQ counts a
+/// restart of its own nodes as well, so two more are allowed than on other brokers.
+const LOSSES_MAX: u32 = CRASHES_MAX + 2;
 
 /// A delivery for a receiver.
 pub(crate) struct Incoming {
@@ -80,9 +79,8 @@ async fn detoured(feed: &Feed, mut envelope: Envelope, returns: u32, detour: &De
         Detour::PutOff => hub.put_off(queue, &envelope).await,
         Detour::Adopt => hub.put(queue, &[envelope]).await,
         Detour::Quarantine => {
-            let error = format!("hosts or their connections ended {returns} times in a row while they had the message");
-            tracing::error!(queue, id = %envelope.head.id, error, "dead-lettered");
-            hub.bury(queue, envelope, Evidence::by_host(Reason::Crash, error)).await
+            tracing::error!(queue, id = %envelope.head.id, losses = returns, "dead-lettered: hosts ended while they had it");
+            hub.bury(queue, envelope, Evidence::crashed(returns)).await
         }
     }
 }

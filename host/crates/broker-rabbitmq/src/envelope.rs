@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use serde::{Deserialize, Serialize};
-use wasmpost_delivery::{Attempt, DeadLetter, Evidence, HISTORY_MAX, Timestamp};
+use wasmpost_delivery::{Attempt, DeadLetter, Evidence, Timestamp};
 use wasmpost_msg::{Attributes, Publication};
 
 use crate::names::short;
@@ -98,9 +98,7 @@ impl Envelope {
 
     /// Adds what an attempt came to, and forgets the oldest beyond those that are kept.
     pub(crate) fn record(&mut self, attempt: Attempt) {
-        self.head.attempts.push(attempt);
-        let surplus = self.head.attempts.len().saturating_sub(HISTORY_MAX);
-        self.head.attempts.drain(..surplus);
+        attempt.add_to(&mut self.head.attempts);
     }
 
     /// The dead letter that this is, in the dead letters of `queue`.

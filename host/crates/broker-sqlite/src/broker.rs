@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 use wasmpost_delivery::{
-    Admission, Broker, BrokerError, BrokerErrorKind, Capabilities, Clock, DeadLetter, DeadLetterFilter, DeadLetters,
-    Queue, QueueSpec, QueueStats, Receipt, TenantQuota,
+    Admission, Broker, BrokerError, BrokerErrorKind, CRASHES_MAX, Capabilities, Clock, DeadLetter, DeadLetterFilter,
+    DeadLetters, Queue, QueueSpec, QueueStats, Receipt, TenantQuota,
 };
 use wasmpost_msg::Publication;
 
@@ -63,7 +63,7 @@ impl Default for SqliteOptions {
             admission: Admission::default(),
             bytes_max: None,
             deduplication_window: Duration::from_secs(600),
-            crashes_max: 3,
+            crashes_max: CRASHES_MAX,
         }
     }
 }

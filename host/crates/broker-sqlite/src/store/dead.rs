@@ -30,7 +30,9 @@ impl Store {
     /// Moves a message from its queue to the dead letters.
     pub(super) fn bury(&mut self, queue: i64, message: i64, evidence: &Evidence) -> Outcome<()> {
         let mut attempts = self.history(queue, message)?;
-        attempts.extend(evidence.attempt.clone());
+        if let Some(attempt) = evidence.attempt.clone() {
+            attempt.add_to(&mut attempts);
+        }
         let name = self.queue_name(queue)?;
         let sql = "INSERT INTO dead (queue, message, id, reason, dead_at, deliveries, shared, evidence, attempts) \
                    SELECT ?3, ?2, coalesce((SELECT id FROM messages WHERE number = ?2), ''), ?4, ?5, deliveries, shared, \

@@ -2,7 +2,7 @@
 
 use wasmpost_delivery::{Attempt, Timestamp};
 
-use super::Store;
+use super::{ALONE, LEASED, READY, Store};
 use crate::error::Outcome;
 
 /// Messages that expire in one go.
@@ -39,10 +39,12 @@ impl Store {
 
     /// Ends messages whose time to live is over.
     pub(crate) fn expire_all(&mut self) -> Outcome<()> {
-        let sql = "SELECT queue, message FROM state \
-                   WHERE expires_at IS NOT NULL AND status <> 2 AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+        let sql = format!(
+            "SELECT queue, message FROM state \
+             WHERE expires_at IS NOT NULL AND status <> {LEASED} AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2"
+        );
         let expired: Vec<(i64, i64)> = {
-            let mut find = self.connection.prepare_cached(sql)?;
+            let mut find = self.connection.prepare_cached(&sql)?;
             let rows = find.query_map((self.now.0 as i64, EXPIRED_MAX), |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect::<Result<_, _>>()?
         };
@@ -56,10 +58,11 @@ impl Store {
             let time = time.map(|time| Timestamp(time as u64));
             next = [next, time].into_iter().flatten().min();
         };
-        let expires = "SELECT min(expires_at) FROM state WHERE expires_at IS NOT NULL AND status <> 2";
-        earlier(self.connection.prepare_cached(expires)?.query_row([], |row| row.get(0))?);
+        // Each status is written out so that the partial index for it is used.
+        let expires = format!("SELECT min(expires_at) FROM state WHERE expires_at IS NOT NULL AND status <> {LEASED}");
+        earlier(self.connection.prepare_cached(&expires)?.query_row([], |row| row.get(0))?);
         for queue in queues {
-            for status in ["0", "3"] {
+            for status in [READY, ALONE] {
                 let sql = format!("SELECT min(due) FROM state WHERE queue = ?1 AND status = {status} AND due > ?2");
                 let mut find = self.connection.prepare_cached(&sql)?;
                 earlier(find.query_row((queue, self.now.0 as i64), |row| row.get(0))?);

@@ -227,6 +227,14 @@ impl Store {
         self.connection.prepare_cached("SELECT name FROM queues WHERE id = ?1")?.query_row([queue], |row| row.get(0))
     }
 
+    /// The id of a message, to tell of it; empty where it cannot be read.
+    fn message_id(&self, message: i64) -> String {
+        let sql = "SELECT id FROM messages WHERE number = ?1";
+        let found =
+            self.connection.prepare_cached(sql).and_then(|mut find| find.query_row([message], |row| row.get(0)));
+        found.unwrap_or_default()
+    }
+
     /// Whether anything lies in a queue that is not dead.
     pub(crate) fn is_drained(&self, queue: i64) -> rusqlite::Result<bool> {
         let exists: bool = self

@@ -62,10 +62,10 @@ impl Store {
             reason: Reason::Crash,
             error: "process ended while it had the message".into(),
         };
-        tracing::warn!(message, deliveries, crashes, "message was in flight when the process ended");
+        let id = self.message_id(message);
+        tracing::warn!(queue = %self.queue_name(queue)?, id, deliveries, crashes, "process ended while it had the message");
         if is_last {
-            let error = format!("process ended {crashes} times while it had the message");
-            let evidence = Evidence { attempt: Some(attempt), ..Evidence::by_host(Reason::Crash, error) };
+            let evidence = Evidence { attempt: Some(attempt), ..Evidence::crashed(crashes) };
             return self.bury(queue, message, &evidence);
         }
         let sql = "UPDATE state SET status = ?3, due = ?4, failures = failures + 1, crashes = ?5 \

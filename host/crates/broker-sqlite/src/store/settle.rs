@@ -2,7 +2,7 @@
 
 use rusqlite::OptionalExtension;
 use wasmpost_delivery::prove::{Break, is_broken};
-use wasmpost_delivery::{Attempt, BrokerError, BrokerErrorKind, Evidence, HISTORY_MAX, Nack, Timestamp};
+use wasmpost_delivery::{Attempt, BrokerError, BrokerErrorKind, Evidence, Nack, Timestamp};
 use wasmpost_msg::Publication;
 
 use super::{ALONE, BEHIND, READY, Store};
@@ -70,8 +70,7 @@ impl Store {
     /// Adds an attempt to the history of a message, which keeps the last ones.
     pub(super) fn remember(&self, queue: i64, message: i64, attempt: Attempt) -> Outcome<()> {
         let mut history = self.history(queue, message)?;
-        history.push(attempt);
-        history.drain(..history.len().saturating_sub(HISTORY_MAX));
+        attempt.add_to(&mut history);
         let sql = "INSERT INTO history (queue, message, attempts) VALUES (?1, ?2, ?3) \
                    ON CONFLICT DO UPDATE SET attempts = ?3";
         let text = serde_json::to_string(&history).unwrap_or_default();

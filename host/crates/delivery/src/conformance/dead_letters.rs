@@ -6,7 +6,7 @@ use wasmpost_msg::{Attributes, Publication, Reason};
 
 use super::Fixture;
 use super::fixture::{attempt, evidence, publication};
-use crate::{DeadLetterFilter, Nack};
+use crate::{DeadLetterFilter, HISTORY_MAX, Nack};
 
 async fn kill(fixture: &Fixture, queue: &str, body: &str, reason: Reason) {
     // Each dies at a time of its own, so that their order is known.
@@ -63,6 +63,22 @@ pub(super) async fn a_dead_letter_tells_every_attempt(fixture: Fixture) {
         .collect();
     assert_eq!(told, [(1, "nack", "failure 1"), (2, "nack", "failure 2"), (3, "reject", "failure 3")]);
     assert_eq!(letters[0].deliveries, 3);
+}
+
+pub(super) async fn a_dead_letter_keeps_the_last_attempts(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    fixture.publish("orders", "a").await;
+    for round in 0..HISTORY_MAX {
+        let delivery = fixture.next(&queue).await;
+        let record = attempt(&delivery, &format!("failure {round}"));
+        delivery.lease.nack(Nack { delay: Duration::ZERO, attempt: Some(record) }).await.unwrap();
+    }
+    let delivery = fixture.next(&queue).await;
+    let why = evidence(&delivery, Reason::Attempts, "the last");
+    delivery.lease.reject(why).await.unwrap();
+    let letters = fixture.dead().list(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    let told: Vec<_> = letters[0].attempts.iter().map(|attempt| attempt.number as usize).collect();
+    assert_eq!(told, (2..=HISTORY_MAX + 1).collect::<Vec<_>>(), "the one that was its end included");
 }
 
 pub(super) async fn filters_tell_dead_letters_apart(fixture: Fixture) {

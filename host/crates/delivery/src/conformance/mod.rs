@@ -154,6 +154,7 @@ cases! {
     outbox::a_stale_ack_publishes_nothing needs capabilities.lapsing_leases,
     dead_letters::a_rejected_message_becomes_a_dead_letter_with_its_evidence,
     dead_letters::a_dead_letter_tells_every_attempt,
+    dead_letters::a_dead_letter_keeps_the_last_attempts,
     dead_letters::filters_tell_dead_letters_apart,
     dead_letters::a_redriven_message_is_delivered_again_with_no_failures,
     dead_letters::a_purged_dead_letter_is_gone,

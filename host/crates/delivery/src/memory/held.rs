@@ -7,7 +7,6 @@ use std::time::Duration;
 use wasmpost_msg::{Publication, Reason};
 
 use super::state::Signals;
-use crate::dead_letter::HISTORY_MAX;
 use crate::prove::{Break, is_broken};
 use crate::{Attempt, DeadLetter, Evidence, QueueStats, Timestamp};
 
@@ -107,8 +106,7 @@ impl Held {
         if let Some(attempt) = attempt {
             entry.failures += 1;
             entry.deliveries += u32::from(is_broken(Break::CountAtFailure));
-            entry.history.push(attempt);
-            entry.history.drain(..entry.history.len().saturating_sub(HISTORY_MAX));
+            attempt.add_to(&mut entry.history);
         }
         entry.due = due;
         self.expiring.extend(entry.expires_at.map(|expires_at| (expires_at, number)));
@@ -149,7 +147,9 @@ impl Held {
 impl Entry {
     pub(super) fn into_dead_letter(self, queue: &str, evidence: Evidence, now: Timestamp) -> DeadLetter {
         let mut attempts = self.history;
-        attempts.extend(evidence.attempt.clone());
+        if let Some(attempt) = evidence.attempt.clone() {
+            attempt.add_to(&mut attempts);
+        }
         DeadLetter {
             id: self.id.to_string(),
             queue: queue.to_owned(),

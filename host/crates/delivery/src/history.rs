@@ -1,0 +1,26 @@
+//! What is kept of the attempts at a message, and when a message is taken for what ends processes: the same for all
+//! brokers.
+
+use wasmpost_msg::Reason;
+
+use crate::{Attempt, Evidence, HISTORY_MAX};
+
+/// How many processes, or their connections, may end while they have a message, unless an option of the broker says
+/// otherwise: with the last the message becomes a dead letter, because it may be what ends them.
+pub const CRASHES_MAX: u32 = 3;
+
+impl Attempt {
+    /// Adds it to the attempts at a message, of which the last [`HISTORY_MAX`] are kept.
+    pub fn add_to(self, history: &mut Vec<Self>) {
+        history.push(self);
+        history.drain(..history.len().saturating_sub(HISTORY_MAX));
+    }
+}
+
+impl Evidence {
+    /// The evidence of a message which so many processes, or their connections, ended with.
+    pub fn crashed(times: u32) -> Self {
+        let error = format!("the process that had the message, or its connection, ended {times} times");
+        Self::by_host(Reason::Crash, error)
+    }
+}

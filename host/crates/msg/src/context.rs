@@ -1,12 +1,12 @@
 //! The delivery around a message: who it is, which attempt, what it published, what it used.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Outbox, OutboxTopic};
+use crate::{Disposition, Outbox, OutboxTopic, Reason, ReceiveError};
 
 /// What travels with a message through every decorator to the receiver. Clones share one delivery.
 #[derive(Debug, Clone)]
@@ -18,6 +18,9 @@ struct Delivery {
     attempt: u32,
     outbox: Outbox,
     cancelled: CancellationToken,
+    /// Why it was cancelled; a shutdown unless something else is said.
+    cause: OnceLock<Reason>,
+    stopping: CancellationToken,
     usage: Mutex<Usage>,
 }
 
@@ -49,8 +52,26 @@ impl Context {
     /// The context of the delivery of message `id`, whose `attempt` starts at 1. The receiver's work should end when
     /// `cancelled` is.
     pub fn new(id: impl Into<String>, attempt: u32, cancelled: CancellationToken) -> Self {
-        let (outbox, usage) = (Outbox::default(), Mutex::default());
-        Self(Arc::new(Delivery { id: id.into(), attempt, outbox, cancelled, usage }))
+        Self::of_server(id, attempt, cancelled, CancellationToken::new())
+    }
+
+    /// The same, of a server that is told to end: once `stopping` is cancelled, a receiver that still waits for room to
+    /// begin gives its message back.
+    pub fn of_server(
+        id: impl Into<String>,
+        attempt: u32,
+        cancelled: CancellationToken,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Delivery {
+            id: id.into(),
+            attempt,
+            outbox: Outbox::default(),
+            cancelled,
+            cause: OnceLock::new(),
+            stopping,
+            usage: Mutex::default(),
+        }))
     }
 
     /// The id of the message: the same on every delivery of it.
@@ -76,6 +97,33 @@ impl Context {
     /// Cancelled when the server gave up waiting for this delivery.
     pub fn cancelled(&self) -> &CancellationToken {
         &self.0.cancelled
+    }
+
+    /// Cancels the delivery for `reason`; the first one wins.
+    pub fn cancel(&self, reason: Reason) {
+        // A second reason comes too late: the delivery ends for the first.
+        let _ = self.0.cause.set(reason);
+        self.0.cancelled.cancel();
+    }
+
+    /// The error of a delivery that was cancelled, with the reason. It is given back uncounted.
+    pub fn interruption(&self) -> ReceiveError {
+        let reason = self.0.cause.get().copied().unwrap_or(Reason::Shutdown);
+        let text = match reason {
+            Reason::LeaseExpired => "lease was lost before the receiver was done",
+            _ => "host shut down before the receiver was done",
+        };
+        ReceiveError::new(Disposition::GiveBack, reason, text)
+    }
+
+    /// Cancelled when the server stops: what has begun may go on to its end, and nothing begins any more.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
+    /// The error of a delivery that had not begun when its server stopped. It is given back uncounted.
+    pub fn not_begun(&self) -> ReceiveError {
+        ReceiveError::new(Disposition::GiveBack, Reason::Shutdown, "host shut down before the receiver began")
     }
 
     /// What the delivery used so far.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use wasmpost_msg::{Component, Context, Disposition, Message, Reason, ReceiveError, Receiver, Usage, within};
+use wasmpost_msg::{Component, Context, Message, ReceiveError, Receiver, Usage, within};
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
@@ -234,7 +234,7 @@ impl Receiver for WasmReceiver {
                 let place = match &mut place {
                     Some(place) => place,
                     none => {
-                        let waited = none.insert(wait_for_place(places).await?);
+                        let waited = none.insert(wait_for_place(places, &context).await?);
                         // Waiting for the host is no time of the call.
                         meter = Meter::new();
                         waited
@@ -247,10 +247,7 @@ impl Receiver for WasmReceiver {
             tokio::select! {
                 biased;
                 result = work => result,
-                () = context.cancelled().cancelled() => {
-                    let text = "delivery was interrupted by the host";
-                    Err(ReceiveError::new(Disposition::GiveBack, Reason::Shutdown, text))
-                }
+                () = context.cancelled().cancelled() => Err(context.interruption()),
             }
         };
         let live = place.as_ref().and_then(|place| place.live.as_ref());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmpost_msg::{BodyError, Disposition, Message, Reason, ReceiveError};
+use wasmpost_msg::{BodyError, Context, Disposition, Message, Reason, ReceiveError};
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::wasmpost::messaging::types::Failure;
@@ -80,9 +80,14 @@ impl Setup {
     }
 }
 
-/// A place for an instance once one is free.
-pub(crate) async fn wait_for_place(places: &Places) -> Result<Place, ReceiveError> {
-    match tokio::time::timeout(PLACE_TIMEOUT, places.wait()).await {
+/// A place for an instance once one is free. Nothing waits any more once the server stops.
+pub(crate) async fn wait_for_place(places: &Places, context: &Context) -> Result<Place, ReceiveError> {
+    let waited = tokio::select! {
+        biased;
+        () = context.stopping().cancelled() => return Err(context.not_begun()),
+        waited = tokio::time::timeout(PLACE_TIMEOUT, places.wait()) => waited,
+    };
+    match waited {
         Ok(Some(place)) => Ok(place),
         Ok(None) | Err(_) => {
             let text = format!("no instance was free for {PLACE_TIMEOUT:?}");

@@ -17,7 +17,8 @@ pub(super) struct Worker {
     pub(super) source: std::sync::Arc<dyn Queue>,
     pub(super) receiver: SafeReceiver<std::sync::Arc<dyn Receiver>>,
     pub(super) options: QueueServerOptions,
-    pub(super) interrupt: CancellationToken,
+    /// Nothing begins once it is cancelled.
+    pub(super) stop: CancellationToken,
     pub(super) keeper: std::sync::Arc<Keeper>,
     pub(super) breaker: std::sync::Arc<Breaker>,
 }
@@ -26,13 +27,13 @@ impl Worker {
     /// Takes a delivery to its end, keeping its lease meanwhile.
     pub(super) async fn work(&self, delivery: Delivery) {
         let (renewer, cancelled) = (delivery.lease.renewer(), CancellationToken::new());
-        self.keeper.keep_while(renewer, &cancelled, self.process(delivery, cancelled.clone())).await;
+        let context = Context::of_server(delivery.id.clone(), delivery.deliveries, cancelled, self.stop.clone());
+        self.keeper.keep_while(renewer, &context, self.process(delivery, &context)).await;
     }
 
-    async fn process(&self, delivery: Delivery, cancelled: CancellationToken) {
-        let context = Context::new(delivery.id.clone(), delivery.deliveries, cancelled);
+    async fn process(&self, delivery: Delivery, context: &Context) {
         let (started_at, started) = (self.options.clock.now(), Instant::now());
-        let result = self.attempt(&delivery, &context).await;
+        let result = self.attempt(&delivery, context).await;
         let mut outbox = Vec::new();
         let result = result.and_then(|()| {
             outbox = forwarded(&self.queue, &delivery, context.outbox().take());
@@ -54,9 +55,9 @@ impl Worker {
             let text = format!("message came through {} receivers, {hops_max} at most are allowed", delivery.hops);
             return Err(ReceiveError::new(Disposition::Reject, Reason::Loop, text));
         }
-        // One that waited for its turn when the server gave up does not begin any more.
-        if self.interrupt.is_cancelled() {
-            return Err(self.interrupted());
+        // One that waited for its turn when the server stopped does not begin any more.
+        if self.stop.is_cancelled() {
+            return Err(context.not_begun());
         }
         let message = Message {
             attributes: delivery.attributes.clone(),
@@ -66,13 +67,18 @@ impl Worker {
         tokio::select! {
             biased;
             result = self.receive(message) => result,
-            () = context.cancelled().cancelled() => Err(self.interrupted()),
+            () = context.cancelled().cancelled() => Err(context.interruption()),
         }
     }
 
     async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
         let slot = match &self.options.share {
-            Some(share) => share.enter().await,
+            // What waits for its tenant when the server stops does not begin any more.
+            Some(share) => tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(message.context.not_begun()),
+                slot = share.enter() => slot,
+            },
             None => None,
         };
         let timeout = self.options.timeout;
@@ -106,14 +112,6 @@ impl Worker {
                 ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text)
             }
         })
-    }
-
-    fn interrupted(&self) -> ReceiveError {
-        let (reason, text) = match self.interrupt.is_cancelled() {
-            true => (Reason::Shutdown, "host shut down before the receiver was done"),
-            false => (Reason::LeaseExpired, "lease was lost before the receiver was done"),
-        };
-        ReceiveError::new(Disposition::GiveBack, reason, text)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use wasmpost_msg::{Context, Reason};
 
 use crate::{BrokerErrorKind, Renewer};
 
@@ -32,7 +33,7 @@ struct Leases {
 #[derive(Clone)]
 struct Lease {
     renewer: Arc<dyn Renewer>,
-    lost: CancellationToken,
+    delivery: Context,
 }
 
 /// Keeps one lease until it is dropped.
@@ -42,7 +43,7 @@ struct Kept {
 }
 
 impl Keeper {
-    /// Starts the task, which renews every `period`. After an `interrupt` all leases count as lost.
+    /// Starts the task, which renews every `period`. After an `interrupt` all deliveries are cancelled.
     pub(super) fn start(period: Duration, interrupt: CancellationToken) -> Arc<Self> {
         let end = CancellationToken::new();
         let ends = end.clone().drop_guard();
@@ -58,23 +59,23 @@ impl Keeper {
         tokio::spawn(end.run_until_cancelled_owned(async move {
             interrupt.run_until_cancelled(run(weak.clone(), begun, period)).await;
             if let Some(keeper) = weak.upgrade() {
-                keeper.kept.lock().by_number.values().for_each(|lease| lease.lost.cancel());
+                keeper.kept.lock().by_number.values().for_each(|lease| lease.delivery.cancel(Reason::Shutdown));
             }
         }));
         keeper
     }
 
-    /// Keeps a lease by its renewer; when it is lost nevertheless, `lost` is cancelled.
-    fn keep(self: &Arc<Self>, renewer: Arc<dyn Renewer>, lost: CancellationToken) -> Kept {
+    /// Keeps a lease by its renewer; when it is lost nevertheless, its delivery is cancelled.
+    fn keep(self: &Arc<Self>, renewer: Arc<dyn Renewer>, delivery: Context) -> Kept {
         let mut kept = self.kept.lock();
         kept.next += 1;
         let number = kept.next;
-        kept.by_number.insert(number, Lease { renewer, lost: lost.clone() });
+        kept.by_number.insert(number, Lease { renewer, delivery: delivery.clone() });
         drop(kept);
         self.begun.notify_one();
         // Either this sees the interrupt, or the task sees the lease when it is interrupted.
         if self.interrupt.is_cancelled() {
-            lost.cancel();
+            delivery.cancel(Reason::Shutdown);
         }
         Kept { keeper: Arc::clone(self), number }
     }
@@ -84,14 +85,14 @@ impl Keeper {
     pub(super) async fn keep_while<F: Future>(
         self: &Arc<Self>,
         renewer: Arc<dyn Renewer>,
-        lost: &CancellationToken,
+        delivery: &Context,
         future: F,
     ) -> F::Output {
         let (mut future, mut kept) = (pin!(future), None);
         std::future::poll_fn(|context| {
             let polled = future.as_mut().poll(context);
             if polled.is_pending() && kept.is_none() {
-                kept = Some(self.keep(Arc::clone(&renewer), lost.clone()));
+                kept = Some(self.keep(Arc::clone(&renewer), delivery.clone()));
             }
             polled
         })
@@ -123,10 +124,13 @@ async fn run(keeper: Weak<Keeper>, begun: Arc<Notify>, period: Duration) {
 
 async fn renew(lease: &Lease) {
     match tokio::time::timeout(RENEW_TIMEOUT, lease.renewer.renew()).await {
-        Ok(Err(error)) if error.kind() == BrokerErrorKind::Stale => lease.lost.cancel(),
+        Ok(Err(error)) if error.kind() == BrokerErrorKind::Stale => {
+            tracing::warn!(id = lease.delivery.id(), "lease was lost; the delivery is cancelled");
+            lease.delivery.cancel(Reason::LeaseExpired);
+        }
         // The next round tries again; there are two more before the lease lapses.
-        Ok(Err(error)) => tracing::warn!(%error, "lease could not be renewed"),
-        Err(_) => tracing::warn!("renewing a lease took too long"),
+        Ok(Err(error)) => tracing::warn!(id = lease.delivery.id(), %error, "lease could not be renewed"),
+        Err(_) => tracing::warn!(id = lease.delivery.id(), "renewing a lease took too long"),
         Ok(Ok(())) => {}
     }
 }

@@ -197,7 +197,7 @@ impl Server for QueueServer {
             source: Arc::clone(&self.queue),
             receiver: SafeReceiver(receiver),
             options: self.options.clone(),
-            interrupt: self.interrupt.clone(),
+            stop: self.stop.clone(),
             keeper,
             breaker: Arc::clone(&self.breaker),
         };

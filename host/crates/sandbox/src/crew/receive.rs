@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::time::timeout;
-use wasmpost_msg::{Disposition, Message, Reason, ReceiveError, Usage};
+use wasmpost_msg::{Context, Disposition, Message, Reason, ReceiveError, Usage};
 
 use super::drive::Call;
 use super::roster::Outcome;
@@ -21,10 +21,7 @@ impl Crews {
             tokio::select! {
                 biased;
                 result = work => result,
-                () = context.cancelled().cancelled() => {
-                    let text = "delivery was interrupted by the host";
-                    Err(ReceiveError::new(Disposition::GiveBack, Reason::Shutdown, text))
-                }
+                () = context.cancelled().cancelled() => Err(context.interruption()),
             }
         };
         (result, usage)
@@ -34,7 +31,7 @@ impl Crews {
         let (wall, reading) = (self.setup.shared.limits.wall, Meter::new());
         let body = timeout(wall.0, self.setup.body(&mut message)).await.map_err(|_| out_of_wall(wall))??;
         let read_for = reading.wall();
-        let mut seat = self.seat().await?;
+        let mut seat = self.seat(&message.context).await?;
         // Waiting for the host is no time of the call.
         let meter = Meter::new();
         let (crew, number) = (Arc::clone(&seat.crew), seat.number);
@@ -53,14 +50,14 @@ impl Crews {
         outcome.result
     }
 
-    async fn seat(&self) -> Result<Seat, ReceiveError> {
+    async fn seat(&self, context: &Context) -> Result<Seat, ReceiveError> {
         if let Some(seat) = self.join() {
             return Ok(seat);
         }
         let places = &self.setup.sandbox.places;
         let place = match places.free() {
             Some(place) => place,
-            None => wait_for_place(places).await?,
+            None => wait_for_place(places, context).await?,
         };
         // Others may have made room or an instance while this one waited; the place is free again then.
         let seat = self.join().or_else(|| self.start(place));

@@ -1,13 +1,11 @@
 //! What may be published at all: names and sizes, checked the same way in front of every broker.
 
-use wasmpost_msg::{Attributes, Publication, topic_name_fault};
+use wasmpost_msg::{
+    ATTRIBUTE_VALUES_MAX, ATTRIBUTES_BYTES_MAX, Attributes, BODY_BYTES_MAX, Publication, delay_fault, id_fault,
+    topic_name_fault,
+};
 
 use crate::{BrokerError, BrokerErrorKind};
-
-/// The longest id or ordering key, in bytes.
-const ID_BYTES_MAX: usize = 512;
-/// The longest delay or time to live: ten years.
-const SECONDS_MAX: u64 = 10 * 365 * 24 * 60 * 60;
 
 /// The bounds of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +19,7 @@ pub struct Admission {
 impl Default for Admission {
     /// Bodies of 64 MiB and attributes of 256 KiB.
     fn default() -> Self {
-        Self { body_bytes_max: 64 << 20, attributes_bytes_max: 256 << 10 }
+        Self { body_bytes_max: BODY_BYTES_MAX, attributes_bytes_max: ATTRIBUTES_BYTES_MAX }
     }
 }
 
@@ -47,25 +45,22 @@ impl Admission {
             let (bytes, max) = (attributes.bytes(), self.attributes_bytes_max);
             return Some(format!("topic {topic:?}: attributes of {bytes} bytes are over the limit of {max} bytes"));
         }
-        for (what, value) in [("id", id), ("key", key)] {
-            if let Some(value) = value.as_deref().filter(|value| !fits_id(value)) {
-                let shown: String = value.chars().take(40).collect();
-                return Some(format!(
-                    "{what} {shown:?} is not 1 to {ID_BYTES_MAX} bytes of text without control characters"
-                ));
-            }
+        if attributes.values_len() > ATTRIBUTE_VALUES_MAX {
+            let values = attributes.values_len();
+            return Some(format!(
+                "topic {topic:?}: {values} values of attributes are over the limit of {ATTRIBUTE_VALUES_MAX}"
+            ));
         }
-        for (what, duration) in [("delay", Some(publication.delay)), ("time to live", publication.ttl)] {
-            if duration.is_some_and(|duration| duration.as_secs() > SECONDS_MAX) {
-                return Some(format!("topic {topic:?}: {what} is over the limit of ten years"));
-            }
+        let named = [("id", id), ("key", key)];
+        if let Some(fault) = named.iter().find_map(|(what, value)| id_fault(what, value.as_deref()?)) {
+            return Some(fault);
+        }
+        let delays = [("delay", Some(publication.delay)), ("time to live", publication.ttl)];
+        if let Some(fault) = delays.iter().find_map(|(what, delay)| delay_fault(what, (*delay)?)) {
+            return Some(format!("topic {topic:?}: {fault}"));
         }
         attributes_fault(attributes)
     }
-}
-
-fn fits_id(value: &str) -> bool {
-    !value.is_empty() && value.len() <= ID_BYTES_MAX && !value.chars().any(char::is_control)
 }
 
 fn attributes_fault(attributes: &Attributes) -> Option<String> {

@@ -11,9 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Names are case-insensitive and kept in the canonical form of MIME header keys (`content-type` is `Content-Type`).
 /// The original spelling is kept beside the canonical one ([`Attributes::iter_spelled`]), because the headers of some
 /// brokers are case-sensitive. Cloning is cheap: the entries are shared until one side changes them.
+///
+/// The sums of bytes and values are kept, so that asking for them costs the same however many there are.
 #[derive(Clone, Default)]
 pub struct Attributes {
     entries: Arc<Vec<Entry>>,
+    bytes: usize,
+    values: usize,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -49,24 +53,44 @@ impl Attributes {
     pub fn set_all(&mut self, name: &str, values: Vec<String>) {
         if values.is_empty() {
             self.remove(name);
-        } else if let Some(entry) = self.entry_mut(name) {
-            entry.values = values;
+            return;
         }
+        let (bytes, count) = (length_of(&values), values.len());
+        let Some(entry) = self.entry_mut(name) else { return };
+        let before = std::mem::replace(&mut entry.values, values);
+        self.bytes = self.bytes - length_of(&before) + bytes;
+        self.values = self.values - before.len() + count;
     }
 
     /// Adds a value behind those that the name already has.
     pub fn append(&mut self, name: &str, value: impl Into<String>) {
-        if let Some(entry) = self.entry_mut(name) {
-            entry.values.push(value.into());
-        }
+        let value = value.into();
+        let bytes = value.len();
+        let Some(entry) = self.entry_mut(name) else { return };
+        entry.values.push(value);
+        self.bytes += bytes;
+        self.values += 1;
     }
 
     /// Removes a name and gives back the values that it had.
     pub fn remove(&mut self, name: &str) -> Vec<String> {
-        match self.position(name) {
-            Some(at) => Arc::make_mut(&mut self.entries).remove(at).values,
-            None => Vec::new(),
+        let Some(at) = self.position(name) else { return Vec::new() };
+        let Entry { name, values, .. } = Arc::make_mut(&mut self.entries).remove(at);
+        self.bytes -= name.len() + length_of(&values);
+        self.values -= values.len();
+        values
+    }
+
+    /// Keeps only the names, in canonical form, that `is_kept` says yes to.
+    pub fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
+        // Looked for first: entries that are shared are copied only if one of them goes.
+        if self.entries.iter().all(|entry| is_kept(&entry.name)) {
+            return;
         }
+        let entries = Arc::make_mut(&mut self.entries);
+        entries.retain(|entry| is_kept(&entry.name));
+        self.bytes = entries.iter().map(|entry| entry.name.len() + length_of(&entry.values)).sum();
+        self.values = entries.iter().map(|entry| entry.values.len()).sum();
     }
 
     /// Names in canonical form, with their values.
@@ -91,7 +115,12 @@ impl Attributes {
 
     /// The bytes of all names and values together.
     pub fn bytes(&self) -> usize {
-        self.entries.iter().map(|entry| entry.name.len() + entry.values.iter().map(String::len).sum::<usize>()).sum()
+        self.bytes
+    }
+
+    /// How many values all names have together.
+    pub fn values_len(&self) -> usize {
+        self.values
     }
 
     fn position(&self, name: &str) -> Option<usize> {
@@ -108,11 +137,16 @@ impl Attributes {
         let at = at.unwrap_or_else(|| {
             let canonical = canonical_name(name);
             let spelling = (canonical != name).then(|| name.to_owned());
+            self.bytes += canonical.len();
             entries.push(Entry { name: canonical, spelling, values: Vec::new() });
             entries.len() - 1
         });
         entries.get_mut(at)
     }
+}
+
+fn length_of(values: &[String]) -> usize {
+    values.iter().map(String::len).sum()
 }
 
 /// The canonical form of a name, as MIME header keys have it: the first letter and every letter behind a hyphen in

@@ -9,6 +9,7 @@
 
 mod attributes;
 mod body;
+mod bounds;
 mod context;
 pub mod decorator;
 mod error;
@@ -22,13 +23,14 @@ mod within;
 
 pub use attributes::{Attributes, canonical_name};
 pub use body::{Body, BodyError};
+pub use bounds::{ATTRIBUTE_VALUES_MAX, ATTRIBUTES_BYTES_MAX, BODY_BYTES_MAX, DELAY_MAX, delay_fault, id_fault};
 pub use context::{Component, Context, Usage};
 pub use error::{Disposition, Reason, ReceiveError};
 pub use message::Message;
 pub use names::{
     RESERVED_PREFIX, attribute_fault, is_reserved, qualified, tenant_name_fault, tenant_of, topic_name_fault,
 };
-pub use outbox::{Outbox, OutboxTopic, Publication};
+pub use outbox::{ORDERING_KEY, Outbox, OutboxTopic, Publication};
 pub use receiver::{Receiver, ReceiverFunc, SafeReceiver};
 pub use server::{GraceExpired, ServeError, Server, ServerClosed};
 pub use topic::{BufferedWriter, MessageWriter, Topic, TopicFunc, WriteError};

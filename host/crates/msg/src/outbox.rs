@@ -5,13 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::{Attributes, BufferedWriter, Context, MessageWriter, Topic};
+use crate::{Attributes, BODY_BYTES_MAX, BufferedWriter, Context, MessageWriter, Topic};
 
 /// The attribute that carries a message's ordering key when nothing else does.
-const ORDERING_KEY: &str = "Ordering-Key";
-
-/// The largest body that a receiver can publish, in bytes: as much as brokers take by default.
-const BODY_BYTES_MAX: usize = 64 << 20;
+pub const ORDERING_KEY: &str = "Ordering-Key";
 
 /// A message on its way to a topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -176,3 +176,31 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Attributes>(&text).unwrap(), attributes);
     }
 }
+
+/// What can be done to attributes, on few names so that they meet.
+fn changes() -> impl Strategy<Value = Vec<(u8, String, Vec<String>)>> {
+    proptest::collection::vec((0..4_u8, "[aAbB]{1,2}", proptest::collection::vec("[a-z]{0,3}", 0..3)), 0..40)
+}
+
+proptest! {
+    #[test]
+    fn the_sums_of_bytes_and_values_are_those_of_what_is_there(changes in changes()) {
+        let mut attributes = Attributes::new();
+        let mut shared = attributes.clone();
+        for (change, name, values) in changes {
+            shared = attributes.clone();
+            match change {
+                0 => attributes.set_all(&name, values),
+                1 => values.into_iter().for_each(|value| attributes.append(&name, value)),
+                2 => drop(attributes.remove(&name)),
+                _ => attributes.retain(|kept| kept != canonical_name(&name)),
+            }
+        }
+        for attributes in [attributes, shared] {
+            let all: Vec<_> = attributes.iter().collect();
+            let bytes = |(name, values): &(&str, &[String])| name.len() + values.concat().len();
+            prop_assert_eq!(attributes.bytes(), all.iter().map(bytes).sum::<usize>());
+            prop_assert_eq!(attributes.values_len(), all.iter().map(|(_, values)| values.len()).sum::<usize>());
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! How large messages may be, whatever the broker: checked where they are published, and for guests at the call already.
+
+use std::time::Duration;
+
+/// The largest body, in bytes.
+pub const BODY_BYTES_MAX: usize = 64 << 20;
+/// The most bytes of all names and values of attributes together.
+pub const ATTRIBUTES_BYTES_MAX: usize = 256 << 10;
+/// The most values that all attributes have together. A value takes memory and time however short it is.
+pub const ATTRIBUTE_VALUES_MAX: usize = 1024;
+/// The longest delay or time to live: ten years.
+pub const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// The longest id or ordering key, in bytes.
+const ID_BYTES_MAX: usize = 512;
+/// As much of an id as is worth showing.
+const SHOWN_CHARS_MAX: usize = 40;
+
+/// What is wrong with an id or an ordering key, if something is. `what` is the word for it.
+pub fn id_fault(what: &str, value: &str) -> Option<String> {
+    let fits = !value.is_empty() && value.len() <= ID_BYTES_MAX && !value.chars().any(char::is_control);
+    (!fits).then(|| {
+        let shown: String = value.chars().take(SHOWN_CHARS_MAX).collect();
+        format!("{what} {shown:?} is not 1 to {ID_BYTES_MAX} bytes of text without control characters")
+    })
+}
+
+/// What is wrong with a delay or a time to live, if something is. `what` is the word for it.
+pub fn delay_fault(what: &str, delay: Duration) -> Option<String> {
+    (delay.as_secs() > DELAY_MAX.as_secs()).then(|| format!("{what} is over the limit of ten years"))
+}

@@ -15,6 +15,7 @@ use wasmpost_delivery::{
 use wasmpost_msg::Publication;
 
 use crate::channel::{Channel, Command};
+use crate::held::{self, Held};
 use crate::open;
 use crate::queue::SqliteQueue;
 use crate::store::Store;
@@ -46,6 +47,8 @@ pub struct SqliteOptions {
     pub deduplication_window: Duration,
     /// How often the process may end while it has a message; the last time makes it a dead letter.
     pub crashes_max: u32,
+    /// How long to wait for other processes that have the file, in the order in which all came.
+    pub patience: Duration,
 }
 
 /// A queue file that is open.
@@ -64,22 +67,24 @@ impl Default for SqliteOptions {
             bytes_max: None,
             deduplication_window: Duration::from_secs(600),
             crashes_max: CRASHES_MAX,
+            patience: Duration::ZERO,
         }
     }
 }
 
 impl SqliteBroker {
-    /// Opens a queue file, which is made where there is none. A file that another process has open is refused.
+    /// Opens a queue file, which is made where there is none. A file that another process has open is waited for as long
+    /// as the options say, and then refused.
     pub async fn open(path: &Path, options: SqliteOptions) -> Result<Arc<Self>, BrokerError> {
-        let path = path.to_owned();
-        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(&path, options));
+        let held = held::in_turn(path, options.patience).await?;
+        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(held, options));
         opening
             .await
             .map_err(|error| BrokerError::new(BrokerErrorKind::Closed, "opening was cut off").caused_by(error))?
     }
 
-    fn open_blocking(path: &Path, options: SqliteOptions) -> Result<Arc<Self>, BrokerError> {
-        let (broker, store, receiver) = Self::prepare(path, options)?;
+    fn open_blocking(held: Held, options: SqliteOptions) -> Result<Arc<Self>, BrokerError> {
+        let (broker, store, receiver) = Self::prepare(held, options)?;
         Writer::start(store, Arc::clone(&broker.channel), receiver)?;
         Ok(broker)
     }
@@ -87,14 +92,14 @@ impl SqliteBroker {
     /// A broker whose writer works when it is told to, and not on a thread: for proofs.
     #[cfg(feature = "prove")]
     pub fn open_stepped(path: &Path, options: SqliteOptions) -> Result<(Arc<Self>, crate::Stepper), BrokerError> {
-        let (broker, store, receiver) = Self::prepare(path, options)?;
+        let (broker, store, receiver) = Self::prepare(held::at_once(path)?, options)?;
         let stepper = crate::Stepper::new(store, Arc::clone(&broker.channel), receiver);
         Ok((broker, stepper))
     }
 
-    fn prepare(path: &Path, options: SqliteOptions) -> Result<(Arc<Self>, Store, Receiver<Command>), BrokerError> {
-        let opened = open::open(path, options.durability, options.bytes_max)?;
-        let path = opened.path.clone();
+    fn prepare(held: Held, options: SqliteOptions) -> Result<(Arc<Self>, Store, Receiver<Command>), BrokerError> {
+        let opened = open::open(held, options.durability, options.bytes_max)?;
+        let path = opened.held.path().to_owned();
         let (sender, receiver) = mpsc::channel();
         let clock = match options.clock.clone() {
             Some(clock) => clock,

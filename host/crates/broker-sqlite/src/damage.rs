@@ -6,7 +6,9 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::held::with_suffix;
 
 /// How the log begins; the last bit says that its checksums are of numbers with the highest byte first.
 const MAGIC: u32 = 0x377f_0682;
@@ -53,12 +55,6 @@ pub(crate) fn tell(file: &Path) {
         %path, frame, commits, %kept,
         "log of the queue file is damaged; commits from there on are lost, and a copy of it is kept"
     );
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// The first frame that is wrong, with the commits from there on which are whole in themselves.

@@ -5,6 +5,9 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 
+/// What SQLite says of a file that is not where it was.
+const MOVED: i32 = rusqlite::ffi::SQLITE_READONLY_DBMOVED;
+
 /// Why an operation of the writer failed.
 #[derive(Debug)]
 pub(crate) enum Fault {
@@ -33,6 +36,13 @@ impl From<rusqlite::Error> for Fault {
 impl Failure {
     pub(crate) fn of(path: &Path, error: &rusqlite::Error) -> Self {
         let path = path.display();
+        if error.sqlite_extended_error_code() == Some(MOVED) {
+            let text = format!(
+                "queue file {path} or its log was deleted, replaced or moved while it was open; nothing is confirmed any \
+                 more"
+            );
+            return Self { kind: BrokerErrorKind::Closed, text };
+        }
         let (kind, advice) = match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => (BrokerErrorKind::Full, "is full; make room on the disk or raise its limit"),
             Some(ErrorCode::DatabaseCorrupt) => (BrokerErrorKind::Corrupt, "is damaged; restore it from a backup"),
@@ -56,6 +66,11 @@ impl From<Failure> for BrokerError {
     }
 }
 
+/// The error of a file that is not where it was.
+pub(crate) fn moved() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(MOVED), None)
+}
+
 /// The error of a commit that the disk did not take.
 pub(crate) fn not_synchronised() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC), None)
@@ -64,7 +79,8 @@ pub(crate) fn not_synchronised() -> rusqlite::Error {
 /// Whether it is unknown after this error what of the file reached the disk, so that nothing may be confirmed any more.
 pub(crate) fn is_fatal(error: &rusqlite::Error, committing: bool) -> bool {
     let fsync = [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC];
-    let synchronising = error.sqlite_extended_error_code().is_some_and(|code| fsync.contains(&code));
+    let extended = error.sqlite_extended_error_code();
+    let synchronising = extended.is_some_and(|code| fsync.contains(&code) || code == MOVED);
     let passing = [ErrorCode::DiskFull, ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];
     synchronising || committing && error.sqlite_error_code().is_none_or(|code| !passing.contains(&code))
 }

@@ -11,6 +11,7 @@ mod channel;
 mod checkpoint;
 mod damage;
 mod error;
+mod held;
 mod lease;
 mod open;
 mod queue;
@@ -20,5 +21,6 @@ mod store;
 mod writer;
 
 pub use broker::{Durability, SqliteBroker, SqliteOptions};
+pub use held::resolved;
 #[cfg(feature = "prove")]
 pub use stepper::{Step, Stepper};

@@ -1,14 +1,14 @@
-//! Opening the file: the lock against a second process, the checks that it is ours, and the schema.
+//! Opening the file: the checks that it is ours, and the schema.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use wasmpost_delivery::prove::{Break, is_broken};
 use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 
-use crate::error::Failure;
+use crate::error::{Failure, moved};
+use crate::held::Held;
 use crate::{Durability, damage};
 
 /// What `PRAGMA application_id` says of our files: "wpos".
@@ -22,64 +22,25 @@ const LOG_BYTES_KEPT: i64 = 64 << 20;
 
 /// A file that is ours alone.
 pub(crate) struct Opened {
-    pub(crate) path: PathBuf,
     pub(crate) connection: Connection,
-    /// Held until it is dropped.
-    pub(crate) lock: File,
+    /// Dropped after the connection.
+    pub(crate) held: Held,
 }
 
-pub(crate) fn open(path: &Path, durability: Durability, bytes_max: Option<u64>) -> Result<Opened, BrokerError> {
-    let path = resolved(path)?;
-    let lock = lock(&path)?;
-    create(&path).map_err(|error| unusable(&path, error))?;
-    damage::tell(&path);
-    let connection = Connection::open(&path).map_err(|error| Failure::of(&path, &error))?;
-    set_up(&path, &connection, durability)?;
+pub(crate) fn open(held: Held, durability: Durability, bytes_max: Option<u64>) -> Result<Opened, BrokerError> {
+    let path = held.path();
+    damage::tell(path);
+    // What is not there any more is not made again here: it would not be the file that is locked.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| Failure::of(path, &error))?;
+    set_up(path, &connection, durability)?;
     if let Some(bytes_max) = bytes_max {
-        limit(&connection, bytes_max).map_err(|error| Failure::of(&path, &error))?;
+        limit(&connection, bytes_max).map_err(|error| Failure::of(path, &error))?;
     }
-    Ok(Opened { path, connection, lock })
-}
-
-/// The path without symbolic links: two ways to one file have one lock.
-fn resolved(path: &Path) -> Result<PathBuf, BrokerError> {
-    if let Ok(path) = path.canonicalize() {
-        return Ok(path);
+    if !held.is_in_place() {
+        return Err(Failure::of(path, &moved()).into());
     }
-    let name = path.file_name().ok_or_else(|| {
-        BrokerError::new(BrokerErrorKind::Invalid, format!("queue file {}: name a file", path.display()))
-    })?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let parent = parent.canonicalize().map_err(|error| unusable(path, error))?;
-    Ok(parent.join(name))
-}
-
-fn lock(path: &Path) -> Result<File, BrokerError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let file = create(Path::new(&name)).map_err(|error| unusable(path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(BrokerError::new(
-            BrokerErrorKind::InUse,
-            format!("queue file {} is in use by another process; stop it, or use another file", path.display()),
-        )),
-        Err(TryLockError::Error(error)) => Err(unusable(path, error)),
-    }
-}
-
-/// Opens the file for reading and writing; a new one can be read by its owner alone.
-fn create(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-fn unusable(path: &Path, error: std::io::Error) -> BrokerError {
-    let context = format!("queue file {} cannot be opened; see that its directory exists and is ours", path.display());
-    BrokerError::new(BrokerErrorKind::Invalid, context).caused_by(error)
+    Ok(Opened { connection, held })
 }
 
 fn set_up(path: &Path, connection: &Connection, durability: Durability) -> Result<(), BrokerError> {

@@ -184,14 +184,27 @@ impl Writer {
                 self.answer(requests, results);
                 return Ok(());
             }
-            Err(failure) => self.recover(&failure)?,
+            Err(failure) => {
+                if let Err(last) = self.recover(&failure) {
+                    self.refuse_all(requests, &last);
+                    return Err(last);
+                }
+                if failure.error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) {
+                    // It was waited for once; those of a group do not wait one after the other.
+                    self.refuse_all(requests, &self.store.failure(&failure.error));
+                    return Ok(());
+                }
+            }
         }
         for request in requests {
             let mut alone = vec![request];
             let results = match self.attempt(&mut alone, false) {
                 Ok(results) => results,
                 Err(failure) => {
-                    self.recover(&failure)?;
+                    if let Err(last) = self.recover(&failure) {
+                        self.refuse_all(alone, &last);
+                        return Err(last);
+                    }
                     vec![Some(self.store.failure(&failure.error).into())]
                 }
             };
@@ -199,12 +212,19 @@ impl Writer {
         }
         if let Err(failure) = self.attempt(&mut [], true) {
             self.recover(&failure)?;
-            let failure = self.store.failure(&failure.error);
-            for pull in self.pulls.drain(..) {
-                drop(pull.reply.send(Err(failure.clone().into())));
-            }
+            self.refuse_all(Vec::new(), &self.store.failure(&failure.error));
         }
         Ok(())
+    }
+
+    /// Tells requests, and all who wait for messages, why they get nothing now.
+    fn refuse_all(&mut self, requests: Vec<Request>, failure: &Failure) {
+        for request in requests {
+            request.work.answer(Err(failure.clone().into()));
+        }
+        for pull in self.pulls.drain(..) {
+            drop(pull.reply.send(Err(failure.clone().into())));
+        }
     }
 
     fn recover(&mut self, failure: &GroupFailure) -> Result<(), Failure> {
@@ -256,7 +276,9 @@ impl Writer {
             self.store.keep_time(now).map_err(|error| GroupFailure { error, committing: false })?;
             self.time_kept = now;
         }
-        self.store.commit().map_err(|error| GroupFailure { error, committing: true })
+        let committing = |error| GroupFailure { error, committing: true };
+        self.store.commit().map_err(committing)?;
+        if has_changed { self.store.check_place().map_err(committing) } else { Ok(()) }
     }
 
     /// Those for whom messages were leased in vain wait on, before those who came after them.

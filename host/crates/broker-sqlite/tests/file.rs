@@ -3,8 +3,11 @@
 
 mod common;
 
-use common::{File, next, publication, publish, queue};
-use wasmpost_broker_sqlite::SqliteBroker;
+use std::path::Path;
+use std::time::Duration;
+
+use common::{File, in_time, next, publication, publish, queue, stats};
+use wasmpost_broker_sqlite::{SqliteBroker, SqliteOptions};
 use wasmpost_delivery::{Broker, BrokerErrorKind};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,4 +140,124 @@ async fn the_log_does_not_grow_without_end_under_constant_load() {
     }
     let log = std::fs::metadata(format!("{}-wal", file.path().display())).unwrap().len();
     assert!(log < 150 << 20, "log of {log} bytes for 200 MiB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_a_file_that_opening_makes_leads_to_the_same_lock() {
+    let file = File::new();
+    let link = file.path().with_file_name("link.db");
+    std::os::unix::fs::symlink("queue.db", &link).unwrap();
+    let broker = SqliteBroker::open(&link, file.options()).await.unwrap();
+    assert_eq!(broker.path(), file.path().canonicalize().unwrap());
+    let error = SqliteBroker::open(&file.path(), file.options()).await.err().unwrap();
+    assert_eq!(error.kind(), BrokerErrorKind::InUse);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_name_of_a_file_that_is_open_meets_its_lock_and_one_that_is_not_is_refused() {
+    let file = File::new();
+    let broker = file.open().await;
+    let other = file.path().with_file_name("other.db");
+    std::fs::hard_link(file.path(), &other).unwrap();
+    let open = || SqliteBroker::open(&other, file.options());
+    assert_eq!(open().await.err().unwrap().kind(), BrokerErrorKind::InUse);
+    publish(&broker, "orders", "a").await;
+    broker.close().await.unwrap();
+    let error = open().await.err().unwrap();
+    assert!(error.kind() == BrokerErrorKind::Invalid && error.to_string().contains("2 names"), "{error}");
+    std::fs::remove_file(file.path()).unwrap();
+    assert_eq!(stats(&open().await.unwrap(), "orders").await.ready, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_file_of_an_older_version_does_no_harm_and_removing_it_opens_no_second_way() {
+    let file = File::new();
+    let lock = file.path().with_file_name("queue.db.lock");
+    std::fs::write(&lock, "").unwrap();
+    let _broker = file.open().await;
+    std::fs::remove_file(lock).unwrap();
+    let error = SqliteBroker::open(&file.path(), file.options()).await.err().unwrap();
+    assert_eq!(error.kind(), BrokerErrorKind::InUse);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_file_gets_it_when_it_is_closed() {
+    let file = File::new();
+    let elsewhere = std::fs::File::create(file.path()).unwrap();
+    elsewhere.lock().unwrap();
+    let error = SqliteBroker::open(&file.path(), file.options()).await.err().unwrap();
+    assert_eq!(error.kind(), BrokerErrorKind::InUse, "who does not wait is told");
+    let options = SqliteOptions { patience: Duration::from_secs(30), ..file.options() };
+    let waiting = tokio::spawn({
+        let path = file.path();
+        async move { SqliteBroker::open(&path, options).await.unwrap().close().await }
+    });
+    elsewhere.unlock().unwrap();
+    in_time(waiting).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_file_too_long_is_told_to_try_again() {
+    let file = File::new();
+    let elsewhere = std::fs::File::create(file.path()).unwrap();
+    elsewhere.lock().unwrap();
+    let options = SqliteOptions { patience: Duration::from_millis(20), ..file.options() };
+    let error = SqliteBroker::open(&file.path(), options).await.err().unwrap();
+    assert!(error.kind() == BrokerErrorKind::InUse && error.to_string().contains("try again"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_confirmed_once_the_file_or_its_log_is_gone_or_another_one() {
+    let removed = |path: &Path| std::fs::remove_file(path).unwrap();
+    let moved = |path: &Path| std::fs::rename(path, path.with_extension("old")).unwrap();
+    let replaced = |path: &Path| {
+        removed(path);
+        std::fs::write(path, "").unwrap();
+    };
+    for act in [&removed as &dyn Fn(&Path), &moved, &replaced] {
+        for suffix in ["", "-wal"] {
+            let file = File::new();
+            let broker = file.open().await;
+            publish(&broker, "orders", "a").await;
+            act(Path::new(&format!("{}{suffix}", file.path().display())));
+            let error = in_time(broker.publish(vec![publication("orders", "b")])).await.unwrap_err();
+            assert_eq!(error.kind(), BrokerErrorKind::Closed, "{error}");
+            assert!(error.to_string().contains("deleted, replaced or moved"), "{error}");
+            let again = in_time(broker.publish(vec![publication("orders", "c")])).await.unwrap_err();
+            assert_eq!(again.kind(), BrokerErrorKind::Closed, "{again}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_plain_file_is_refused_without_opening_it() {
+    let file = File::new();
+    let made = std::process::Command::new("mkfifo").arg(file.path()).status().unwrap();
+    assert!(made.success());
+    let error = in_time(SqliteBroker::open(&file.path(), file.options())).await.err().unwrap();
+    assert!(error.kind() == BrokerErrorKind::Invalid && error.to_string().contains("plain file"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_writing_to_the_file_is_waited_for() {
+    let file = File::new();
+    let broker = file.open().await;
+    publish(&broker, "orders", "a").await;
+    let mut other = rusqlite::Connection::open(file.path()).unwrap();
+    let writing = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    writing.execute("UPDATE meta SET value = value", []).unwrap();
+    let publishing = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.publish(vec![publication("orders", "b")]).await }
+    });
+    let mut reading = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.stats().await }
+    });
+    // Whether it waits cannot be seen otherwise than by time: a refusal comes within milliseconds.
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut reading).await;
+    assert!(early.is_err() && !publishing.is_finished(), "both wait");
+    writing.commit().unwrap();
+    in_time(publishing).await.unwrap().unwrap();
+    in_time(reading).await.unwrap().unwrap();
 }

@@ -8,8 +8,6 @@ mod recover;
 mod settle;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,7 +17,8 @@ use wasmpost_delivery::{BrokerError, Quotas, Timestamp};
 
 use crate::SqliteOptions;
 use crate::channel::Channel;
-use crate::error::{self, Failure};
+use crate::error::{self, Failure, moved};
+use crate::held::Held;
 use crate::lease::Hold;
 use crate::open::Opened;
 
@@ -36,7 +35,6 @@ const PAGES_FREED_CLOSING: i64 = 64 * 1024;
 /// The file, and the leases that this process holds.
 pub(crate) struct Store {
     connection: Connection,
-    path: PathBuf,
     channel: Weak<Channel>,
     /// The time of the group that is being run.
     now: Timestamp,
@@ -56,8 +54,8 @@ pub(crate) struct Store {
     routes: HashMap<String, Arc<[i64]>>,
     changes: Changes,
     quotas: Arc<Quotas>,
-    /// Held until the store is dropped, so that no second process opens the file.
-    _lock: File,
+    /// Dropped after the connection.
+    held: Held,
 }
 
 /// A message that this process has leased.
@@ -93,7 +91,7 @@ impl Store {
     pub(crate) fn last_time(opened: &Opened) -> Result<Timestamp, BrokerError> {
         let time =
             opened.connection.query_row("SELECT value FROM meta WHERE name = 'time'", [], |row| row.get::<_, i64>(0));
-        let time = time.optional().map_err(|error| Failure::of(&opened.path, &error))?;
+        let time = time.optional().map_err(|error| Failure::of(opened.held.path(), &error))?;
         Ok(Timestamp(time.map_or(0, |time| time as u64)))
     }
 
@@ -104,10 +102,9 @@ impl Store {
         options: &SqliteOptions,
         now: Timestamp,
     ) -> Result<Self, BrokerError> {
-        let Opened { path, connection, lock } = opened;
+        let Opened { connection, held } = opened;
         let mut store = Self {
             connection,
-            path: path.clone(),
             channel: Arc::downgrade(channel),
             quotas: Arc::clone(channel.quotas()),
             now,
@@ -122,19 +119,19 @@ impl Store {
             in_flight: HashMap::new(),
             routes: HashMap::new(),
             changes: Changes::default(),
-            _lock: lock,
+            held,
         };
         let recovered = store.begin().and_then(|()| store.recover()).and_then(|()| store.commit());
-        recovered.map_err(|error| Failure::of(&path, &error))?;
+        recovered.map_err(|error| store.failure(&error))?;
         Ok(store)
     }
 
     pub(crate) fn path(&self) -> &std::path::Path {
-        &self.path
+        self.held.path()
     }
 
     pub(crate) fn failure(&self, error: &rusqlite::Error) -> Failure {
-        Failure::of(&self.path, error)
+        Failure::of(self.path(), error)
     }
 
     /// Begins a group at a time.
@@ -143,8 +140,15 @@ impl Store {
         self.begin()
     }
 
+    /// Takes the lock for writing at once: SQLite waits for another program that has it only here, not once something was
+    /// read.
     fn begin(&mut self) -> rusqlite::Result<()> {
-        self.connection.execute_batch("BEGIN")
+        self.connection.execute_batch("BEGIN IMMEDIATE")
+    }
+
+    /// An error if the file, or its log, is not any more what its path leads to: what was committed would be gone with it.
+    pub(crate) fn check_place(&self) -> rusqlite::Result<()> {
+        if self.held.is_in_place() { Ok(()) } else { Err(moved()) }
     }
 
     /// Ends the group: what it did is on disk when this returns, and then the leases follow.

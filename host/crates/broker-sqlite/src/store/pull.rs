@@ -191,7 +191,7 @@ impl Store {
     fn bury_damaged(&mut self, queue: i64, message: i64) -> Outcome<()> {
         let error = format!("message number {message} of the queue file was damaged");
         tracing::error!(
-            path = %self.path.display(), queue = %self.queue_name(queue)?, id = self.message_id(message), number = message,
+            path = %self.path().display(), queue = %self.queue_name(queue)?, id = self.message_id(message), number = message,
             "stored message is damaged; moving it to the dead letters"
         );
         self.bury(queue, message, &Evidence::by_host(Reason::HostFault, error))

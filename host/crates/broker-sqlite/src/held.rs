@@ -1,0 +1,272 @@
+//! The lock of a queue file. It is on the file itself, so that whoever opens the file meets it, by whatever name: symbolic
+//! links, other directories, other mounts.
+//!
+//! SQLite's own locks on the file are dropped by the system as soon as the process closes any descriptor of it. So a
+//! descriptor of a file that this process has open is closed only after SQLite has closed the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use wasmpost_delivery::{BrokerError, BrokerErrorKind};
+
+/// Opens a file without reading or writing it; closing such a descriptor drops no locks.
+const O_PATH: i32 = 0o10_000_000;
+/// How many links may follow one another, as in the kernel.
+const LINKS_MAX: usize = 40;
+/// How often a file may be replaced by another one while it is opened.
+const REPLACED_MAX: usize = 8;
+
+/// Files that this process has locked, and descriptors of them that are to be closed after SQLite's.
+static LOCKED: Mutex<Locked> = Mutex::new(Locked { files: BTreeSet::new(), parked: BTreeMap::new() });
+
+struct Locked {
+    files: BTreeSet<Identity>,
+    parked: BTreeMap<Identity, Vec<File>>,
+}
+
+/// Which file it is, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    device: u64,
+    number: u64,
+}
+
+/// A queue file that is locked by this process until this is dropped. SQLite has to have closed it by then.
+pub(crate) struct Held {
+    found: Found,
+    /// The write-ahead log that belongs to it, once there is one.
+    log: OnceLock<Identity>,
+}
+
+/// A file that was opened to be locked.
+struct Found {
+    /// Without symbolic links.
+    path: PathBuf,
+    identity: Identity,
+    /// Some until it is dropped.
+    file: Option<File>,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), number: metadata.ino() }
+    }
+
+    fn at(path: &Path) -> Option<Self> {
+        path.metadata().ok().map(|metadata| Self::of(&metadata))
+    }
+}
+
+/// The path without symbolic links, of a file that need not exist; its directory has to.
+pub fn resolved(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Some(name) = path.file_name().map(ToOwned::to_owned) else { return path.canonicalize() };
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = parent.canonicalize()?;
+        path = parent.join(name);
+        match path.read_link() {
+            Ok(target) => path = parent.join(target),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
+}
+
+/// Locks a file, which is made where there is none; an error where another process has it.
+#[cfg(feature = "prove")]
+pub(crate) fn at_once(path: &Path) -> Result<Held, BrokerError> {
+    for _ in 0..REPLACED_MAX {
+        match Found::at(path)?.try_lock()? {
+            Ok(found) if found.is_at(path) => return found.held(),
+            Ok(_) => {}
+            Err(found) => return Err(in_use(&found.path, "stop it, or try again later")),
+        }
+    }
+    Err(replaced(path))
+}
+
+/// The same, waiting so long for the processes that have it or wait for it already. They get it in the order in which they
+/// came.
+pub(crate) async fn in_turn(path: &Path, patience: Duration) -> Result<Held, BrokerError> {
+    let deadline = Instant::now() + patience;
+    for _ in 0..REPLACED_MAX {
+        let found = match Found::at(path)?.try_lock()? {
+            Ok(found) => found,
+            Err(found) if patience.is_zero() => return Err(in_use(&found.path, "stop it, or try again later")),
+            Err(found) => {
+                let resolved = found.path.clone();
+                let waited = tokio::time::timeout_at(deadline, found.wait()).await;
+                let none = |_| in_use(&resolved, &format!("waited {patience:?} for it in vain, try again"));
+                waited.map_err(none)??
+            }
+        };
+        if found.is_at(path) {
+            return found.held();
+        }
+    }
+    Err(replaced(path))
+}
+
+fn in_use(path: &Path, advice: &str) -> BrokerError {
+    let context = format!("queue file {} is in use by another process; {advice}", path.display());
+    BrokerError::new(BrokerErrorKind::InUse, context)
+}
+
+/// An error if this process has locked the file.
+fn check_unlocked(path: &Path, identity: Identity) -> Result<(), BrokerError> {
+    if LOCKED.lock().files.contains(&identity) {
+        let context = format!("queue file {} is in use by this process already", path.display());
+        return Err(BrokerError::new(BrokerErrorKind::InUse, context));
+    }
+    Ok(())
+}
+
+fn replaced(path: &Path) -> BrokerError {
+    let context = format!("queue file {} is replaced by others all the time; see what does that", path.display());
+    BrokerError::new(BrokerErrorKind::Unavailable, context)
+}
+
+pub(crate) fn unusable(path: &Path, error: io::Error) -> BrokerError {
+    let context = format!("queue file {} cannot be opened; see that its directory exists and is ours", path.display());
+    BrokerError::new(BrokerErrorKind::Invalid, context).caused_by(error)
+}
+
+fn refused(path: &Path, fault: &str) -> BrokerError {
+    BrokerError::new(BrokerErrorKind::Invalid, format!("queue file {} {fault}", path.display()))
+}
+
+impl Found {
+    fn at(path: &Path) -> Result<Self, BrokerError> {
+        if path.file_name().is_none() {
+            return Err(refused(path, "names no file"));
+        }
+        if let Ok(metadata) = path.metadata() {
+            if !metadata.is_file() {
+                // A pipe or a device is not opened, because that could wait for ever.
+                return Err(refused(path, "is no plain file; name another one"));
+            }
+            check_unlocked(path, Identity::of(&metadata))?;
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path).map_err(|error| unusable(path, error))?;
+        let identity = file.metadata().map(|metadata| Identity::of(&metadata));
+        let identity = identity.map_err(|error| unusable(path, error))?;
+        // From here on the file exists, and so does what links lead to.
+        let mut found = Self { path: path.to_owned(), identity, file: Some(file) };
+        found.path = path.canonicalize().map_err(|error| unusable(path, error))?;
+        Ok(found)
+    }
+
+    /// The file with its lock, or without because another process has that.
+    fn try_lock(self) -> Result<Result<Self, Self>, BrokerError> {
+        check_unlocked(&self.path, self.identity)?;
+        match self.file.as_ref().map(File::try_lock) {
+            Some(Err(TryLockError::Error(error))) => Err(unusable(&self.path, error)),
+            Some(Err(TryLockError::WouldBlock)) => Ok(Err(self)),
+            _ => Ok(Ok(self)),
+        }
+    }
+
+    /// Waits for the lock on a thread of its own, which goes on if nobody waits for it any more, and lets the file go as
+    /// soon as it has it.
+    async fn wait(self) -> Result<Self, BrokerError> {
+        let path = self.path.clone();
+        let (locked, waiting) = oneshot::channel();
+        let wait = move || {
+            let result = self.file.as_ref().map_or(Ok(()), File::lock).map(|()| self);
+            // Those who gave up have no use for it.
+            drop(locked.send(result));
+        };
+        let thread = std::thread::Builder::new().name("wasmpost-turn".into());
+        thread.spawn(wait).map_err(|error| unusable(&path, error))?;
+        let cut_off = |_| io::Error::other("waiting was cut off");
+        waiting.await.map_err(cut_off).flatten().map_err(|error| unusable(&path, error))
+    }
+
+    /// Whether the path still leads to it.
+    fn is_at(&self, path: &Path) -> bool {
+        Identity::at(path) == Some(self.identity) && Identity::at(&self.path) == Some(self.identity)
+    }
+
+    /// Takes the file over, if its log can only be in one place.
+    fn held(self) -> Result<Held, BrokerError> {
+        let Some(file) = &self.file else { return Err(replaced(&self.path)) };
+        let links = file.metadata().map_err(|error| unusable(&self.path, error))?.nlink();
+        if links > 1 {
+            let fault = format!("has {links} names (hard links), but its log is beside one only; remove the others");
+            return Err(refused(&self.path, &fault));
+        }
+        if is_mount_point(file, &self.path) {
+            let fault = "is a mount point, so that its log would not be beside it; mount its directory instead";
+            return Err(refused(&self.path, fault));
+        }
+        LOCKED.lock().files.insert(self.identity);
+        Ok(Held { found: self, log: OnceLock::new() })
+    }
+}
+
+impl Drop for Found {
+    fn drop(&mut self) {
+        let mut locked = LOCKED.lock();
+        if let Some(file) = self.file.take()
+            && locked.files.contains(&self.identity)
+        {
+            locked.parked.entry(self.identity).or_default().push(file);
+        }
+    }
+}
+
+impl Held {
+    /// The path without symbolic links.
+    pub(crate) fn path(&self) -> &Path {
+        &self.found.path
+    }
+
+    /// Whether its path still leads to it, and its log is where it was. Costs two looks at the file system.
+    pub(crate) fn is_in_place(&self) -> bool {
+        let log = Identity::at(&with_suffix(&self.found.path, "-wal"));
+        let is_its_log = |log: Identity| *self.log.get_or_init(|| log) == log;
+        Identity::at(&self.found.path) == Some(self.found.identity) && log.is_some_and(is_its_log)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut locked = LOCKED.lock();
+        locked.files.remove(&self.found.identity);
+        drop(locked.parked.remove(&self.found.identity));
+    }
+}
+
+/// Whether another file system, or another place of the same one, is mounted onto the file alone.
+fn is_mount_point(file: &File, path: &Path) -> bool {
+    let directory =
+        path.parent().and_then(|parent| OpenOptions::new().read(true).custom_flags(O_PATH).open(parent).ok());
+    let Some(directory) = directory else { return false };
+    let mounts = (mount(file), mount(&directory));
+    matches!(mounts, (Some(file), Some(directory)) if file != directory)
+}
+
+/// The number of the mount that a file was reached through, where the system tells.
+fn mount(file: &File) -> Option<u64> {
+    let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    told.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
+}
+
+/// The path of a file that SQLite keeps beside another one.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

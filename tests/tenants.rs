@@ -130,7 +130,7 @@ fn a_receiver_that_faults_on_every_message_is_slowed_until_its_component_changes
     assert!(slowed["receiver"]["breaker"]["open"]["pause_ms"].as_u64() >= Some(1000), "{slowed}");
     let table = place.run(&["queues"]).exits(0).stdout();
     assert!(table.contains("slowed, pause"), "{table}");
-    assert!(slowed["ready"].as_u64() > Some(150), "the messages wait: {slowed}");
+    assert!(slowed["ready"].as_u64() > Some(120), "the messages wait, but for 64 that are tried first: {slowed}");
     std::fs::write(&file, std::fs::read(guest("noop")).unwrap()).unwrap();
     place.run(&["reload"]).exits(0);
     let began = Instant::now();
@@ -139,7 +139,7 @@ fn a_receiver_that_faults_on_every_message_is_slowed_until_its_component_changes
     }
     let done = stats(&place, "orders");
     assert_eq!(done["acked"].as_u64().unwrap() + done["dead"].as_u64().unwrap(), 200);
-    assert!(done["dead"].as_u64() < Some(20), "{done}");
+    assert!(done["dead"].as_u64() < Some(80), "{done}");
     assert_eq!(done["receiver"]["breaker"], "closed");
 }
 

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::attempt::Worker;
-use super::breaker::BreakerState;
 use crate::Delivery;
 
 /// How long a task takes one delivery after the other before it lets others run.
@@ -109,7 +108,7 @@ impl Backlog {
 
     /// Uses slots again for what can be pulled at once. Those that are left over go back to whoever pulls and waits.
     fn refill(self: &Arc<Self>, slots: OwnedSemaphorePermit) {
-        let is_paused = self.is_paused.load(Ordering::Acquire) || self.worker.breaker.state() != BreakerState::Closed;
+        let is_paused = self.is_paused.load(Ordering::Acquire) || self.worker.breaker.is_open();
         if is_paused || self.stop.is_cancelled() {
             return;
         }

@@ -1,21 +1,39 @@
 //! The circuit breaker: a receiver that faults on one message after another gets them one at a time, with pauses.
+//!
+//! Two things look alike at first: a receiver that is broken, and a burst of messages that break it with good ones
+//! behind them. Both are tried one at a time. Messages that the receiver did not fault on yet are tried after short
+//! pauses, up to [`FRESH_MAX`] of them: one that works shows that the receiver does, and costs the others an attempt at
+//! most. All others, those that it faulted on already above all, share one try after each long pause, which doubles
+//! each time that this try fails; meanwhile they are put back, so that they stand in nobody's way. Only these single
+//! tries lengthen the pause: deliveries that were in flight when the receiver was slowed say nothing new.
 
+use std::collections::HashMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use wasmpost_msg::{Reason, ReceiveError};
 
 use crate::RetryPolicy;
 
 /// On how many different messages in a row a receiver faults before it is slowed.
 const FAULTS_MAX: usize = 5;
-/// The pauses before each message while a receiver is slowed.
+/// How many messages that it did not fault on yet are tried after short pauses while a receiver is slowed.
+const FRESH_MAX: u32 = 64;
+/// The pause before each of them.
+const FRESH_PAUSE: Duration = Duration::from_millis(20);
+/// How many messages that the receiver faulted on are remembered.
+const FAULTED_MAX: usize = 4096;
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// The pauses before all other tries while a receiver is slowed.
 const PAUSES: RetryPolicy = RetryPolicy {
     attempts_max: u32::MAX,
     backoff_first: Duration::from_secs(1),
-    backoff_max: Duration::from_secs(300),
+    backoff_max: PAUSE_MAX,
     jitter: 0.2,
     retry_after_min: Duration::ZERO,
     retry_after_max: Duration::ZERO,
@@ -29,7 +47,7 @@ pub enum BreakerState {
     Closed,
     /// One at a time, with a pause before each.
     Open {
-        /// The pause before the next, in milliseconds.
+        /// The pause between tries of messages that the receiver faulted on before, in milliseconds.
         pause_ms: u64,
     },
 }
@@ -37,16 +55,34 @@ pub enum BreakerState {
 #[derive(Default)]
 pub(super) struct Breaker {
     state: Mutex<State>,
-    closed: Notify,
+    changed: Notify,
 }
 
 #[derive(Default)]
 struct State {
-    /// The messages that the receiver faulted on since it last did its work, each once.
-    faulted: Vec<String>,
-    /// How many messages it faulted on since it is slowed, that which slowed it included; 0 while it is not.
-    opened: u32,
+    /// The messages that the receiver faulted on since it last did its work, and how often.
+    faulted: HashMap<String, u32>,
+    slowed: Option<Slowed>,
+}
+
+/// How a receiver is slowed.
+struct Slowed {
+    /// How many fresh messages it faulted on.
+    fresh: u32,
+    /// From when on the next fresh message may be tried.
+    fresh_at: Instant,
+    /// How many pauses there were.
+    pauses: u32,
     pause: Duration,
+    /// When the pause is over, and any message may be tried.
+    over_at: Instant,
+    trying: Option<Trying>,
+}
+
+/// The message that is being tried.
+struct Trying {
+    id: String,
+    is_fresh: bool,
 }
 
 impl Breaker {
@@ -55,14 +91,12 @@ impl Breaker {
         let mut state = self.state.lock();
         match result {
             Err(error) if is_fault(error.reason()) => {
-                if state.opened == 0 && state.faulted.iter().all(|known| known != id) {
-                    state.faulted.push(id.to_owned());
-                }
-                if state.faulted.len() >= FAULTS_MAX {
-                    state.opened = state.opened.saturating_add(1);
-                    state.pause = PAUSES.backoff(state.opened, fastrand::f64());
-                    let (pause, reason) = (state.pause, error.reason());
-                    tracing::warn!(%receiver, %reason, ?pause, "faults on every message; slowed to one at a time");
+                if state.fault(id)
+                    && let Some(slowed) = &state.slowed
+                {
+                    let (pause, reason) = (slowed.pause, error.reason());
+                    tracing::warn!(%receiver, %id, %reason, ?pause, "faults on every message; slowed to one at a time");
+                    self.changed.notify_waiters();
                 }
             }
             // An answer, even one that says no, shows that the receiver works. A delivery that was given back shows
@@ -78,34 +112,116 @@ impl Breaker {
     }
 
     fn close(&self, state: &mut State, receiver: &str) {
-        if state.opened > 0 {
+        state.faulted.clear();
+        if state.slowed.take().is_some() {
             tracing::info!(%receiver, "not slowed any more");
-            self.closed.notify_waiters();
+            self.changed.notify_waiters();
         }
-        *state = State::default();
     }
 
     pub(super) fn state(&self) -> BreakerState {
-        let state = self.state.lock();
-        match state.opened {
-            0 => BreakerState::Closed,
-            _ => BreakerState::Open { pause_ms: u64::try_from(state.pause.as_millis()).unwrap_or(u64::MAX) },
+        match &self.state.lock().slowed {
+            None => BreakerState::Closed,
+            Some(slowed) => {
+                BreakerState::Open { pause_ms: u64::try_from(slowed.pause.as_millis()).unwrap_or(u64::MAX) }
+            }
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state.lock().slowed.is_some()
+    }
+
+    /// Waits until the breaker is open, or closed.
+    pub(super) async fn becomes(&self, open: bool) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.is_open() == open {
+                return;
+            }
+            changed.await;
         }
     }
 
     /// Waits before the next message for as long as it has to, if it has to.
     pub(super) async fn pause(&self) {
-        let closed = self.closed.notified();
-        let mut closed = std::pin::pin!(closed);
-        closed.as_mut().enable();
-        let state = self.state();
-        if let BreakerState::Open { pause_ms } = state {
+        let until = self.state.lock().slowed.as_ref().map(Slowed::next_at);
+        if let Some(until) = until {
             tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(pause_ms)) => {}
+                () = tokio::time::sleep_until(until) => {}
                 // Another version of the component need not wait for what this one did.
-                () = closed => {}
+                () = self.becomes(false) => {}
             }
         }
+    }
+
+    /// Whether a message may be tried now. If not, says after which time it may be.
+    pub(super) fn admit(&self, id: &str) -> Result<(), Duration> {
+        let mut state = self.state.lock();
+        let State { faulted, slowed } = &mut *state;
+        let Some(slowed) = slowed else { return Ok(()) };
+        let faults = faulted.get(id).copied().unwrap_or(0);
+        let is_fresh = slowed.fresh < FRESH_MAX && faults == 0;
+        let wait = slowed.over_at.saturating_duration_since(Instant::now());
+        if !is_fresh && !wait.is_zero() {
+            // Those that were tried least come first, so that no message uses up its attempts for all.
+            return Err(wait + FRESH_PAUSE * faults);
+        }
+        slowed.trying = Some(Trying { id: id.to_owned(), is_fresh });
+        Ok(())
+    }
+}
+
+impl State {
+    /// A message was faulted on. Says whether the pause is longer for it.
+    fn fault(&mut self, id: &str) -> bool {
+        if let Some(faults) = self.faulted.get_mut(id) {
+            *faults = faults.saturating_add(1);
+        } else if self.faulted.len() < FAULTED_MAX {
+            self.faulted.insert(id.to_owned(), 1);
+        }
+        let Some(slowed) = &mut self.slowed else {
+            if self.faulted.len() < FAULTS_MAX {
+                return false;
+            }
+            self.slowed = Some(Slowed::begin());
+            return true;
+        };
+        match slowed.trying.take_if(|trying| trying.id == id) {
+            // It was in flight when the receiver was slowed.
+            None => false,
+            Some(Trying { is_fresh: true, .. }) => {
+                slowed.fresh += 1;
+                slowed.fresh_at = Instant::now() + FRESH_PAUSE;
+                false
+            }
+            Some(Trying { is_fresh: false, .. }) => {
+                slowed.lengthen();
+                true
+            }
+        }
+    }
+}
+
+impl Slowed {
+    fn begin() -> Self {
+        let now = Instant::now();
+        let pause = Duration::ZERO;
+        let mut slowed = Self { fresh: 0, fresh_at: now + FRESH_PAUSE, pauses: 0, pause, over_at: now, trying: None };
+        slowed.lengthen();
+        slowed
+    }
+
+    fn lengthen(&mut self) {
+        self.pauses = self.pauses.saturating_add(1);
+        self.pause = PAUSES.backoff(self.pauses, fastrand::f64()).min(PAUSE_MAX);
+        self.over_at = Instant::now() + self.pause;
+    }
+
+    /// When to look for the next message.
+    fn next_at(&self) -> Instant {
+        if self.fresh < FRESH_MAX { self.fresh_at.min(self.over_at) } else { self.over_at }
     }
 }
 
@@ -147,17 +263,50 @@ mod tests {
         assert!((1000..=1200).contains(&pause(&breaker).unwrap()));
     }
 
-    #[test]
-    fn pauses_grow_with_each_further_fault() {
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_with_each_try_that_fails_up_to_five_minutes() {
         let breaker = Breaker::default();
         (0..5).for_each(|id| breaker.record("r", &id.to_string(), &trap()));
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            breaker.record("r", "again", &trap());
+            breaker.pause().await;
+            while let Err(wait) = breaker.admit("0") {
+                tokio::time::sleep(wait).await;
+            }
+            breaker.record("r", "0", &trap());
             pauses.push(pause(&breaker).unwrap());
         }
         assert!((2000..=2400).contains(&pauses[0]) && (4000..=4800).contains(&pauses[1]), "{pauses:?}");
-        assert!((300_000..=360_000).contains(&pauses[11]), "{pauses:?}");
+        assert_eq!(pauses[11], 300_000, "jitter included");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_in_flight_when_it_opened_lengthens_nothing() {
+        let breaker = Breaker::default();
+        (0..5).for_each(|id| breaker.record("r", &id.to_string(), &trap()));
+        let first = pause(&breaker);
+        (5..69).for_each(|id| breaker.record("r", &id.to_string(), &trap()));
+        assert_eq!(pause(&breaker), first);
+        // They are known from now on, and no fresh ones.
+        assert!(breaker.admit("68").is_err() && breaker.admit("69").is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fresh_messages_are_tried_after_short_pauses_until_there_were_64() {
+        let breaker = Breaker::default();
+        (0..5).for_each(|id| breaker.record("r", &id.to_string(), &trap()));
+        let began = Instant::now();
+        for id in 5..69 {
+            breaker.pause().await;
+            assert_eq!(breaker.admit(&id.to_string()), Ok(()));
+            breaker.record("r", &id.to_string(), &trap());
+        }
+        assert!(began.elapsed() <= 64 * FRESH_PAUSE, "{:?}", began.elapsed());
+        assert!((1000..=1200).contains(&pause(&breaker).unwrap()), "{:?}", pause(&breaker));
+        breaker.pause().await;
+        breaker.admit("69").unwrap();
+        breaker.record("r", "69", &trap());
+        assert!(breaker.admit("70").unwrap_err() >= Duration::from_secs(2));
     }
 
     #[test]

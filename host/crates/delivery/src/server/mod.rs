@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmpost_msg::{GraceExpired, Receiver, SafeReceiver, ServeError, Server, ServerClosed};
 
-use crate::{BrokerError, BrokerErrorKind, Clock, Delivery, Forward, HOPS_MAX, Queue, RetryPolicy, Share};
+use crate::{BrokerError, BrokerErrorKind, Clock, Delivery, Forward, HOPS_MAX, Nack, Queue, RetryPolicy, Share};
 use attempt::Worker;
 use backlog::Backlog;
 use breaker::Breaker;
@@ -36,6 +36,9 @@ const BROKER_RETRY: RetryPolicy = RetryPolicy {
     retry_after_min: Duration::ZERO,
     retry_after_max: Duration::ZERO,
 };
+
+/// Deliveries with the slots that they take.
+type Pulled = (Vec<Delivery>, OwnedSemaphorePermit);
 
 /// How a server works.
 #[derive(Debug, Clone)]
@@ -146,33 +149,61 @@ impl QueueServer {
     }
 
     /// Slots first, then deliveries for them: what is leased can start at once.
-    async fn pull(
-        &self,
-        slots: &Arc<Semaphore>,
-        backlog: &Backlog,
-    ) -> Result<(Vec<Delivery>, OwnedSemaphorePermit), BrokerError> {
-        let closed = |_| BrokerError::new(BrokerErrorKind::Closed, "server was closed");
-        backlog.pause(false);
-        if self.breaker() == BreakerState::Closed {
-            let mut permits = Arc::clone(slots).acquire_owned().await.map_err(closed)?;
-            let more = slots.available_permits().min(PULL_MAX - 1) as u32;
-            if let Ok(more) = Arc::clone(slots).try_acquire_many_owned(more) {
-                permits.merge(more);
-            }
-            // The last delivery, which this waited for, may have opened the breaker.
-            if self.breaker() == BreakerState::Closed {
-                let deliveries = self.queue.pull(permits.num_permits()).await?;
-                return Ok((deliveries, permits));
+    async fn pull(&self, slots: &Arc<Semaphore>, backlog: &Backlog) -> Result<Pulled, BrokerError> {
+        loop {
+            let is_slowed = self.breaker.is_open();
+            backlog.pause(is_slowed);
+            let pulled = if is_slowed { self.pull_one(slots).await? } else { self.pull_many(slots).await? };
+            if let Some(pulled) = pulled {
+                return Ok(pulled);
             }
         }
-        // One at a time: with all slots at hand, none is in flight.
-        backlog.pause(true);
+    }
+
+    /// None if the receiver is slowed meanwhile.
+    async fn pull_many(&self, slots: &Arc<Semaphore>) -> Result<Option<Pulled>, BrokerError> {
+        let mut permits = Arc::clone(slots).acquire_owned().await.map_err(closed)?;
+        let more = slots.available_permits().min(PULL_MAX - 1) as u32;
+        if let Ok(more) = Arc::clone(slots).try_acquire_many_owned(more) {
+            permits.merge(more);
+        }
+        // The last delivery, which this waited for, may have opened the breaker.
+        if self.breaker.is_open() {
+            return Ok(None);
+        }
+        tokio::select! {
+            biased;
+            deliveries = self.queue.pull(permits.num_permits()) => Ok(Some((deliveries?, permits))),
+            () = self.breaker.becomes(true) => Ok(None),
+        }
+    }
+
+    /// One at a time: with all slots at hand, none is in flight. None if the receiver is not slowed any more.
+    async fn pull_one(&self, slots: &Arc<Semaphore>) -> Result<Option<Pulled>, BrokerError> {
         let all = u32::try_from(self.concurrency()).unwrap_or(u32::MAX);
-        let mut permits = Arc::clone(slots).acquire_many_owned(all).await.map_err(closed)?;
-        self.breaker.pause().await;
+        let mut permits = tokio::select! {
+            biased;
+            permits = Arc::clone(slots).acquire_many_owned(all) => permits.map_err(closed)?,
+            () = self.breaker.becomes(false) => return Ok(None),
+        };
         let one = permits.split(1).unwrap_or(permits);
-        let deliveries = self.queue.pull(1).await?;
-        Ok((deliveries, one))
+        loop {
+            self.breaker.pause().await;
+            for delivery in self.queue.pull(1).await? {
+                match self.breaker.admit(&delivery.id) {
+                    Ok(()) => return Ok(Some((vec![delivery], one))),
+                    Err(delay) => self.put_aside(delivery, delay).await,
+                }
+            }
+        }
+    }
+
+    /// Puts a message back that may not be tried yet, so that it is in nobody's way.
+    async fn put_aside(&self, delivery: Delivery, delay: Duration) {
+        let id = delivery.id;
+        if let Err(error) = delivery.lease.nack(Nack { delay, attempt: None }).await {
+            tracing::warn!(queue = self.queue.name(), %id, %error, "not put back; will be redelivered");
+        }
     }
 
     fn concurrency(&self) -> usize {
@@ -183,6 +214,10 @@ impl QueueServer {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+fn closed(_: tokio::sync::AcquireError) -> BrokerError {
+    BrokerError::new(BrokerErrorKind::Closed, "server was closed")
 }
 
 #[async_trait]

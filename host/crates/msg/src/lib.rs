@@ -18,6 +18,7 @@ mod names;
 mod outbox;
 mod receiver;
 mod server;
+mod shown;
 mod topic;
 mod within;
 
@@ -33,5 +34,6 @@ pub use names::{
 pub use outbox::{ORDERING_KEY, Outbox, OutboxTopic, Publication};
 pub use receiver::{Receiver, ReceiverFunc, SafeReceiver};
 pub use server::{GraceExpired, ServeError, Server, ServerClosed};
+pub use shown::{cut, is_obeyed, shown};
 pub use topic::{BufferedWriter, MessageWriter, Topic, TopicFunc, WriteError};
 pub use within::within;

@@ -17,6 +17,8 @@ pub mod config;
 pub mod control;
 pub mod fixture;
 pub mod host;
+pub mod identity;
+mod moving;
 pub mod registry;
 pub mod scaffold;
 pub mod tenant;

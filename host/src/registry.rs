@@ -6,9 +6,15 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use url::Url;
+#[cfg(feature = "nats")]
+use wasmpost_broker_nats::{NatsBroker, NatsCoreBroker};
+#[cfg(feature = "rabbitmq")]
+use wasmpost_broker_rabbitmq::{RabbitBroker, RabbitOptions};
 use wasmpost_broker_sqlite::{SqliteBroker, SqliteOptions};
 use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
-use wasmpost_delivery::{Access, Broker, BrokerError, BrokerErrorKind};
+use wasmpost_delivery::{Access, Broker, BrokerError, BrokerErrorKind, QueueSpec, Site};
+
+use crate::identity::{FileIdentity, Identity};
 
 /// A kind of broker.
 pub struct Scheme {
@@ -20,6 +26,14 @@ pub struct Scheme {
     pub what: &'static str,
     /// Whether it is a server that one connects to, and that may ask who comes.
     pub is_remote: bool,
+    /// Whether it keeps quotas of tenants.
+    pub keeps_quotas: bool,
+    /// Checks a URL without user and password, and gives where the server is, if it is one.
+    pub check: fn(&str) -> Result<Option<Site>, BrokerError>,
+    /// Checks what proves who connects, as far as that can be told without connecting.
+    pub check_access: fn(Address) -> Checking,
+    /// Checks whether there can be such a queue.
+    pub check_queue: fn(&QueueSpec) -> Result<(), BrokerError>,
     /// Opens the broker of an address.
     pub open: fn(Address) -> Opening,
 }
@@ -28,9 +42,14 @@ pub struct Scheme {
 #[derive(Debug, Clone)]
 pub struct Address {
     url: String,
+    /// Where it is, if it is a server.
+    site: Option<Site>,
     /// How one is let in.
     pub access: Access,
 }
+
+/// Access that is being checked.
+pub type Checking = BoxFuture<'static, Result<(), BrokerError>>;
 
 /// A broker that is being opened.
 pub type Opening = BoxFuture<'static, Result<Arc<dyn Broker>, BrokerError>>;
@@ -42,6 +61,10 @@ pub const SCHEMES: &[Scheme] = &[
         example: "sqlite:wasmpost.db",
         what: "the embedded durable queue, in one file",
         is_remote: false,
+        keeps_quotas: true,
+        check: check_sqlite,
+        check_access: |_| Box::pin(async { Ok(()) }),
+        check_queue: QueueSpec::check,
         open: |address| Box::pin(open_sqlite(address)),
     },
     Scheme {
@@ -49,6 +72,10 @@ pub const SCHEMES: &[Scheme] = &[
         example: "memory:",
         what: "in memory, gone with the process",
         is_remote: false,
+        keeps_quotas: true,
+        check: check_memory,
+        check_access: |_| Box::pin(async { Ok(()) }),
+        check_queue: QueueSpec::check,
         open: |address| Box::pin(open_memory(address)),
     },
     #[cfg(feature = "nats")]
@@ -57,6 +84,10 @@ pub const SCHEMES: &[Scheme] = &[
         example: "nats://localhost:4222/wasmpost",
         what: "NATS JetStream, shared by several hosts",
         is_remote: true,
+        keeps_quotas: false,
+        check: |url| NatsBroker::site(url).map(Some),
+        check_access: |address| Box::pin(async move { NatsBroker::check_access(&address.access).await }),
+        check_queue: QueueSpec::check,
         open: |address| Box::pin(open_nats(address)),
     },
     #[cfg(feature = "nats")]
@@ -65,6 +96,10 @@ pub const SCHEMES: &[Scheme] = &[
         example: "nats-core://localhost:4222",
         what: "NATS without streams, at most once: nothing is kept, what fails is lost",
         is_remote: true,
+        keeps_quotas: false,
+        check: |url| NatsCoreBroker::site(url).map(Some),
+        check_access: |address| Box::pin(async move { NatsBroker::check_access(&address.access).await }),
+        check_queue: NatsCoreBroker::check_queue,
         open: |address| Box::pin(open_nats_core(address)),
     },
     #[cfg(feature = "rabbitmq")]
@@ -73,6 +108,10 @@ pub const SCHEMES: &[Scheme] = &[
         example: "amqp://localhost:5672/vhost",
         what: "RabbitMQ, shared by several hosts",
         is_remote: true,
+        keeps_quotas: false,
+        check: |url| RabbitBroker::site(url).map(Some),
+        check_access: |address| Box::pin(async move { RabbitBroker::check_access(address.url(), &address.access) }),
+        check_queue: RabbitBroker::check_queue,
         open: |address| Box::pin(open_rabbitmq(address)),
     },
     #[cfg(feature = "rabbitmq")]
@@ -81,6 +120,10 @@ pub const SCHEMES: &[Scheme] = &[
         example: "amqps://rabbit.example:5671/vhost",
         what: "the same, encrypted",
         is_remote: true,
+        keeps_quotas: false,
+        check: |url| RabbitBroker::site(url).map(Some),
+        check_access: |address| Box::pin(async move { RabbitBroker::check_access(address.url(), &address.access) }),
+        check_queue: RabbitBroker::check_queue,
         open: |address| Box::pin(open_rabbitmq(address)),
     },
 ];
@@ -90,12 +133,13 @@ const OPTIONAL: &[(&str, &str)] =
     &[("nats", "nats"), ("nats-core", "nats"), ("amqp", "rabbitmq"), ("amqps", "rabbitmq")];
 
 impl Address {
-    /// The address that a URL tells. A user and a password in it become part of the access, so that the URL can be shown.
+    /// The address that a URL tells, with all of the URL checked. A user and a password in it become part of the access,
+    /// so that the URL can be shown.
     pub fn parse(url: &str) -> Result<Self, BrokerError> {
         let scheme = scheme(url)?;
         let mut access = Access::default();
         if !scheme.is_remote {
-            return Ok(Self { url: url.to_owned(), access });
+            return Ok(Self { url: url.to_owned(), site: (scheme.check)(url)?, access });
         }
         let invalid = |fault: &dyn fmt::Display| {
             // What cannot be parsed is not shown: there may be a password in it.
@@ -115,12 +159,13 @@ impl Address {
         access.password = parsed.password().map(|password| decoded(password).into());
         let stripped = parsed.set_username("").and_then(|()| parsed.set_password(None));
         stripped.map_err(|()| invalid(&"it has a user where none can be"))?;
-        Ok(Self { url: parsed.into(), access })
+        let url = String::from(parsed);
+        Ok(Self { site: (scheme.check)(&url)?, url, access })
     }
 
     /// The embedded queue in a file.
     pub fn of_file(path: &Path) -> Self {
-        Self { url: format!("sqlite:{}", path.display()), access: Access::default() }
+        Self { url: format!("sqlite:{}", path.display()), site: None, access: Access::default() }
     }
 
     /// The URL, without any secret.
@@ -136,6 +181,31 @@ impl Address {
     /// The kind of broker.
     pub fn scheme(&self) -> Result<&'static Scheme, BrokerError> {
         scheme(&self.url)
+    }
+
+    /// Checks what proves who connects, as far as that can be told without connecting.
+    pub async fn check_access(&self) -> Result<(), BrokerError> {
+        (self.scheme()?.check_access)(self.clone()).await
+    }
+
+    /// Which broker it is, whatever its spelling; none for one in memory, which is never that of another address.
+    pub fn identity(&self) -> Option<Identity> {
+        let file = || self.file().map(|file| Identity::File(FileIdentity::of(&file)));
+        self.site.clone().map(Identity::Server).or_else(file)
+    }
+
+    /// Whether both lead to one broker.
+    pub fn is_same_broker(&self, other: &Self) -> bool {
+        match (self.identity(), other.identity()) {
+            (Some(one), Some(other)) => one.is_same(&other),
+            _ => false,
+        }
+    }
+
+    /// Whether one connection serves both: they lead to one broker, and a server is told the same by both.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        let is_told_alike = self.site.is_none() || self.url == other.url && self.access.is_same(&other.access);
+        self.is_same_broker(other) && is_told_alike
     }
 
     /// Opens the broker.
@@ -193,37 +263,43 @@ fn decoded(part: &str) -> String {
     percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
-async fn open_sqlite(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
-    let path = address.rest();
-    if path.is_empty() {
-        return Err(invalid("sqlite: names no file; write sqlite:wasmpost.db"));
+fn check_sqlite(url: &str) -> Result<Option<Site>, BrokerError> {
+    match url.strip_prefix("sqlite:") {
+        None | Some("") => Err(invalid("sqlite: names no file; write sqlite:wasmpost.db")),
+        Some(_) => Ok(None),
     }
-    let broker: Arc<dyn Broker> = SqliteBroker::open(Path::new(path), SqliteOptions::default()).await?;
+}
+
+fn check_memory(url: &str) -> Result<Option<Site>, BrokerError> {
+    match url.strip_prefix("memory:") {
+        Some("") => Ok(None),
+        _ => Err(invalid("memory: takes nothing behind the colon")),
+    }
+}
+
+async fn open_sqlite(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
+    let broker: Arc<dyn Broker> = SqliteBroker::open(Path::new(address.rest()), SqliteOptions::default()).await?;
     Ok(broker)
 }
 
-async fn open_memory(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
-    if !address.rest().is_empty() {
-        return Err(invalid("memory: takes nothing behind the colon"));
-    }
+async fn open_memory(_: Address) -> Result<Arc<dyn Broker>, BrokerError> {
     Ok(Arc::new(MemoryBroker::new(MemoryOptions::default())))
 }
 
 #[cfg(feature = "nats")]
 async fn open_nats(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
-    let broker: Arc<dyn Broker> = wasmpost_broker_nats::NatsBroker::open(address.url(), &address.access).await?;
+    let broker: Arc<dyn Broker> = NatsBroker::open(address.url(), &address.access).await?;
     Ok(broker)
 }
 
 #[cfg(feature = "nats")]
 async fn open_nats_core(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
-    let broker: Arc<dyn Broker> = wasmpost_broker_nats::NatsCoreBroker::open(address.url(), &address.access).await?;
+    let broker: Arc<dyn Broker> = NatsCoreBroker::open(address.url(), &address.access).await?;
     Ok(broker)
 }
 
 #[cfg(feature = "rabbitmq")]
 async fn open_rabbitmq(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
-    use wasmpost_broker_rabbitmq::{RabbitBroker, RabbitOptions};
     let options = RabbitOptions { access: address.access.clone(), ..RabbitOptions::default() };
     let broker: Arc<dyn Broker> = RabbitBroker::open(address.url(), options).await?;
     Ok(broker)

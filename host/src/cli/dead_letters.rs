@@ -165,7 +165,7 @@ impl Selected {
         act: impl AsyncFnOnce(&dyn DeadLettersOfBroker, DeadLetterFilter) -> Result<u64, BrokerError>,
     ) -> Result<(u64, bool), Failure> {
         let by_id = !self.ids.is_empty();
-        let broker = self.target.open(false).await?;
+        let broker = self.target.open_for_more(false).await?.broker();
         let letters = broker.dead_letters().ok_or_else(unsupported)?;
         let count = act(letters, self.filter.of(self.ids)).await?;
         broker.close().await?;

@@ -5,22 +5,18 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use clap::Args;
-use wasmpost_delivery::{Broker, Forward, Queue, QueueServer, QueueServerOptions, QueueSpec, Share, topic_name_fault};
-use wasmpost_msg::{Message, Publication, ReceiveError, Receiver, Server};
+use wasmpost_delivery::{Broker, QueueSpec, topic_name_fault};
 
 use super::logging::Logging;
 use super::signals::Signals;
-use super::target::Target;
+use super::target::{Reached, Target};
 use super::{Failure, output};
+use crate::control::PipeOrder;
+use crate::moving::Moving;
 
-/// How long messages in flight may go on once the command is told to stop.
-const GRACE: Duration = Duration::from_secs(25);
 /// How long closing a broker may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest body that is moved, in bytes: as large as any broker here takes.
-const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// Moves messages from a queue to a topic, of one broker or of two.
 ///
@@ -65,11 +61,6 @@ struct Place {
     name: String,
 }
 
-/// Hands every message on to a topic.
-struct Mover {
-    topic: String,
-}
-
 impl FromStr for Place {
     type Err = String;
 
@@ -85,73 +76,72 @@ impl FromStr for Place {
     }
 }
 
-#[async_trait]
-impl Receiver for Mover {
-    async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
-        let Message { attributes, mut body, context } = message;
-        let body = body.collect(BODY_BYTES_MAX).await.map_err(|error| ReceiveError::retry(error.to_string()))?;
-        context.outbox().push(Publication::new(self.topic.clone(), attributes, body));
-        Ok(())
-    }
-}
-
 impl Pipe {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        if self.from == self.to {
+        let (from, to) = (self.target(&self.from), self.target(&self.to));
+        let (source, destination) = (from.address()?, to.address()?);
+        if self.from.name == self.to.name && source.is_same_broker(&destination) {
             let fault = "FROM and TO are one place: its messages would go in circles";
             return Err(Failure::usage(anyhow::anyhow!(fault)));
         }
         self.logging.start()?;
         let mut signals = Signals::new()?;
-        let from = self.open(&self.from, false).await?;
-        let to = match self.open(&self.to, true).await {
-            Ok(to) => to,
-            Err(failure) => {
-                close(&*from).await;
-                return Err(failure);
-            }
+        let reached = from.open_for_more(false).await?;
+        let elsewhere = match source.is_shared_with(&destination) {
+            true => None,
+            false => match to.open_for_more(true).await {
+                Ok(to) => Some(to.broker()),
+                Err(failure) => {
+                    close(&*reached.broker()).await;
+                    return Err(failure);
+                }
+            },
         };
-        let moved = self.serve(&from, &to, &mut signals).await;
-        close(&*from).await;
-        close(&*to).await;
+        let moved = self.serve(&reached, elsewhere.clone(), &mut signals).await;
+        close(&*reached.broker()).await;
+        if let Some(to) = elsewhere {
+            close(&*to).await;
+        }
         output::line(format_args!("moved {} messages", moved?));
         Ok(())
     }
 
-    async fn open(&self, place: &Place, make: bool) -> Result<Arc<dyn Broker>, Failure> {
-        Target::new(self.config.clone(), place.broker.clone()).open(make).await
+    fn target(&self, place: &Place) -> Target {
+        Target::new(self.config.clone(), place.broker.clone())
     }
 
     /// Moves messages until the queue is empty, if that is asked for, or a signal comes. Gives how many were moved.
-    async fn serve(&self, from: &Arc<dyn Broker>, to: &Arc<dyn Broker>, signals: &mut Signals) -> Result<u64, Failure> {
-        let spec = QueueSpec { topics: self.topic.clone(), ..QueueSpec::new(&self.from.name) };
-        let queue = from.queue(spec).await?;
-        let share = Arc::new(Share::new(usize::MAX, None));
-        let options = QueueServerOptions {
-            receiver: format!("pipe to {}", self.to.name),
-            concurrency: usize::from(self.concurrency.get()),
-            share: Some(Arc::clone(&share)),
-            forward: Some(Forward { broker: Arc::clone(to), keeps_id: true }),
-            ..QueueServerOptions::default()
-        };
-        let server = QueueServer::new(Arc::clone(&queue), options);
-        let mut serving = std::pin::pin!(server.serve(Arc::new(Mover { topic: self.to.name.clone() })));
-        let until_empty = self.until_empty;
-        let ended = tokio::select! {
-            biased;
-            served = &mut serving => return served.map(|_| share.used().acked).map_err(Failure::failed),
-            () = signals.next() => Ok(()),
-            drained = drained(&*queue, until_empty) => drained.map_err(Failure::from),
-        };
-        let (stopped, _) = tokio::join!(server.shutdown(GRACE), serving);
-        ended?;
-        stopped.map_err(Failure::failed)?;
-        Ok(share.used().acked)
+    async fn serve(&self, from: &Reached, to: Option<Arc<dyn Broker>>, signals: &mut Signals) -> Result<u64, Failure> {
+        let (concurrency, until_empty) = (usize::from(self.concurrency.get()), self.until_empty);
+        match from {
+            Reached::Own(from) => {
+                // Without transactions of its own, a broker is published to before it is acknowledged at.
+                let twice = (!from.capabilities().transactional_outbox).then(|| Arc::clone(from));
+                let moving = Moving {
+                    queue: QueueSpec { topics: self.topic.clone(), ..QueueSpec::new(&self.from.name) },
+                    topic: self.to.name.clone(),
+                    is_one_broker: to.is_none(),
+                    to: to.or(twice),
+                    concurrency,
+                    until_empty,
+                    share: Moving::share(),
+                };
+                moving.run(&**from, signals.next()).await?;
+                Ok(moving.moved())
+            }
+            Reached::Host(host) => {
+                let order = PipeOrder {
+                    queue: self.from.name.clone(),
+                    topics: self.topic.clone(),
+                    topic: self.to.name.clone(),
+                    elsewhere: to.is_some(),
+                    concurrency,
+                    until_empty,
+                };
+                Ok(host.pipe(order, to, signals.next()).await?)
+            }
+        }
     }
-}
-
-async fn drained(queue: &dyn Queue, until_empty: bool) -> Result<(), wasmpost_delivery::BrokerError> {
-    if until_empty { queue.drained().await } else { std::future::pending().await }
 }
 
 async fn close(broker: &dyn Broker) {

@@ -118,7 +118,7 @@ impl Publish {
     async fn run_one(&self, path: &PathBuf) -> Result<(), Failure> {
         let body = read_body(path)?;
         let publication = Publication { id: self.id.clone(), ..self.publication(Attributes::new(), body) };
-        let broker = self.target.open(true).await?;
+        let broker = self.target.open_for_more(true).await?.broker();
         let receipts = broker.publish(vec![publication]).await?;
         for receipt in receipts {
             if receipt.duplicate {
@@ -146,7 +146,7 @@ impl Publish {
     async fn run_ndjson(&self, path: &PathBuf) -> Result<(), Failure> {
         let size = std::fs::metadata(path).map(|metadata| metadata.len()).ok();
         let mut lines = Lines::new(BufReader::new(open(path)?));
-        let broker = self.target.open(true).await?;
+        let broker = self.target.open_for_more(true).await?.broker();
         let progress = progress(size);
         let mut tally = Tally::default();
         let mut batch = Vec::new();

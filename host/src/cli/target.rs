@@ -1,10 +1,11 @@
 //! Which broker a command is about, and the way to it: the file itself, or the host that has it open.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind};
+use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind, TenantQuota};
 
 use super::Failure;
 use crate::config::{Config, DEFAULT_BROKER, DEFAULT_FILE};
@@ -25,34 +26,52 @@ pub(super) struct Target {
     broker: Option<String>,
 }
 
+/// What tenants may have, by name.
+type Quotas = BTreeMap<String, TenantQuota>;
+
+/// A broker, and the way to it.
+pub(super) enum Reached {
+    /// Opened by this process.
+    Own(Arc<dyn Broker>),
+    /// That of a host which has its file open.
+    Host(Arc<RemoteBroker>),
+}
+
 impl Target {
     /// The broker of a name or URL, or the default one.
     pub(super) fn new(config: Option<PathBuf>, broker: Option<String>) -> Self {
         Self { config, broker }
     }
 
-    fn address(&self) -> Result<Address, Failure> {
+    /// The address of the broker.
+    pub(super) fn address(&self) -> Result<Address, Failure> {
+        self.find().map(|(address, _)| address)
+    }
+
+    /// The address of the broker, and the quotas of tenants that the configuration beside it asks for.
+    fn find(&self) -> Result<(Address, Quotas), Failure> {
         let broker = self.broker.as_deref();
         if let Some(url) = broker.filter(|broker| broker.contains(':')) {
-            return Ok(Address::parse(url)?);
+            return Ok((Address::parse(url)?, Quotas::new()));
         }
         let default = Path::new(DEFAULT_CONFIG);
         let path = self.config.as_deref().or_else(|| default.exists().then_some(default));
         let name = broker.unwrap_or(DEFAULT_BROKER);
         let Some(path) = path else {
             return match broker {
-                None => Ok(Address::of_file(Path::new(DEFAULT_FILE))),
+                None => Ok((Address::of_file(Path::new(DEFAULT_FILE)), Quotas::new())),
                 Some(name) => Err(Failure::usage(anyhow::anyhow!(
                     "broker {name:?} is no URL, and there is no {DEFAULT_CONFIG} that names it; use --config or a URL"
                 ))),
             };
         };
         let config = Config::load(path)?;
-        config.brokers.get(name).cloned().ok_or_else(|| {
+        let address = config.brokers.get(name).cloned().ok_or_else(|| {
             let known: Vec<_> = config.brokers.keys().map(String::as_str).collect();
             let (path, known) = (path.display(), known.join(", "));
             Failure::usage(anyhow::anyhow!("{path} names no broker {name:?}; it names {known}"))
-        })
+        })?;
+        Ok((address, config.quotas()))
     }
 
     /// The host that has the broker's file open.
@@ -68,6 +87,23 @@ impl Target {
 
     /// Opens the broker. If a host has its file open, goes through the host.
     pub(super) async fn open(&self, make: bool) -> Result<Arc<dyn Broker>, Failure> {
+        self.reach(make).await.map(Reached::broker)
+    }
+
+    /// Opens the broker to add messages to it, which the quotas of its configuration hold for. Where a host has the
+    /// file open, those of the host do.
+    pub(super) async fn open_for_more(&self, make: bool) -> Result<Reached, Failure> {
+        let reached = self.reach(make).await?;
+        if let Reached::Own(broker) = &reached {
+            let (_, quotas) = self.find()?;
+            if broker.capabilities().quotas && quotas.values().any(TenantQuota::is_set) {
+                broker.set_quotas(quotas).await?;
+            }
+        }
+        Ok(reached)
+    }
+
+    async fn reach(&self, make: bool) -> Result<Reached, Failure> {
         let address = self.address()?;
         let file = address.file();
         if let Some(file) = file.as_deref().filter(|file| !make && !file.exists()) {
@@ -83,12 +119,22 @@ impl Target {
                 Some(file) => remote(&file, error).await,
                 None => Err(error.into()),
             },
-            opened => Ok(opened?),
+            opened => Ok(Reached::Own(opened?)),
         }
     }
 }
 
-async fn remote(file: &Path, in_use: BrokerError) -> Result<Arc<dyn Broker>, Failure> {
+impl Reached {
+    /// The broker, whichever way leads to it.
+    pub(super) fn broker(self) -> Arc<dyn Broker> {
+        match self {
+            Self::Own(broker) => broker,
+            Self::Host(host) => host,
+        }
+    }
+}
+
+async fn remote(file: &Path, in_use: BrokerError) -> Result<Reached, Failure> {
     // The process that has the file may be about to listen, or about to end: both take moments.
     const TRIES: u32 = 20;
     const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
@@ -96,12 +142,12 @@ async fn remote(file: &Path, in_use: BrokerError) -> Result<Arc<dyn Broker>, Fai
     let mut tries = 0;
     loop {
         match RemoteBroker::connect(&path).await {
-            Ok(broker) => return Ok(Arc::new(broker)),
+            Ok(host) => return Ok(Reached::Host(Arc::new(host))),
             Err(_) if tries < TRIES => {
                 tries += 1;
                 tokio::time::sleep(PAUSE).await;
                 if let Ok(broker) = Address::of_file(file).open().await {
-                    return Ok(broker);
+                    return Ok(Reached::Own(broker));
                 }
             }
             Err(error) => {

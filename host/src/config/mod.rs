@@ -107,6 +107,14 @@ impl Config {
         }
     }
 
+    /// The brokers that receivers take from or publish to, by name.
+    pub fn brokers_in_use(&self) -> impl Iterator<Item = (&String, &Address)> {
+        let named = |receiver: &ReceiverConfig, name: &String| {
+            receiver.broker == *name || receiver.publish_broker.as_ref() == Some(name)
+        };
+        self.brokers.iter().filter(move |(name, _)| self.receivers.iter().any(|receiver| named(receiver, name)))
+    }
+
     /// What each tenant may have at a broker.
     pub fn quotas(&self) -> BTreeMap<String, TenantQuota> {
         self.tenants.iter().map(|(name, tenant)| (name.clone(), tenant.quota())).collect()

@@ -206,7 +206,12 @@ impl RawConfig {
                 let fault = format!("a second receiver is named {:?}; give one of them another name", receiver.name);
                 return Err(source.fault(&at, fault));
             }
-            let place = (receiver.broker.clone(), receiver.queue.name.clone());
+            // One broker can have several names.
+            let is_it = |(_, other): &(&String, &Address)| {
+                brokers.get(&receiver.broker).is_some_and(|own| own.is_same_broker(other))
+            };
+            let broker = brokers.iter().find(is_it).map_or(&receiver.broker, |(name, _)| name);
+            let place = (broker.clone(), receiver.queue.name.clone());
             if let Some(other) = queues.insert(place, receiver.name.clone()) {
                 let queue = &receiver.queue.name;
                 let fault = format!("queue {queue:?} has receiver {other:?} already; a queue has one receiver");

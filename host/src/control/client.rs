@@ -16,6 +16,7 @@ use wasmpost_msg::Publication;
 
 use crate::host::{ReceiverStatus, Reloaded, TenantStatus};
 
+use super::pipe::{self, PipeOrder};
 use super::protocol::{Frames, Request, Response, WirePublication, broken, decode, encode, frames};
 
 /// How long the host may take for one answer.
@@ -59,6 +60,21 @@ impl RemoteBroker {
             Response::Reloaded(components) => Ok(components),
             _ => Err(broken("nothing about components")),
         }
+    }
+
+    /// Has the host move messages from a queue to a topic, until `stop` or the end that is asked for. What goes elsewhere
+    /// is published to `to` here. Gives how many were moved.
+    pub async fn pipe(
+        &self,
+        order: PipeOrder,
+        to: Option<Arc<dyn Broker>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<u64, BrokerError> {
+        let gone = |cause: String| BrokerError::new(BrokerErrorKind::Unavailable, format!("host is gone: {cause}"));
+        let connection = self.frames.lock().await.take();
+        let mut frames = connection.ok_or_else(|| gone("an answer was missed before".into()))?;
+        frames.send(encode(&Request::Pipe(order))?).await.map_err(|error| gone(error.to_string()))?;
+        pipe::follow(&mut frames, to, stop).await.unwrap_or_else(|error| Err(gone(error.to_string())))
     }
 
     async fn ask(&self, request: Request) -> Result<Response, BrokerError> {

@@ -1,12 +1,14 @@
 //! The local socket of a host: other commands publish, look and redrive through it while the host has the queue file.
 
 mod client;
+mod pipe;
 mod protocol;
 mod server;
 
 use std::path::{Path, PathBuf};
 
 pub use client::RemoteBroker;
+pub use pipe::PipeOrder;
 pub use server::{Listener, listen};
 
 /// The longest path that a socket can have everywhere, in bytes.

@@ -12,6 +12,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use wasmpost_delivery::{BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilter, QueueStats, Receipt};
 use wasmpost_msg::{Attributes, Publication};
 
+use super::pipe::PipeOrder;
 use crate::host::{ReceiverStatus, Reloaded, TenantStatus};
 
 /// The largest frame, in bytes: room for the largest body and attributes in base64.
@@ -22,12 +23,18 @@ const FRAME_BYTES_MAX: usize = 128 << 20;
 pub(super) enum Request {
     Publish(Vec<WirePublication>),
     Stats,
-    List { filter: WireFilter, skip: usize, max: usize },
+    List {
+        filter: WireFilter,
+        skip: usize,
+        max: usize,
+    },
     Redrive(WireFilter),
     Purge(WireFilter),
     Tenants,
     Receivers,
     Reload,
+    /// From here on the connection is that of a pipe.
+    Pipe(PipeOrder),
 }
 
 /// What the host answers.
@@ -53,6 +60,9 @@ pub(super) struct WirePublication {
     id: Option<String>,
     key: Option<String>,
     ttl: Option<Duration>,
+    /// How many receivers it came through, for one that is moved.
+    #[serde(default)]
+    hops: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -90,15 +100,15 @@ pub(super) fn broken(fault: &str) -> BrokerError {
 
 impl From<Publication> for WirePublication {
     fn from(publication: Publication) -> Self {
-        let Publication { topic, attributes, body, delay, id, key, ttl, .. } = publication;
-        Self { topic, attributes, body, delay, id, key, ttl }
+        let Publication { topic, attributes, body, delay, id, key, ttl, hops } = publication;
+        Self { topic, attributes, body, delay, id, key, ttl, hops }
     }
 }
 
 impl From<WirePublication> for Publication {
     fn from(wire: WirePublication) -> Self {
-        let WirePublication { topic, attributes, body, delay, id, key, ttl } = wire;
-        Self { topic, attributes, body, delay, id, key, ttl, hops: 0 }
+        let WirePublication { topic, attributes, body, delay, id, key, ttl, hops } = wire;
+        Self { topic, attributes, body, delay, id, key, ttl, hops }
     }
 }
 

@@ -15,6 +15,7 @@ use wasmpost_msg::Publication;
 
 use crate::host::View;
 
+use super::pipe::{self, Pipes};
 use super::protocol::{Frames, Request, Response, WireDeadLetter, decode, encode, frames};
 
 /// How many commands can be connected at a time.
@@ -52,13 +53,14 @@ impl Drop for Listener {
 
 async fn accept(listener: UnixListener, broker: Arc<dyn Broker>, view: Arc<dyn View>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let pipes = Pipes::default();
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (broker, view) = (Arc::clone(&broker), Arc::clone(&view));
+                let (broker, view, pipes) = (Arc::clone(&broker), Arc::clone(&view), pipes.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, &*broker, &*view).await {
+                    if let Err(error) = converse(stream, &*broker, &*view, &pipes).await {
                         tracing::debug!(%error, "connection of a command ended");
                     }
                     drop(place);
@@ -73,10 +75,11 @@ async fn accept(listener: UnixListener, broker: Arc<dyn Broker>, view: Arc<dyn V
     }
 }
 
-async fn converse(stream: UnixStream, broker: &dyn Broker, view: &dyn View) -> anyhow::Result<()> {
+async fn converse(stream: UnixStream, broker: &dyn Broker, view: &dyn View, pipes: &Pipes) -> anyhow::Result<()> {
     let mut frames: Frames = frames(stream);
     while let Some(frame) = tokio::time::timeout(SILENCE_MAX, frames.next()).await? {
         let response = match decode(&frame?) {
+            Ok(Request::Pipe(order)) => return pipe::serve(&mut frames, broker, view, pipes, order).await,
             Ok(request) => answer(request, broker, view).await.unwrap_or_else(Response::from),
             Err(error) => error.into(),
         };
@@ -100,6 +103,8 @@ async fn answer(request: Request, broker: &dyn Broker, view: &dyn View) -> Resul
         Request::Redrive(filter) => Response::Count(dead_letters(broker)?.redrive(&filter.try_into()?).await?),
         Request::Tenants => Response::Tenants(view.tenants()),
         Request::Receivers => Response::Receivers(view.receivers()),
+        // It has the connection for itself: see above.
+        Request::Pipe(_) => return Err(BrokerError::new(BrokerErrorKind::Unsupported, "a pipe has no single answer")),
         Request::Reload => Response::Reloaded(view.reload().await),
         Request::Purge(filter) => Response::Count(dead_letters(broker)?.purge(&filter.try_into()?).await?),
     })

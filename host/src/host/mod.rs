@@ -24,7 +24,7 @@ pub use components::{Components, load_components};
 pub use error::HostError;
 use replaceable::Replaceable;
 pub use view::{ReceiverStatus, Reloaded, TenantStatus, View};
-use view::{Served, ServedTenant, Serving, wasm_receiver};
+use view::{Served, ServedTenant, Serving, ViewOf, wasm_receiver};
 
 /// How much longer than its own limit the server waits for a call: the sandbox should be the one to end it, and may have
 /// to wait for an instance first.
@@ -82,20 +82,39 @@ impl Host {
         Ok(host)
     }
 
-    async fn wire(&mut self, config: &Config, components: &Components) -> Result<(), HostError> {
-        let named =
-            config.receivers.iter().flat_map(|receiver| [Some(&receiver.broker), receiver.publish_broker.as_ref()]);
-        let in_use: std::collections::BTreeSet<&str> = named.flatten().map(String::as_str).collect();
-        for (name, address) in config.brokers.iter().filter(|(name, _)| in_use.contains(name.as_str())) {
-            let broker = open(address, &config.id).await?;
+    /// Opens the brokers that receivers use. Those of one place are opened once, whatever they are called.
+    async fn open_brokers(&mut self, config: &Config) -> Result<(), HostError> {
+        let mut opened: Vec<(&Address, Arc<dyn Broker>, Vec<String>)> = Vec::new();
+        for (name, address) in config.brokers_in_use() {
+            let known = opened.iter_mut().find(|(other, _, _)| other.is_shared_with(address));
+            let broker = match known {
+                Some((_, broker, names)) => {
+                    names.push(name.clone());
+                    Arc::clone(broker)
+                }
+                None => {
+                    let broker = open(address, &config.id).await?;
+                    opened.push((address, Arc::clone(&broker), vec![name.clone()]));
+                    broker
+                }
+            };
             self.brokers.insert(name.clone(), Arc::clone(&broker));
-            broker.set_quotas(config.quotas()).await?;
-            if let Some(file) = address.file() {
-                let path = control::socket_path(&file);
-                let listener = control::listen(&path, broker, Arc::clone(&self.served) as Arc<dyn View>);
-                self.control.push(listener.map_err(|source| HostError::Control { path, source })?);
+            if broker.capabilities().quotas {
+                broker.set_quotas(config.quotas()).await?;
             }
         }
+        for (address, broker, brokers) in opened {
+            let Some(file) = address.file() else { continue };
+            let path = control::socket_path(&file);
+            let view = ViewOf { served: Arc::clone(&self.served), brokers };
+            let listener = control::listen(&path, broker, Arc::new(view));
+            self.control.push(listener.map_err(|source| HostError::Control { path, source })?);
+        }
+        Ok(())
+    }
+
+    async fn wire(&mut self, config: &Config, components: &Components) -> Result<(), HostError> {
+        self.open_brokers(config).await?;
         let tenants: BTreeMap<_, _> =
             self.served.tenants.iter().map(|tenant| (tenant.name.as_deref(), tenant)).collect();
         let mut servings = Vec::new();
@@ -109,6 +128,8 @@ impl Host {
             };
             let queue = broker.queue(receiver.queue.clone()).await?;
             let other = receiver.publish_broker.as_ref().and_then(|name| self.brokers.get(name));
+            // To its own broker, by whatever name, it publishes in the transaction of the acknowledgement.
+            let other = other.filter(|other| !Arc::ptr_eq(other, broker));
             let forward = other.map(|broker| Forward::to(Arc::clone(broker)));
             let made = serving(&self.served.sandbox, receiver, (queue, forward), tenant, loaded);
             servings.push(made.map_err(|source| HostError::of_component(receiver, source))?);
@@ -190,7 +211,13 @@ impl Host {
         let ended = futures::future::join_all(ending).await;
         let in_flight = ended.iter().filter_map(|ended| ended.as_ref().err()).map(|expired| expired.in_flight).sum();
         self.control.clear();
-        futures::future::join_all(self.brokers.iter().map(|(name, broker)| close(name, &**broker))).await;
+        let mut brokers: Vec<(String, Arc<dyn Broker>)> = Vec::new();
+        for (name, broker) in std::mem::take(&mut self.brokers) {
+            if !brokers.iter().any(|(_, other)| Arc::ptr_eq(other, &broker)) {
+                brokers.push((name, broker));
+            }
+        }
+        futures::future::join_all(brokers.iter().map(|(name, broker)| close(name, &**broker))).await;
         if in_flight > 0 { Err(HostError::GraceExpired { in_flight }) } else { Ok(()) }
     }
 }

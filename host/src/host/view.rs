@@ -155,6 +155,30 @@ impl View for Served {
     }
 }
 
+/// What is seen of a host through the socket of one of its brokers.
+pub(super) struct ViewOf {
+    pub(super) served: Arc<Served>,
+    /// The names of that broker.
+    pub(super) brokers: Vec<String>,
+}
+
+#[async_trait]
+impl View for ViewOf {
+    fn tenants(&self) -> Vec<TenantStatus> {
+        self.served.tenants()
+    }
+
+    fn receivers(&self) -> Vec<ReceiverStatus> {
+        let mut receivers = self.served.receivers();
+        receivers.retain(|receiver| self.brokers.contains(&receiver.broker));
+        receivers
+    }
+
+    async fn reload(&self) -> Vec<Reloaded> {
+        self.served.reload().await
+    }
+}
+
 fn report(file: &dyn std::fmt::Display, servings: &[Arc<Serving>], outcome: &str) -> Reloaded {
     Reloaded {
         component: file.to_string(),

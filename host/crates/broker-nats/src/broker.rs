@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use futures::future::{join_all, try_join_all};
 use wasmpost_delivery::{
     Access, Admission, Broker, BrokerError, Capabilities, Clock, DeadLetters, Nack, Queue, QueueSpec, QueueStats,
-    Receipt,
+    Receipt, Site,
 };
 use wasmpost_msg::Publication;
 
-use crate::connect::{Connection, connect};
+use crate::connect::{self, Connection, connect};
 use crate::dead_letters::EVIDENCE_BYTES_MAX;
 use crate::error::{ANSWER_TIMEOUT, in_time, invalid};
 use crate::link::{Link, Parts};
@@ -63,6 +63,16 @@ impl NatsBroker {
         bindings::watch(Arc::clone(&link)).await?;
         bindings::load(&link).await?;
         Ok(Arc::new(Self { link }))
+    }
+
+    /// Where the URL leads. All of it is checked, without connecting.
+    pub fn site(url: &str) -> Result<Site, BrokerError> {
+        Ok(Options::parse(url)?.site("nats"))
+    }
+
+    /// Checks what proves who connects, as far as that can be told without connecting.
+    pub async fn check_access(access: &Access) -> Result<(), BrokerError> {
+        connect::check(access).await
     }
 
     pub(crate) fn link(&self) -> &Link {

@@ -57,6 +57,11 @@ fn pause(tries: usize) -> Duration {
     }
 }
 
+/// Reads what proves who connects.
+pub(crate) async fn check(access: &Access) -> Result<(), BrokerError> {
+    with_access(ConnectOptions::new(), access).await.map(drop)
+}
+
 async fn with_access(mut options: ConnectOptions, access: &Access) -> Result<ConnectOptions, BrokerError> {
     if let Some(user) = &access.user {
         let password = access.password.as_ref().map(|password| password.expose_secret().to_owned());

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wasmpost_delivery::{
     Access, Admission, Broker, BrokerError, BrokerErrorKind, Capabilities, Clock, DeadLetters, Delivery, Evidence,
-    Lease, Nack, Queue, QueueSpec, QueueStats, Receipt, Renewer,
+    Lease, Nack, Queue, QueueSpec, QueueStats, Receipt, Renewer, Site,
 };
 use wasmpost_msg::Publication;
 
@@ -62,6 +62,19 @@ impl NatsCoreBroker {
         let admission = Admission { body_bytes_max, attributes_bytes_max: HEADERS_BYTES_MAX / 2 };
         let (clock, closed) = (Clock::system(), CancellationToken::new());
         Ok(Arc::new(Self(Arc::new(Core { client, admission, clock, closed }))))
+    }
+}
+
+impl NatsCoreBroker {
+    /// Where the URL leads. All of it is checked, without connecting.
+    pub fn site(url: &str) -> Result<Site, BrokerError> {
+        Ok(Options::parse_core(url)?.site("nats-core"))
+    }
+
+    /// Checks whether there can be such a queue, without connecting.
+    pub fn check_queue(spec: &QueueSpec) -> Result<(), BrokerError> {
+        spec.check()?;
+        spec.all_topics().iter().try_for_each(|topic| subject(topic).map(drop))
     }
 }
 
@@ -127,7 +140,7 @@ impl Broker for NatsCoreBroker {
 
     async fn queue(&self, spec: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {
         self.0.check()?;
-        spec.check()?;
+        Self::check_queue(&spec)?;
         let mut coming = SelectAll::new();
         for topic in spec.all_topics() {
             let (subject, group) = (subject(&topic)?, spec.name.clone());

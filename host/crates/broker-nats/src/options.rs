@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::StorageType;
 use url::Url;
-use wasmpost_delivery::BrokerError;
+use wasmpost_delivery::{BrokerError, Site};
 
 use crate::error::invalid;
 use crate::names::Names;
 
 /// The stream, where the URL names none.
 const DEFAULT_STREAM: &str = "wasmpost";
+/// The port of a server that names none.
+const PORT: u16 = 4222;
 /// The partitions of ordering keys, where nothing else is said when the stream is made.
 pub(crate) const DEFAULT_PARTITIONS: u64 = 8;
 /// The most partitions of ordering keys: each is a consumer of each queue.
@@ -69,7 +71,7 @@ impl Options {
         let path = parsed.path().trim_matches('/');
         let names = Names::new(if path.is_empty() { DEFAULT_STREAM } else { path })?;
         let mut options = Self {
-            servers: vec![format!("nats://{host}:{}", parsed.port().unwrap_or(4222))],
+            servers: vec![format!("nats://{host}:{}", parsed.port().unwrap_or(PORT))],
             names,
             tls: false,
             create: Create::Yes,
@@ -98,6 +100,15 @@ impl Options {
             return Err(invalid(format!("nats-core: has no parameter {name:?}; it has servers, tls")));
         }
         Self::parse(url)
+    }
+
+    /// Where the stream is.
+    pub(crate) fn site(&self, kind: &'static str) -> Site {
+        let server = |server: &String| {
+            let url = Url::parse(server).ok()?;
+            Some((url.host_str()?.to_owned(), url.port().filter(|port| *port != PORT)))
+        };
+        Site::new(kind, self.servers.iter().filter_map(server), &self.names.stream)
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), BrokerError> {
@@ -136,7 +147,7 @@ fn server_url(server: &str) -> Result<String, BrokerError> {
     let parsed = Url::parse(&url).ok().filter(|url| url.username().is_empty() && url.password().is_none());
     let host = parsed.as_ref().and_then(|url| url.host_str()).filter(|host| !host.is_empty());
     match (host, &parsed) {
-        (Some(host), Some(url)) => Ok(format!("nats://{host}:{}", url.port().unwrap_or(4222))),
+        (Some(host), Some(url)) => Ok(format!("nats://{host}:{}", url.port().unwrap_or(PORT))),
         // What cannot be read is not shown: there may be a password in it.
         _ => Err(invalid("servers= is a list of host:port with commas between, without user or password")),
     }
@@ -174,6 +185,18 @@ mod tests {
         let options = Options::parse("nats://broker.test").unwrap();
         assert_eq!(options.servers, ["nats://broker.test:4222"]);
         assert_eq!((options.names.stream.as_str(), options.create), ("wasmpost", Create::Yes));
+    }
+
+    #[test]
+    fn two_urls_of_one_stream_lead_to_one_place() {
+        let is_same = |one: &str, other: &str| {
+            let site = |url| Options::parse(url).unwrap().site("nats");
+            site(one).is_same(&site(other))
+        };
+        assert!(is_same("nats://localhost", "nats://127.0.0.1:4222/wasmpost?replicas=3"));
+        assert!(is_same("nats://a.test/jobs", "nats://b.test/jobs?servers=A.test:4222"));
+        assert!(!is_same("nats://a.test/jobs", "nats://a.test/mail"));
+        assert!(!is_same("nats://a.test/jobs", "nats://a.test:4223/jobs"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret;
 use url::Url;
-use wasmpost_delivery::{Access, BrokerError};
+use wasmpost_delivery::{Access, BrokerError, Site};
 
 use crate::error::{answered, invalid};
 
@@ -87,6 +87,13 @@ impl Target {
     }
 }
 
+/// Where the virtual host of a URL is. The port is not told where it is the default one, encrypted or not.
+pub(crate) fn site(url: &str) -> Result<Site, BrokerError> {
+    let uri = parsed(url)?;
+    let port = Some(uri.authority.port).filter(|port| *port != uri.scheme.default_port());
+    Ok(Site::new("amqp", [(uri.authority.host, port)], uri.vhost))
+}
+
 fn parsed(url: &str) -> Result<AMQPUri, BrokerError> {
     let mut uri: AMQPUri = url.parse().map_err(|error| invalid(format!("broker {url}: {error}")))?;
     let told = Url::parse(url).map_err(|error| invalid(format!("broker {url}: {error}")))?;
@@ -154,6 +161,15 @@ mod tests {
     #[test]
     fn no_path_and_an_empty_one_are_the_default_virtual_host() {
         assert_eq!((uri("amqp://127.0.0.1").vhost, uri("amqp://127.0.0.1/").vhost), ("/".into(), "/".into()));
+    }
+
+    #[test]
+    fn two_urls_of_one_virtual_host_lead_to_one_place() {
+        let is_same = |one: &str, other: &str| site(one).unwrap().is_same(&site(other).unwrap());
+        assert!(is_same("amqp://localhost", "amqp://127.0.0.1:5672/?heartbeat=30"));
+        assert!(is_same("amqp://rabbit.test/%2f", "amqps://RABBIT.test:5671/"));
+        assert!(!is_same("amqp://rabbit.test/a", "amqp://rabbit.test/b"));
+        assert!(!is_same("amqp://rabbit.test", "amqp://rabbit.test:5673"));
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use wasmpost_delivery::{
     Access, Admission, Broker, BrokerError, Capabilities, Clock, DeadLetters, Queue, QueueSpec, QueueStats, Receipt,
+    Site,
 };
 use wasmpost_msg::Publication;
 
-use crate::access::Target;
+use crate::access::{self, Target};
 use crate::hub::Hub;
 use crate::link::Link;
 use crate::queue::RabbitQueue;
@@ -44,6 +45,22 @@ impl RabbitBroker {
         link.connection().await?;
         let hub = Hub::new(link, options.clock, options.admission);
         Ok(Arc::new(Self { hub: Arc::new(hub) }))
+    }
+
+    /// Where the URL leads. All of it is checked, without connecting.
+    pub fn site(url: &str) -> Result<Site, BrokerError> {
+        access::site(url)
+    }
+
+    /// Checks what proves who connects, as far as that can be told without connecting.
+    pub fn check_access(url: &str, access: &Access) -> Result<(), BrokerError> {
+        Target::new(url, access).map(drop)
+    }
+
+    /// Checks whether there can be such a queue, without connecting.
+    pub fn check_queue(spec: &QueueSpec) -> Result<(), BrokerError> {
+        spec.check()?;
+        spec.all_topics().iter().try_for_each(|name| names::check(name))
     }
 
     /// What such a broker does by itself.
@@ -88,8 +105,7 @@ impl Broker for RabbitBroker {
     }
 
     async fn queue(&self, spec: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {
-        spec.check()?;
-        spec.all_topics().iter().try_for_each(|name| names::check(name))?;
+        Self::check_queue(&spec)?;
         self.hub.link.check()?;
         let mut patience = self.hub.patience();
         let kept = loop {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 /// Who connects to a broker, and how it is proved. Printing it shows no secret. Brokers in the process need none of it.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +26,19 @@ pub struct Access {
 }
 
 impl Access {
+    /// Whether both prove the same, whatever the connection is called.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let secret = |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+        let files = |access: &Self| {
+            let Self { credentials_file, ca_file, certificate_file, key_file, .. } = access.clone();
+            [credentials_file, ca_file, certificate_file, key_file]
+        };
+        self.user == other.user
+            && secret(&self.password) == secret(&other.password)
+            && secret(&self.token) == secret(&other.token)
+            && files(self) == files(other)
+    }
+
     /// Whether there is anything in it but the name of the client.
     pub fn is_given(&self) -> bool {
         let secrets = self.password.is_some() || self.token.is_some();

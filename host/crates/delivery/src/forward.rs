@@ -17,15 +17,12 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct Forward {
     /// The broker that the outbox is published to.
     pub broker: Arc<dyn Broker>,
-    /// Whether a message goes on under the id of its source, as one that is moved does. At most one message of each
-    /// delivery can.
-    pub keeps_id: bool,
 }
 
 impl Forward {
-    /// To `broker`, with ids that are made from those of the sources.
+    /// To `broker`.
     pub fn to(broker: Arc<dyn Broker>) -> Self {
-        Self { broker, keeps_id: false }
+        Self { broker }
     }
 
     /// Publishes an outbox. What the other broker cannot take now leaves the source where it is, uncounted; what it
@@ -54,6 +51,6 @@ impl Forward {
 
 impl fmt::Debug for Forward {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Forward").field("keeps_id", &self.keeps_id).finish_non_exhaustive()
+        formatter.debug_struct("Forward").finish_non_exhaustive()
     }
 }

@@ -28,6 +28,7 @@ mod quota;
 mod retry;
 mod server;
 mod share;
+mod site;
 mod sync;
 mod threads;
 
@@ -45,5 +46,6 @@ pub use quota::{Quotas, TOPICS_MAX, TenantQuota};
 pub use retry::{RetryPolicy, Verdict};
 pub use server::{BreakerState, QueueServer, QueueServerOptions};
 pub use share::{Share, ShareUsage};
+pub use site::Site;
 pub use threads::{Lane, Preempt, Threads};
 pub use wasmpost_msg::topic_name_fault;

@@ -32,9 +32,9 @@ fn onward() -> impl Receiver + 'static {
 /// Serves the queue `in` of one broker, publishing to another, until it is empty or the time is over.
 async fn serve(from: &Arc<MemoryBroker>, to: &Arc<MemoryBroker>, keeps_id: bool, patience: Duration) {
     let queue = from.queue(QueueSpec::new("in")).await.unwrap();
-    let forward = Forward { broker: Arc::clone(to) as Arc<dyn Broker>, keeps_id };
+    let forward = Forward::to(Arc::clone(to) as Arc<dyn Broker>);
     let retry = RetryPolicy { attempts_max: 2, ..RetryPolicy::default() };
-    let options = QueueServerOptions { forward: Some(forward), retry, ..QueueServerOptions::default() };
+    let options = QueueServerOptions { forward: Some(forward), keeps_id, retry, ..QueueServerOptions::default() };
     let server = Arc::new(QueueServer::new(Arc::clone(&queue), options));
     let serving = tokio::spawn({
         let server = Arc::clone(&server);

@@ -9,7 +9,7 @@ use super::breaker::Breaker;
 use super::keeper::Keeper;
 use super::settle::{Outcome, settle};
 use crate::prove::{Point, pass};
-use crate::{Admission, BrokerErrorKind, Delivery, Forward, Queue, QueueServerOptions, forwarded};
+use crate::{Admission, BrokerErrorKind, Delivery, Queue, QueueServerOptions, forwarded};
 
 /// What all deliveries of a server share.
 pub(super) struct Worker {
@@ -37,11 +37,15 @@ impl Worker {
         let mut outbox = Vec::new();
         let result = result.and_then(|()| {
             outbox = forwarded(&self.queue, &delivery, context.outbox().take());
+            if let (true, [only]) = (self.options.keeps_id, &mut *outbox) {
+                only.id = Some(delivery.id.clone());
+                only.key = delivery.key.clone();
+            }
             check(&outbox)
         });
         let published = outbox.len();
         let result = match (result, &self.options.forward) {
-            (Ok(()), Some(forward)) => self.forward(forward, &delivery, std::mem::take(&mut outbox)).await,
+            (Ok(()), Some(forward)) => forward.publish(std::mem::take(&mut outbox)).await,
             (result, _) => result.and_then(|()| self.room(&outbox)),
         };
         self.breaker.record(&self.options.receiver, &delivery.id, &result);
@@ -92,14 +96,6 @@ impl Worker {
             let text = format!("receiver took longer than {timeout:?}");
             Err(ReceiveError::new(Disposition::Retry, Reason::Timeout, text))
         })
-    }
-
-    async fn forward(&self, to: &Forward, source: &Delivery, mut outbox: Vec<Publication>) -> Result<(), ReceiveError> {
-        if let (true, [only]) = (to.keeps_id, &mut *outbox) {
-            only.id = Some(source.id.clone());
-            only.key = source.key.clone();
-        }
-        to.publish(outbox).await
     }
 
     /// What its broker has no room for waits with the message that it came from, which is not at fault.

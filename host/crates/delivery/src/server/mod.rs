@@ -58,6 +58,9 @@ pub struct QueueServerOptions {
     pub share: Option<Arc<Share>>,
     /// Where what the receiver publishes goes, if not to the broker that its messages come from.
     pub forward: Option<Forward>,
+    /// Whether a message that the receiver publishes goes on under the id and the key of its source, as one that is
+    /// moved does. At most one message of each delivery can.
+    pub keeps_id: bool,
     /// The clock for the times in evidence.
     pub clock: Clock,
 }
@@ -85,6 +88,7 @@ impl Default for QueueServerOptions {
             hops_max: HOPS_MAX,
             share: None,
             forward: None,
+            keeps_id: false,
             clock: Clock::system(),
         }
     }

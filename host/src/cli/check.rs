@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use wasmpost_sandbox::{Limits, Sandbox};
 
+use super::single::tell_cache;
 use super::target::DEFAULT_CONFIG;
 use super::{Failure, output};
 use crate::config::{Config, ReceiverConfig};
@@ -41,6 +42,7 @@ impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = Config::load(&self.config)?;
         let sandbox = Sandbox::new(config.engine.clone()).map_err(Failure::usage)?;
+        tell_cache(&sandbox);
         let components = load_components(&sandbox, &config)?;
         config.receivers.iter().for_each(|receiver| note_grants(receiver, &components));
         if self.json {

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use wasmpost_sandbox::{EngineOptions, Sandbox};
+use wasmpost_sandbox::{EngineOptions, Limits};
 
-use super::invoke::engine;
+use super::single::{engine, sandbox};
 use super::{Failure, output};
 
 /// Tells what a component is and what it needs.
@@ -33,7 +33,7 @@ struct Description {
 
 impl Inspect {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let sandbox = Sandbox::new(EngineOptions { pool_instances: 1, ..engine() }).map_err(Failure::usage)?;
+        let sandbox = sandbox(EngineOptions { pool_instances: 1, ..engine() }, Limits::default().memory)?;
         let loaded = sandbox.load_file(&self.component).map_err(Failure::usage)?;
         let description = Description {
             component: self.component.display().to_string(),

@@ -10,14 +10,13 @@ use serde::Serialize;
 use wasmpost_delivery::{RetryPolicy, Verdict};
 use wasmpost_msg::{Attributes, Context, Message, Publication, ReceiveError, Receiver, Usage};
 use wasmpost_sandbox::{
-    Compiler, EngineOptions, Grants, HttpOrigin, Limits, LogRecord, LogSink, ReceiverOptions, Sandbox, Size,
-    TopicPattern, WasmReceiver,
+    EngineOptions, Grants, HttpOrigin, Limits, LogRecord, LogSink, ReceiverOptions, Size, TopicPattern, WasmReceiver,
 };
 
 use super::output::JsonBody;
 use super::publish::{attribute, attributes, read_body};
+use super::single::{engine, sandbox};
 use super::{Failure, output};
-use crate::config::default_cache_dir;
 
 /// Hands one message to a component, without a queue.
 ///
@@ -123,12 +122,13 @@ impl LogSink for Collected {
 impl Invoke {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let body = self.body.as_ref().map(read_body).transpose()?.unwrap_or_default();
-        let sandbox = Sandbox::new(EngineOptions { pool_instances: 4, ..engine() }).map_err(Failure::usage)?;
+        let limits = Limits::default();
+        let sandbox = sandbox(EngineOptions { pool_instances: 4, ..engine() }, limits.memory)?;
         let loaded = sandbox.load_file(&self.component).map_err(Failure::usage)?;
         let log = Arc::new(Collected::default());
         let options = ReceiverOptions {
             name: self.component.display().to_string(),
-            limits: Limits::default(),
+            limits,
             grants: Grants { publish: self.publish.clone(), http: self.http.clone(), ..Grants::default() },
             config: self.config.iter().cloned().collect(),
             log: Arc::clone(&log) as Arc<dyn LogSink>,
@@ -154,11 +154,6 @@ impl Invoke {
             Err(_) => Err(Failure::failed(anyhow::anyhow!("message was not processed"))),
         }
     }
-}
-
-/// The engine of commands that look at single components.
-pub(super) fn engine() -> EngineOptions {
-    EngineOptions { cache_dir: default_cache_dir(), compiler: Compiler::this_program(), ..EngineOptions::default() }
 }
 
 impl Report {

@@ -18,6 +18,7 @@ mod queues;
 mod reload;
 mod run;
 mod signals;
+mod single;
 mod target;
 mod tenants;
 mod test;

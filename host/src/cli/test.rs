@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use clap::Args;
 use clap::builder::styling::{AnsiColor, Style};
-use wasmpost_sandbox::{EngineOptions, Sandbox, Size};
+use wasmpost_sandbox::{EngineOptions, Size};
 
-use super::invoke::engine;
+use super::single::{engine, sandbox};
 use super::{Failure, output};
 use crate::fixture::{Case, Difference, Line, Outcome, Runner, Suite, compare, junit, update};
 
@@ -70,7 +70,7 @@ impl Test {
         }
         let memory_max = Size(suite.options.limits.memory.0.max(EngineOptions::default().memory_max.0));
         let options = EngineOptions { pool_instances: 4, memory_max, ..engine() };
-        let sandbox = Sandbox::new(options).map_err(Failure::usage)?;
+        let sandbox = sandbox(options, suite.options.limits.memory)?;
         let loaded = sandbox.load_file(component).map_err(Failure::usage)?;
         let runner = Runner::new(sandbox, loaded, &suite);
         self.try_all(&suite, &runner).await

@@ -150,9 +150,10 @@ impl ReceiverConfig {
     }
 }
 
-/// Where compiled components are kept: `$XDG_CACHE_HOME/wasmpost`, or `~/.cache/wasmpost`.
+/// Where compiled components are kept: `$XDG_CACHE_HOME/wasmpost`, or `~/.cache/wasmpost`. A relative path in one of the
+/// variables is ignored, as an empty one is.
 pub fn default_cache_dir() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
     Some(cache.join("wasmpost/components"))
 }

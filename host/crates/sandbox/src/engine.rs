@@ -1,7 +1,7 @@
 //! The engine that all components of a host run on, and its settings.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wasmtime::component::Linker;
@@ -78,6 +78,7 @@ pub struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<StoreState>,
     pub(crate) cache: Option<Cache>,
+    cache_fault: Option<String>,
     pub(crate) connector: Arc<Connector>,
     pub(crate) options: EngineOptions,
     /// A place for each instance that the pool has.
@@ -119,12 +120,16 @@ impl Sandbox {
         if options.hostile && options.component_model_async {
             return Err(SandboxError::AsyncForHostile);
         }
-        let engine = Engine::new(&config_to_run(&options)).map_err(|error| SandboxError::engine(&error))?;
+        let engine = Engine::new(&config_to_run(&options)).map_err(|error| SandboxError::pool(&error, &options))?;
         let mut linker = Linker::new(&engine);
         let offered = imports::add_to_linker(&mut linker, options.component_model_async)
             .and_then(|()| worlds::add_to_linker(&mut linker));
         offered.map_err(|error| SandboxError::engine(&error))?;
-        let cache = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &engine)).transpose()?;
+        let opened = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &engine)).transpose();
+        let (cache, cache_fault) = match opened {
+            Ok(cache) => (cache, None),
+            Err(fault) => (None, Some(unusable(&options, &fault))),
+        };
         let connector = Arc::new(Connector::new(&options.network)?);
         let ticker = Ticker::start(engine.weak()).map_err(SandboxError::Thread)?;
         let places = Places::new(options.pool_instances);
@@ -133,6 +138,7 @@ impl Sandbox {
             engine,
             linker,
             cache,
+            cache_fault,
             connector,
             options,
             places,
@@ -142,10 +148,26 @@ impl Sandbox {
         }))
     }
 
+    /// Why compiled components are not kept, if they were to be.
+    pub fn cache_fault(&self) -> Option<&str> {
+        self.cache_fault.as_deref()
+    }
+
     /// Has every guest that is running let others run.
     pub fn interrupt(&self) {
         self.engine.increment_epoch();
     }
+}
+
+/// What is told of a cache that cannot be used.
+fn unusable(options: &EngineOptions, fault: &str) -> String {
+    let directory = options.cache_dir.as_deref().unwrap_or(Path::new(""));
+    let text = format!(
+        "cache of compiled components at {directory:?} is not used, and components are compiled at every start: {fault}; \
+         set host.cache_dir or XDG_CACHE_HOME to a directory that this user can write"
+    );
+    tracing::warn!("{text}");
+    text
 }
 
 fn config_to_run(options: &EngineOptions) -> Config {

@@ -9,7 +9,10 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::state::StoreState;
-use crate::{Limits, Size};
+use crate::{EngineOptions, FileError, Limits, Size};
+
+/// The most of a text that a file can make long, in bytes.
+const TEXT_BYTES_MAX: usize = 2_000;
 
 /// Why a sandbox could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +21,20 @@ pub enum SandboxError {
     /// The settings do not fit together, or the machine cannot do what they ask for.
     #[error("engine could not be set up: {0}")]
     Engine(String),
+    /// The system does not give this process the addresses that instances need.
+    #[error(
+        "addresses for {instances} instances of up to {memory_max} could not be reserved: {fault}; where addresses are \
+         limited (ulimit -v), profile = \"bounds\", fewer instances and a lower memory_max under [host] need less, and \
+         load = {{ compile_memory = \"512MiB\" }} has the compiler use less"
+    )]
+    Addresses {
+        /// How many instances there were to be.
+        instances: u32,
+        /// The most memory of each.
+        memory_max: Size,
+        /// What the system said.
+        fault: String,
+    },
     /// Bounds checks without guard pages are not for guests that attack each other.
     #[error("profile \"bounds\" is not for hostile guests: use profile \"guard\"")]
     BoundsForHostile,
@@ -30,14 +47,6 @@ pub enum SandboxError {
     /// A certificate is not one of an authority that servers of HTTP can be checked with.
     #[error("outgoing HTTP could not be set up: {0}")]
     Network(String),
-    /// The directory for compiled components cannot be used.
-    #[error("cache of compiled components at {path:?}: {fault}")]
-    Cache {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong with it.
-        fault: String,
-    },
 }
 
 /// Why a component was not loaded.
@@ -45,12 +54,12 @@ pub enum SandboxError {
 #[non_exhaustive]
 pub enum LoadError {
     /// The file could not be read.
-    #[error("component {path:?} could not be read: {source}")]
+    #[error("component {path:?} could not be read: {fault}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        fault: FileError,
     },
     /// It is not WebAssembly.
     #[error("not a WebAssembly file: {0}")]
@@ -69,6 +78,12 @@ pub enum LoadError {
         "component needs component_model_async, which is off: set component_model_async = true under [engine] to load it"
     )]
     NeedsAsync,
+    /// It needs proposals to WebAssembly that are switched off.
+    #[error("needs {proposals}, which this host does not offer")]
+    Needs {
+        /// Their names, as the README has them.
+        proposals: String,
+    },
     /// It is a core module that cannot be made into a component.
     #[error("core module cannot be made into a component: {0}")]
     Componentize(String),
@@ -94,10 +109,9 @@ pub enum LoadError {
         /// The worlds that it implements.
         found: String,
     },
-    /// As many components are mapped as can be, and none of them could be mapped again.
+    /// As many components are mapped as can be, and all of them are in use.
     #[error(
-        "{max} components are mapped, as many as the system allows, and none is in the cache to be mapped again: raise \
-         vm.max_map_count with sysctl, or give the host a cache"
+        "{max} components are mapped, as many as the system allows, and all are in use: raise vm.max_map_count with sysctl"
     )]
     Mapped {
         /// How many there can be.
@@ -117,12 +131,12 @@ pub enum LoadError {
     #[error("component cannot be linked: {0}")]
     Import(String),
     /// Another error, with the file.
-    #[error("component {path:?}: {source}")]
+    #[error("component {path:?}: {fault}")]
     In {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: Box<LoadError>,
+        fault: Box<LoadError>,
     },
 }
 
@@ -130,16 +144,53 @@ impl SandboxError {
     pub(crate) fn engine(error: &wasmtime::Error) -> Self {
         Self::Engine(format!("{error:#}"))
     }
+
+    /// Why the engine could not be made, which may be that its pool found no room.
+    pub(crate) fn pool(error: &wasmtime::Error, options: &EngineOptions) -> Self {
+        let fault = format!("{error:#}");
+        if !fault.contains("mmap failed") {
+            return Self::Engine(fault);
+        }
+        Self::Addresses { instances: options.pool_instances, memory_max: options.memory_max, fault }
+    }
 }
 
 impl LoadError {
+    /// Shortens the texts that a file can make long.
+    pub(crate) fn cut(self) -> Self {
+        match self {
+            Self::NotWasm(text) => Self::NotWasm(cut(text)),
+            Self::Limit(text) => Self::Limit(cut(text)),
+            Self::Compiler(text) => Self::Compiler(cut(text)),
+            Self::Malformed(text) => Self::Malformed(cut(text)),
+            Self::Componentize(text) => Self::Componentize(cut(text)),
+            Self::Import(text) => Self::Import(cut(text)),
+            Self::NoReceiver { looked_for, exports } => Self::NoReceiver { looked_for, exports: cut(exports) },
+            short => short,
+        }
+    }
+
     pub(crate) fn malformed(error: &wasmtime::Error) -> Self {
         Self::Malformed(format!("{error:#}"))
+    }
+
+    pub(crate) fn too_large(max: Size) -> Self {
+        Self::Limit(format!("file has more than {max}: raise load.file to load it"))
     }
 
     pub(crate) fn import(error: &wasmtime::Error) -> Self {
         Self::Import(format!("{error:#}"))
     }
+}
+
+/// A text that says no more than anybody reads.
+pub(crate) fn cut(mut text: String) -> String {
+    let left_out = text.len().saturating_sub(TEXT_BYTES_MAX);
+    if left_out > 0 {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text.push_str(&format!("… ({left_out} bytes left out)"));
+    }
+    text
 }
 
 /// What an error of a call was: who is at fault, and which limit was hit.

@@ -12,6 +12,7 @@ mod crew;
 mod delivery;
 mod engine;
 mod error;
+mod file;
 mod grants;
 mod imports;
 mod limiter;
@@ -31,6 +32,7 @@ mod worlds;
 
 pub use engine::{CONCURRENT_MAX, EngineOptions, Profile, Sandbox};
 pub use error::{LoadError, SandboxError};
+pub use file::{FileError, open_plain_file, read_plain_file};
 pub use grants::{Grants, TopicPattern};
 pub use imports::http::{Network, Resolver, SystemResolver};
 pub use imports::wasi::Surroundings;

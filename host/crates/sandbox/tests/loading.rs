@@ -36,6 +36,32 @@ fn a_file_that_is_not_there_is_told_by_name() {
 }
 
 #[test]
+fn what_is_no_plain_file_is_refused_by_name_without_being_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("guest.wasm");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+    for (path, kind) in [(&*fifo, "a pipe"), (Path::new("/dev/zero"), "a device"), (directory.path(), "a directory")] {
+        let Err(error) = sandbox().load_file(path) else { panic!("it was loaded") };
+        let text = error.to_string();
+        assert!(text.contains(kind) && text.contains(&format!("{path:?}")), "{text}");
+    }
+}
+
+#[test]
+fn a_file_behind_two_links_is_loaded_and_one_that_is_too_large_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name| directory.path().join(name);
+    fs::write(place("file"), component("", "(call $ok)")).unwrap();
+    std::os::unix::fs::symlink("file", place("one")).unwrap();
+    std::os::unix::fs::symlink("one", place("two")).unwrap();
+    sandbox().load_file(&place("two")).unwrap();
+    // Empty but for its size, which reading it would have to take.
+    fs::File::create(place("large")).unwrap().set_len(1 << 40).unwrap();
+    let Err(error) = sandbox().load_file(&place("large")) else { panic!("it was loaded") };
+    assert!(error.to_string().contains("compile-limit: file has more than 64MiB"), "{error}");
+}
+
+#[test]
 fn files_of_other_kinds_are_refused_by_name() {
     assert_refused(b"", &["not a WebAssembly file"]);
     assert_refused(b"(module)", &["not a WebAssembly file"]);
@@ -94,17 +120,14 @@ fn an_import_that_the_host_does_not_offer_is_refused_by_name() {
 }
 
 #[test]
-fn switched_off_features_are_refused() {
-    for module in [
-        "(module (memory i64 1))",
-        "(module (memory 1 1 shared))",
-        "(module (memory 1) (memory 1))",
-        "(module (type (struct (field i32))))",
-        "(module (tag (param i32)))",
-    ] {
-        let text = format!("(component (core {})", &module[1..]);
-        assert_refused(&wat::parse_str(text).unwrap(), &["malformed"]);
-    }
+fn a_text_that_a_file_makes_long_is_cut() {
+    let name = "n".repeat(90_000);
+    let text = format!("(component (core module (import {name:?} \"f\" (func))) (core instance (instantiate 0)))");
+    let refusal = refusal(&wat::parse_str(text).unwrap());
+    assert!(refusal.len() < 3_000 && refusal.contains("left out"), "{} bytes", refusal.len());
+    let exports: String = (0..900).map(|number| format!("(export \"e{number}\" (type 0))")).collect();
+    let refusal = self::refusal(&wat::parse_str(format!("(component (type u8) {exports})")).unwrap());
+    assert!(refusal.len() < 6_000 && refusal.contains("e0, e1") && refusal.contains("left out"), "{refusal}");
 }
 
 #[test]
@@ -211,23 +234,120 @@ fn a_file_of_the_cache_that_was_renamed_to_another_component_is_not_run() {
     assert!(!sandbox.load(&one).unwrap().is_from_cache());
 }
 
-#[test]
-fn a_directory_that_others_can_write_is_no_cache() {
-    let (_parent, directory) = cache_directory();
-    fs::create_dir(&directory).unwrap();
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o770)).unwrap();
-    let Err(error) = Sandbox::new(cached(&directory)) else { panic!("it was used") };
-    assert!(error.to_string().contains("cache"), "{error}");
+/// Whether the component was taken from a cache that is at the directory, by a sandbox of its own.
+fn is_cached(directory: &Path, bytes: &[u8]) -> bool {
+    Sandbox::new(cached(directory)).unwrap().load(bytes).unwrap().is_from_cache()
+}
+
+#[tokio::test]
+async fn without_a_cache_that_can_be_used_components_are_compiled_and_the_reason_is_told() {
+    let parent = tempfile::tempdir().unwrap();
+    let place = |name| parent.path().join(name);
+    fs::write(place("file"), "").unwrap();
+    fs::create_dir(place("open")).unwrap();
+    fs::set_permissions(place("open"), fs::Permissions::from_mode(0o770)).unwrap();
+    let bytes = component("", "(call $ok)");
+    for (directory, fault) in [
+        (place("file"), "Not a directory"),
+        (place("file/below"), "Not a directory"),
+        (place("open"), "mode 0700"),
+        ("/proc/nowhere".into(), "No such file"),
+    ] {
+        for _ in 0..2 {
+            let sandbox = Sandbox::new(cached(&directory)).unwrap();
+            let told = sandbox.cache_fault().unwrap().to_owned();
+            for word in [fault, "host.cache_dir", "XDG_CACHE_HOME", directory.to_str().unwrap()] {
+                assert!(told.contains(word), "{word:?} is not in {told:?}");
+            }
+            let loaded = sandbox.load(&bytes).unwrap();
+            assert!(!loaded.is_from_cache(), "{directory:?}");
+            assert_eq!(
+                WasmReceiver::new(sandbox, loaded, options()).unwrap().receive(message("m", 1, "")).await,
+                Ok(())
+            );
+        }
+    }
 }
 
 #[test]
-fn a_key_that_others_can_read_is_no_key() {
-    let (_parent, directory) = cache_directory();
-    Sandbox::new(cached(&directory)).unwrap();
-    for entry in fs::read_dir(&directory).unwrap() {
-        fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(0o644)).unwrap();
+fn a_key_that_cannot_be_used_is_made_anew_and_the_cache_goes_on() {
+    type Break = fn(&Path);
+    let breaks: [(&str, Break); 7] = [
+        ("read by others", |key| fs::set_permissions(key, fs::Permissions::from_mode(0o644)).unwrap()),
+        ("empty", |key| fs::write(key, "").unwrap()),
+        ("too long", |key| fs::write(key, [0; 33]).unwrap()),
+        ("a second name", |key| fs::hard_link(key, key.with_extension("other")).unwrap()),
+        ("a link", |key| {
+            fs::rename(key, key.with_extension("moved")).unwrap();
+            std::os::unix::fs::symlink("key.moved", key).unwrap();
+        }),
+        ("a pipe", |key| put_fifo(key)),
+        ("a directory", |key| {
+            fs::remove_file(key).unwrap();
+            fs::create_dir(key).unwrap();
+            fs::write(key.join("inside"), "").unwrap();
+        }),
+    ];
+    let bytes = component("", "(call $ok)");
+    for (how, broken) in breaks {
+        let (_parent, directory) = cache_directory();
+        assert!(!is_cached(&directory, &bytes) && is_cached(&directory, &bytes));
+        broken(&directory.join("key"));
+        assert!(!is_cached(&directory, &bytes), "{how}: what another key vouched for was run");
+        assert!(is_cached(&directory, &bytes), "{how}: the new key is not kept");
     }
-    assert!(Sandbox::new(cached(&directory)).is_err());
+}
+
+fn put_fifo(path: &Path) {
+    drop(fs::remove_file(path));
+    rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+}
+
+#[test]
+fn a_file_of_the_cache_that_is_not_ours_alone_is_compiled_anew_and_replaced() {
+    type Break = fn(&Path);
+    let breaks: [(&str, Break); 6] = [
+        ("a second name", |file| fs::hard_link(file, file.with_extension("other")).unwrap()),
+        ("written by others", |file| fs::set_permissions(file, fs::Permissions::from_mode(0o620)).unwrap()),
+        ("a link", |file| {
+            fs::rename(file, file.with_extension("moved")).unwrap();
+            std::os::unix::fs::symlink(file.with_extension("moved"), file).unwrap();
+        }),
+        ("a pipe", |file| put_fifo(file)),
+        ("a directory", |file| {
+            fs::remove_file(file).unwrap();
+            fs::create_dir(file).unwrap();
+            fs::write(file.join("inside"), "").unwrap();
+        }),
+        ("a link to a device", |file| {
+            fs::remove_file(file).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", file).unwrap();
+        }),
+    ];
+    let bytes = component("", "(call $ok)");
+    for (how, broken) in breaks {
+        let (_parent, directory) = cache_directory();
+        assert!(!is_cached(&directory, &bytes) && is_cached(&directory, &bytes));
+        broken(&compiled_files(&directory)[0]);
+        assert!(!is_cached(&directory, &bytes), "{how}: it was run");
+        assert!(is_cached(&directory, &bytes), "{how}: it was not replaced");
+    }
+}
+
+#[tokio::test]
+async fn what_was_loaded_from_the_cache_does_not_change_with_its_file() {
+    let (_parent, directory) = cache_directory();
+    let bytes = component("", "(call $ok)");
+    Sandbox::new(cached(&directory)).unwrap().load(&bytes).unwrap();
+    let sandbox = Sandbox::new(cached(&directory)).unwrap();
+    let loaded = sandbox.load(&bytes).unwrap();
+    assert!(loaded.is_from_cache());
+    // Written into the file itself, so that whoever had mapped it would run this.
+    let file = fs::OpenOptions::new().write(true).open(&compiled_files(&directory)[0]).unwrap();
+    let size = usize::try_from(file.metadata().unwrap().len()).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0xcc; size], 0).unwrap();
+    let receiver = WasmReceiver::new(sandbox, loaded, options()).unwrap();
+    assert_eq!(receiver.receive(message("m", 1, "")).await, Ok(()));
 }
 
 #[tokio::test]

@@ -83,13 +83,25 @@ fn the_same_component_loaded_again_is_the_one_that_is_loaded() {
     assert_eq!(sandbox.components_mapped(), 0);
 }
 
-#[test]
-fn without_a_cache_no_more_are_loaded_than_can_stay() {
+#[tokio::test]
+async fn without_a_cache_as_many_are_loaded_and_receive() {
     let sandbox = narrow(None);
-    let loaded: Vec<_> = (0..MAX).map(|number| sandbox.load(&numbered(number)).unwrap()).collect();
-    let Err(error) = sandbox.load(&numbered(MAX)) else { panic!("it was loaded") };
-    assert!(error.to_string().contains("vm.max_map_count"), "{error}");
-    // Those that are not used any more make room.
-    drop(loaded);
-    sandbox.load(&numbered(MAX)).unwrap();
+    let receivers = receivers(&sandbox, 4 * MAX);
+    for _ in 0..2 {
+        for receiver in &receivers {
+            receiver.receive(message("a", 1, "")).await.unwrap();
+            assert_eq!(sandbox.components_mapped(), MAX);
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_the_cache_cannot_be_written_as_many_are_loaded_and_receive() {
+    let directory = tempfile::tempdir().unwrap();
+    let sandbox = narrow(Some(directory.path()));
+    // Gone under the host, it can neither be written nor read.
+    std::fs::remove_dir_all(directory.path().join("cache")).unwrap();
+    for receiver in &receivers(&sandbox, 4 * MAX) {
+        receiver.receive(message("a", 1, "")).await.unwrap();
+    }
 }

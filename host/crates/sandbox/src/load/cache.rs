@@ -1,165 +1,213 @@
 //! Compiled components, kept between runs. What is read is machine code, so nothing is trusted that this host did not
-//! write: beside each file lies a hash of it under a key that only this user can read.
+//! write: each file begins with a hash of the rest under a key that only this user can read.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fstat, open, openat, renameat, renameat_with, unlinkat};
+use rustix::io::Errno;
 use wasmtime::Engine;
-use wasmtime::component::Component;
 
-use super::mapped;
-use crate::SandboxError;
+use super::sealed::Sealed;
+use super::tidy;
 
 const KEY_BYTES: usize = 32;
-/// The most that is kept. Beyond it, what was written first goes first.
-const CACHE_BYTES_MAX: u64 = 1 << 30;
-const SUFFIX: &str = "component";
-/// What the hash of a file is called, beside it.
-const HASH_SUFFIX: &str = "hash";
+const KEY: &str = "key";
+/// The most machine code of one component that is read.
+const COMPILED_BYTES_MAX: u64 = 1 << 30;
+/// How the names of compiled components end.
+pub(super) const SUFFIX: &str = "component";
+/// How the names of files begin that are being written.
+pub(super) const UNFINISHED: &str = "unfinished";
+/// How a file is laid out. One of another layout has another name.
+const LAYOUT: u8 = 2;
 
 /// A directory of compiled components.
 pub(crate) struct Cache {
-    directory: PathBuf,
+    directory: Directory,
     key: [u8; KEY_BYTES],
     engine: u64,
+    /// Whether it was told that nothing can be kept.
+    is_told: AtomicBool,
+}
+
+/// A directory that is open, and belongs to this user alone.
+struct Directory {
+    open: OwnedFd,
+    path: PathBuf,
+    user: u32,
 }
 
 impl Cache {
-    /// The cache in `directory`, which is made if need be and must belong to this user alone.
-    pub(crate) fn open(directory: &Path, engine: &Engine) -> Result<Self, SandboxError> {
-        let fault = |fault: String| SandboxError::Cache { path: directory.to_owned(), fault };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|error| fault(error.to_string()))?;
-        let metadata = fs::metadata(directory).map_err(|error| fault(error.to_string()))?;
-        let user = user(directory).map_err(|error| fault(error.to_string()))?;
-        if metadata.uid() != user || metadata.permissions().mode() & 0o077 != 0 {
-            return Err(fault("directory must belong to this user with mode 0700".to_owned()));
-        }
-        let key = key(directory, user).map_err(|error| fault(format!("key: {error}")))?;
+    /// The cache in `path`, which is made if need be and must belong to this user alone. One that cannot be written is
+    /// read all the same. The error says why it cannot be used.
+    pub(crate) fn open(path: &Path, engine: &Engine) -> Result<Self, String> {
+        let directory = Directory::open(path)?;
+        let key = directory.key().map_err(|error| format!("key: {error}"))?;
         let mut hasher = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         // How a component is made of a core module depends on this program.
-        env!("CARGO_PKG_VERSION").hash(&mut hasher);
-        Ok(Self { directory: directory.to_owned(), key, engine: hasher.finish() })
+        (env!("CARGO_PKG_VERSION"), LAYOUT).hash(&mut hasher);
+        Ok(Self { directory, key, engine: hasher.finish(), is_told: AtomicBool::new(false) })
     }
 
-    /// What was compiled before from the bytes with this hash, if it is there and unchanged.
-    pub(super) fn find(&self, engine: &Engine, component: blake3::Hash) -> Option<Component> {
-        let path = self.path(component);
-        let hash = fs::read(path.with_extension(HASH_SUFFIX)).ok()?;
-        let file = File::open(&path).ok()?;
+    /// What was compiled before from the bytes with this hash, if it is there and unchanged, in memory where nobody can
+    /// change it.
+    pub(super) fn find(&self, component: blake3::Hash) -> Option<Sealed> {
+        let name = self.name(component);
+        match self.read(&name, component) {
+            Ok(sealed) => Some(sealed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                let directory = self.directory.path.display();
+                tracing::warn!(%directory, file = name, %error, "cached component is not used; compiling anew");
+                None
+            }
+        }
+    }
+
+    /// Keeps what was compiled from the bytes with this hash, and says whether it did. A cache that cannot be written
+    /// costs time and nothing else.
+    pub(super) fn keep(&self, component: blake3::Hash, compiled: &[u8]) -> bool {
+        let mut hasher = self.hasher(component);
+        hasher.update(compiled);
+        let hash = hasher.finalize();
+        let written = self.directory.replace(&self.name(component), &[hash.as_bytes(), compiled]);
+        let written = written.and_then(|()| tidy::make_room(&self.directory.open));
+        if let Err(error) = &written
+            && !self.is_told.swap(true, Ordering::Relaxed)
+        {
+            let directory = self.directory.path.display();
+            tracing::warn!(%directory, %error, "compiled components are not cached: host.cache_dir cannot be written");
+        }
+        written.is_ok()
+    }
+
+    fn read(&self, name: &str, component: blake3::Hash) -> io::Result<Sealed> {
+        let mut file = self.directory.open_own(name)?;
+        let mut hash = [0; blake3::OUT_LEN];
+        file.read_exact(&mut hash)?;
+        let mut hasher = self.hasher(component);
+        let sealed = Sealed::copy_of(file.take(COMPILED_BYTES_MAX), |piece| {
+            hasher.update(piece);
+        })?;
         // The comparison of blake3 takes the same time wherever the difference lies.
-        if self.hash(component, &file).ok()? != blake3::Hash::from_slice(&hash).ok()? {
-            tracing::warn!(path = %path.display(), "cached component was changed; compiling anew");
-            return None;
+        if hasher.finalize() != blake3::Hash::from_bytes(hash) {
+            return Err(io::Error::other("it was changed"));
         }
-        mapped::deserialize_file(engine, &path)
+        Ok(sealed)
     }
 
-    /// Keeps what was compiled from the bytes with this hash, and gives it back from there. A cache that cannot be written costs time
-    /// and nothing else.
-    pub(super) fn keep(&self, engine: &Engine, component: blake3::Hash, compiled: &[u8]) -> Option<Component> {
-        if let Err(error) = self.write(component, compiled) {
-            tracing::warn!(directory = %self.directory.display(), %error, "compiled component was not cached");
-            return None;
-        }
-        self.find(engine, component)
-    }
-
-    fn write(&self, component: blake3::Hash, compiled: &[u8]) -> io::Result<()> {
-        let path = self.path(component);
-        let hash = self.hash(component, compiled)?;
-        // The hash last: a file that it does not fit is compiled anew.
-        self.replace(&path, compiled)?;
-        self.replace(&path.with_extension(HASH_SUFFIX), hash.as_bytes())?;
-        self.make_room()
-    }
-
-    /// Puts another file in the place of one that may be mapped, which stays as it is for those who have it.
-    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let unfinished = self.directory.join(format!("unfinished.{:016x}", fastrand::u64(..)));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        let written = file.write_all(content).and_then(|()| fs::rename(&unfinished, path));
-        if written.is_err() {
-            drop(fs::remove_file(&unfinished));
-        }
-        written
-    }
-
-    fn make_room(&self) -> io::Result<()> {
-        let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(&self.directory)?.flatten() {
-            let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == SUFFIX) {
-                let metadata = entry.metadata()?;
-                files.push((metadata.modified()?, metadata.len(), path));
-            }
-        }
-        files.sort();
-        let mut sum: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
-        for (_, bytes, path) in files {
-            if sum <= CACHE_BYTES_MAX {
-                break;
-            }
-            fs::remove_file(path.with_extension(HASH_SUFFIX))?;
-            fs::remove_file(path)?;
-            sum -= bytes;
-        }
-        Ok(())
-    }
-
-    fn path(&self, component: blake3::Hash) -> PathBuf {
-        let name = component.to_hex();
-        self.directory.join(format!("{name}-{:016x}.{SUFFIX}", self.engine))
+    fn name(&self, component: blake3::Hash) -> String {
+        format!("{}-{:016x}.{SUFFIX}", component.to_hex(), self.engine)
     }
 
     /// The hash binds the compiled code to the component and to the settings of the engine.
-    fn hash(&self, component: blake3::Hash, compiled: impl Read) -> io::Result<blake3::Hash> {
+    fn hasher(&self, component: blake3::Hash) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(component.as_bytes());
         hasher.update(&self.engine.to_le_bytes());
-        hasher.update_reader(compiled)?;
-        Ok(hasher.finalize())
+        hasher
     }
 }
 
-/// Who runs this process, told by whom a new file belongs to. A key that is there already tells nothing: whoever owns
-/// the directory could have laid it there.
-fn user(directory: &Path) -> io::Result<u32> {
-    let path = directory.join(format!("user.{:016x}", fastrand::u64(..)));
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    let user = made.metadata().map(|metadata| metadata.uid());
-    fs::remove_file(&path)?;
-    user
-}
-
-/// The key of the cache, made when there is none.
-fn key(directory: &Path, user: u32) -> io::Result<[u8; KEY_BYTES]> {
-    let path = directory.join("key");
-    let mut key = [0; KEY_BYTES];
-    // Written aside and linked, so that a second process sees either no key or a whole one.
-    let unfinished = directory.join(format!("key.{:016x}", fastrand::u64(..)));
-    if !path.exists() {
-        File::open("/dev/urandom")?.read_exact(&mut key)?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        file.write_all(&key)?;
-        match fs::hard_link(&unfinished, &path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => fs::remove_file(&unfinished)?,
+impl Directory {
+    fn open(path: &Path) -> Result<Self, String> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        let opened = open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let open = opened.map_err(|error| match (error, made) {
+            (Errno::NOENT, Err(error)) => error.to_string(),
+            (error, _) => io::Error::from(error).to_string(),
+        })?;
+        let user = rustix::process::geteuid().as_raw();
+        let found = fstat(&open).map_err(|error| error.to_string())?;
+        if found.st_uid != user || found.st_mode & 0o077 != 0 {
+            return Err("it must belong to this user with mode 0700".to_owned());
         }
+        Ok(Self { open, path: path.to_owned(), user })
     }
-    let mut file = File::open(&path)?;
-    let metadata = file.metadata()?;
-    if metadata.uid() != user || metadata.permissions().mode() & 0o077 != 0 {
-        return Err(io::Error::other("file must belong to this user with mode 0600"));
+
+    /// The key of the cache, made when there is none that can be used. Nothing that was kept under another one is used
+    /// any more.
+    fn key(&self) -> io::Result<[u8; KEY_BYTES]> {
+        let is_missing = match self.read_key() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => {
+                let directory = self.path.display();
+                tracing::warn!(%directory, %error, "key of the cache cannot be used; making a new one");
+                false
+            }
+            key => return key,
+        };
+        let mut key = [0; KEY_BYTES];
+        File::open("/dev/urandom")?.read_exact(&mut key)?;
+        let unfinished = self.write_unfinished(&[&key])?;
+        // Of two processes that make the first key, both take that of the one who was faster.
+        let first = || renameat_with(&self.open, &*unfinished, &self.open, KEY, RenameFlags::NOREPLACE);
+        match if is_missing { first() } else { Err(Errno::INVAL) } {
+            Ok(()) => {}
+            Err(Errno::EXIST) => unlinkat(&self.open, &*unfinished, AtFlags::empty())?,
+            Err(_) => self.put(&unfinished, KEY)?,
+        }
+        self.read_key()
     }
-    file.read_exact(&mut key)?;
-    Ok(key)
+
+    fn read_key(&self) -> io::Result<[u8; KEY_BYTES]> {
+        let mut key = [0; KEY_BYTES];
+        let mut file = self.open_own(KEY)?;
+        let metadata = file.metadata()?;
+        if metadata.len() != KEY_BYTES as u64 || metadata.mode() & 0o077 != 0 {
+            return Err(io::Error::other(format!("it must have {KEY_BYTES} bytes and mode 0600")));
+        }
+        file.read_exact(&mut key)?;
+        Ok(key)
+    }
+
+    /// Opens a plain file that this user alone can have written. Nothing waits, whatever lies there.
+    fn open_own(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = File::from(openat(&self.open, name, flags, Mode::empty())?);
+        let found = file.metadata()?;
+        if !found.is_file() || found.uid() != self.user || found.nlink() != 1 || found.mode() & 0o022 != 0 {
+            return Err(io::Error::other(
+                "it must be a plain file of this user, under one name, that no other can write",
+            ));
+        }
+        Ok(file)
+    }
+
+    /// Puts another file in the place of one that may be open, which stays as it is for those who have it.
+    fn replace(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+        self.put(&self.write_unfinished(parts)?, name)
+    }
+
+    fn write_unfinished(&self, parts: &[&[u8]]) -> io::Result<String> {
+        let name = format!("{UNFINISHED}.{:016x}", fastrand::u64(..));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(&self.open, &*name, flags, Mode::RUSR | Mode::WUSR)?);
+        if let Err(error) = parts.iter().try_for_each(|part| file.write_all(part)) {
+            let _ = unlinkat(&self.open, &*name, AtFlags::empty());
+            return Err(error);
+        }
+        Ok(name)
+    }
+
+    /// Gives a file that was written its name. A directory that has it is moved out of the way.
+    fn put(&self, unfinished: &str, name: &str) -> io::Result<()> {
+        let mut put = renameat(&self.open, unfinished, &self.open, name);
+        if put == Err(Errno::ISDIR) {
+            let aside = format!("directory.{:016x}", fastrand::u64(..));
+            put = renameat(&self.open, name, &self.open, aside);
+            put = put.and_then(|()| renameat(&self.open, unfinished, &self.open, name));
+        }
+        if put.is_err() {
+            let _ = unlinkat(&self.open, unfinished, AtFlags::empty());
+        }
+        Ok(put?)
+    }
 }

@@ -4,17 +4,20 @@ use std::any::Any;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getppid, getrlimit, nice, set_parent_process_death_signal, setrlimit};
 use wasmtime::Engine;
 
-use super::compile::needs_async;
-use super::{LoadLimits, componentize};
+use super::proposals::{needed, needs_async};
+use super::{LoadLimits, componentize, descriptors};
+use crate::error::cut;
 use crate::{EngineOptions, LoadError, Profile, SandboxError, Size, engine};
 
-/// How the answer begins: with machine code behind it, with the text of an error, or with nothing.
+/// How the answer begins: with machine code behind it, with the text of an error, with nothing, or with the names of
+/// proposals.
 pub(super) const DONE: u8 = 0;
 pub(super) const FAILED: u8 = 1;
 pub(super) const NEEDS_ASYNC: u8 = 2;
+pub(super) const NEEDS: u8 = 3;
 
 /// The lowest priority.
 const NICE: i32 = 19;
@@ -42,29 +45,60 @@ pub(super) fn arguments(task: Task, options: &EngineOptions) -> Vec<OsString> {
         seconds.max(1),
         options.load.compile_memory.0,
         u64::from(task == Task::Componentize),
+        u64::from(std::process::id()),
     ];
     std::iter::once(profile.into()).chain(numbers.map(|number| number.to_string().into())).collect()
+}
+
+/// What a child is told.
+struct Told {
+    task: Task,
+    options: EngineOptions,
+    /// Of CPU time.
+    seconds: u64,
+    /// Of memory.
+    bytes: u64,
+    /// The process that started it.
+    host: u64,
 }
 
 /// Compiles the component on standard input, as a child of a host whose arguments these are, and writes the machine
 /// code to standard output; or makes a component of a core module, if the arguments say so.
 ///
-/// The limits bind this process before it reads anything.
+/// It has to be the first thing that a process does: every descriptor but those of input and output is closed, and the
+/// limits bind this process before it reads anything. The process ends with its host.
 pub fn compile_for_parent(arguments: &[String]) -> Result<(), SandboxError> {
     let fault = |text: String| SandboxError::Engine(text);
-    let (task, options, seconds, bytes) =
-        parse(arguments).ok_or_else(|| fault("arguments are for hosts only".into()))?;
-    restrict(seconds, bytes).map_err(|error| fault(format!("limits could not be set: {error}")))?;
-    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || answer(task, &options));
-    let answered = thread.map_err(SandboxError::Thread)?.join();
-    let answered = answered.map_err(|panic| {
+    let told = parse(arguments).ok_or_else(|| fault("arguments are for hosts only".into()))?;
+    descriptors::close_inherited();
+    end_with(told.host).map_err(|error| fault(format!("compiler cannot end with its host: {error}")))?;
+    restrict(told.seconds, told.bytes).map_err(|error| fault(format!("limits could not be set: {error}")))?;
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || answer(&told));
+    let thread = thread.map_err(|error| {
+        fault(format!("thread could not be started: {error}; load.compile_memory, or ulimit -v, may be too low"))
+    })?;
+    let answered = thread.join().map_err(|panic| {
         if is_out_of_memory(&*panic) {
             // Parts of the compiler panic where others abort: the host is told the same of both.
             std::process::abort();
         }
         fault("compiler panicked".into())
     })?;
-    answered.map_err(|error| fault(error.to_string()))
+    match answered {
+        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => std::process::abort(),
+        answered => answered.map_err(|error| fault(error.to_string())),
+    }
+}
+
+/// Has the system end this process when the thread ends that started it, which waits for it as long as the host lives.
+fn end_with(host: u64) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let parent = getppid().map(|parent| parent.as_raw_nonzero().get());
+    // One that ended before is not waited for any more.
+    if parent.and_then(|parent| u64::try_from(parent).ok()) == Some(host) {
+        return Ok(());
+    }
+    Err(io::Error::other("it ended"))
 }
 
 fn is_out_of_memory(panic: &(dyn Any + Send)) -> bool {
@@ -72,10 +106,12 @@ fn is_out_of_memory(panic: &(dyn Any + Send)) -> bool {
     text.is_some_and(|text| text.contains("out-of-memory") || text.contains("out of memory"))
 }
 
-fn parse(arguments: &[String]) -> Option<(Task, EngineOptions, u64, u64)> {
+fn parse(arguments: &[String]) -> Option<Told> {
     let [profile, numbers @ ..] = arguments else { return None };
     let numbers: Vec<u64> = numbers.iter().map(|number| number.parse()).collect::<Result<_, _>>().ok()?;
-    let [hostile, asynchronous, memory_max, stack, seconds, bytes, componentize] = numbers[..] else { return None };
+    let [hostile, asynchronous, memory_max, stack, seconds, bytes, componentize, host] = numbers[..] else {
+        return None;
+    };
     let options = EngineOptions {
         profile: if profile == "bounds" { Profile::Bounds } else { Profile::Guard },
         hostile: hostile == 1,
@@ -84,11 +120,14 @@ fn parse(arguments: &[String]) -> Option<(Task, EngineOptions, u64, u64)> {
         stack: Size(stack),
         ..EngineOptions::default()
     };
-    Some((if componentize == 1 { Task::Componentize } else { Task::Compile }, options, seconds, bytes))
+    let task = if componentize == 1 { Task::Componentize } else { Task::Compile };
+    Some(Told { task, options, seconds, bytes, host })
 }
 
 fn restrict(seconds: u64, bytes: u64) -> rustix::io::Result<()> {
     let limit = |current, maximum| Rlimit { current: Some(current), maximum: Some(maximum) };
+    // No more than the host itself may have.
+    let bytes = getrlimit(Resource::As).maximum.map_or(bytes, |own| own.min(bytes));
     setrlimit(Resource::As, limit(bytes, bytes))?;
     // The first ends it with a signal that tells why; the second cannot be put off.
     setrlimit(Resource::Cpu, limit(seconds, seconds + 1))?;
@@ -101,20 +140,12 @@ fn restrict(seconds: u64, bytes: u64) -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn answer(task: Task, options: &EngineOptions) -> io::Result<()> {
+fn answer(told: &Told) -> io::Result<()> {
     let mut given = Vec::new();
     io::stdin().lock().read_to_end(&mut given)?;
-    let (kind, bytes) = match task {
-        Task::Compile => compiled(options, &given)?,
-        Task::Componentize => {
-            // The host has scanned it under its own limits.
-            let made = LoadLimits::none().scan(&given);
-            match made.and_then(|scanned| componentize::componentize(&given, &scanned)) {
-                Ok(component) => (DONE, component),
-                Err(LoadError::Componentize(text)) => (FAILED, text.into_bytes()),
-                Err(error) => (FAILED, error.to_string().into_bytes()),
-            }
-        }
+    let (kind, bytes) = match told.task {
+        Task::Compile => compiled(&told.options, &given)?,
+        Task::Componentize => componentized(&told.options, &given),
     };
     let mut stdout = io::stdout().lock();
     stdout.write_all(&[kind])?;
@@ -122,11 +153,27 @@ fn answer(task: Task, options: &EngineOptions) -> io::Result<()> {
     stdout.flush()
 }
 
+fn componentized(options: &EngineOptions, module: &[u8]) -> (u8, Vec<u8>) {
+    // The host has scanned it under its own limits.
+    let made = LoadLimits::none().scan(module);
+    match made.and_then(|scanned| componentize::componentize(module, &scanned)) {
+        Ok(component) => (DONE, component),
+        Err(error) => match (needed(options, module), error) {
+            (Some(proposals), _) => (NEEDS, proposals.into_bytes()),
+            (None, LoadError::Componentize(text)) => (FAILED, cut(text).into_bytes()),
+            (None, error) => (FAILED, cut(error.to_string()).into_bytes()),
+        },
+    }
+}
+
 fn compiled(options: &EngineOptions, component: &[u8]) -> io::Result<(u8, Vec<u8>)> {
     let engine = Engine::new(&engine::config_to_compile(options)).map_err(io::Error::other)?;
     Ok(match engine.precompile_component(component) {
         Ok(compiled) => (DONE, compiled),
         Err(_) if needs_async(options, component) => (NEEDS_ASYNC, Vec::new()),
-        Err(error) => (FAILED, format!("{error:#}").into_bytes()),
+        Err(error) => match needed(options, component) {
+            Some(proposals) => (NEEDS, proposals.into_bytes()),
+            None => (FAILED, cut(format!("{error:#}")).into_bytes()),
+        },
     })
 }

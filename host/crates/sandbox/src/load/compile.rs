@@ -1,22 +1,26 @@
 //! Compiling: in a process of its own, so that a component made to be dear to compile costs nobody else anything.
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Instant;
 
-use wasmparser::{Validator, WasmFeatures};
+use rustix::process::{Resource, getrlimit};
 use wasmtime::Engine;
 
 use super::child::{self, Task};
+use super::proposals::{needed, needs_async};
 use super::{LoadLimits, componentize};
-use crate::{EngineOptions, LoadError};
+use crate::error::cut;
+use crate::{EngineOptions, LoadError, Size};
 
 /// The most machine code of one component, in bytes.
 const COMPILED_BYTES_MAX: u64 = 1 << 30;
+/// The most that is told of what the child wrote about itself, in bytes.
+const WORDS_BYTES_MAX: u64 = 500;
 /// Signals that end a process which used too much.
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
@@ -57,7 +61,11 @@ impl Compiler {
     ) -> Result<Vec<u8>, LoadError> {
         match self {
             Self::InProcess => engine.precompile_component(component).map_err(|error| {
-                if needs_async(options, component) { LoadError::NeedsAsync } else { LoadError::malformed(&error) }
+                if needs_async(options, component) {
+                    return LoadError::NeedsAsync;
+                }
+                let proposals = needed(options, component);
+                proposals.map_or_else(|| LoadError::malformed(&error), |proposals| LoadError::Needs { proposals })
             }),
             Self::Child { .. } => self.answer(Task::Compile, options, component),
         }
@@ -67,7 +75,8 @@ impl Compiler {
     /// is done where it can do no harm as well.
     pub(super) fn componentize(&self, options: &EngineOptions, module: &[u8]) -> Result<Vec<u8>, LoadError> {
         match self {
-            Self::InProcess => componentize::componentize(module, &options.load.scan(module)?),
+            Self::InProcess => componentize::componentize(module, &options.load.scan(module)?)
+                .map_err(|error| needed(options, module).map_or(error, |proposals| LoadError::Needs { proposals })),
             Self::Child { .. } => self.answer(Task::Componentize, options, module).map_err(|error| match error {
                 LoadError::Malformed(text) => LoadError::Componentize(text),
                 other => other,
@@ -82,29 +91,18 @@ impl Compiler {
         };
         let mut command = Command::new(program);
         command.args(arguments).args(child::arguments(task, options)).env_clear();
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let running = command.spawn().map_err(|error| LoadError::Compiler(format!("not started: {error}")))?;
         answer_of(running, bytes, &options.load)
     }
 }
 
-/// Whether a component that was refused would not have been if components were allowed to be asynchronous. It is as
-/// much work as compiling begins with, and is done where that was.
-pub(super) fn needs_async(options: &EngineOptions, component: &[u8]) -> bool {
-    let is_valid = |asynchronous| {
-        let mut features = WasmFeatures::default();
-        features.set(WasmFeatures::CM_ASYNC, asynchronous);
-        Validator::new_with_features(features).validate_all(component).is_ok()
-    };
-    !options.component_model_async && !is_valid(false) && is_valid(true)
-}
-
 /// Hands the component to the child, and waits for its answer no longer than it may take.
 fn answer_of(mut child: Child, component: &[u8], limits: &LoadLimits) -> Result<Vec<u8>, LoadError> {
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let began = Instant::now();
     let (answered, answer) = mpsc::channel();
-    let read = std::thread::scope(|scope| {
+    let (read, words) = std::thread::scope(|scope| {
         scope.spawn(move || {
             // A child that ended early says why by its end.
             drop(stdin.map(|mut stdin| stdin.write_all(component)));
@@ -115,12 +113,13 @@ fn answer_of(mut child: Child, component: &[u8], limits: &LoadLimits) -> Result<
             // Nobody waits any more when the time is over.
             drop(answered.send((bytes, read)));
         });
+        let words = scope.spawn(move || stderr.map(words_of).unwrap_or_default());
         let read = answer.recv_timeout(limits.compile_wall.0);
         if read.is_err() {
             // Ends the threads as well, which wait for its pipes.
             drop(child.kill());
         }
-        read
+        (read, words.join().unwrap_or_default())
     });
     let status = child.wait().map_err(|error| LoadError::Compiler(error.to_string()))?;
     let Ok((bytes, _)) = read else {
@@ -130,23 +129,42 @@ fn answer_of(mut child: Child, component: &[u8], limits: &LoadLimits) -> Result<
     match bytes.split_first() {
         Some((&child::DONE, compiled)) if status.success() => Ok(compiled.to_vec()),
         Some((&child::NEEDS_ASYNC, _)) if status.success() => Err(LoadError::NeedsAsync),
-        Some((&child::FAILED, text)) if status.success() => {
-            Err(LoadError::Malformed(String::from_utf8_lossy(text).into_owned()))
-        }
-        _ => Err(ended(status, limits)),
+        Some((&child::NEEDS, proposals)) if status.success() => Err(LoadError::Needs { proposals: text_of(proposals) }),
+        Some((&child::FAILED, text)) if status.success() => Err(LoadError::Malformed(text_of(text))),
+        _ => Err(ended(status, &words, limits)),
     }
 }
 
-fn ended(status: ExitStatus, limits: &LoadLimits) -> LoadError {
+fn text_of(bytes: &[u8]) -> String {
+    cut(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// The first words that the child wrote about itself. All is read, so that it never waits for a reader.
+fn words_of(mut stderr: impl Read) -> String {
+    let mut first = Vec::new();
+    drop(stderr.by_ref().take(WORDS_BYTES_MAX).read_to_end(&mut first));
+    drop(io::copy(&mut stderr, &mut io::sink()));
+    let text = String::from_utf8_lossy(&first);
+    text.trim().trim_start_matches("error: ").replace(char::is_control, " ")
+}
+
+fn ended(status: ExitStatus, words: &str, limits: &LoadLimits) -> LoadError {
     match status.signal() {
-        Some(SIGXCPU | SIGKILL) => {
-            LoadError::Limit(format!("compiling used more than {} of CPU time", limits.compile_cpu))
-        }
-        // An allocation that fails ends the process in one of these ways.
-        Some(SIGABRT | SIGSEGV) => LoadError::Limit(format!(
-            "compiling used more than {} of memory, or overflowed its stack",
-            limits.compile_memory
+        Some(SIGXCPU | SIGKILL) => LoadError::Limit(format!(
+            "compiling used more than {} of CPU time: raise load.compile_cpu to load it",
+            limits.compile_cpu
         )),
-        _ => LoadError::Compiler(format!("ended with {status}")),
+        // An allocation that fails ends the process in one of these ways.
+        Some(SIGABRT | SIGSEGV) => {
+            let own = getrlimit(Resource::As).maximum.filter(|own| *own < limits.compile_memory.0);
+            let (most, setting) = match own {
+                Some(own) => (Size(own), "ulimit -v"),
+                None => (limits.compile_memory, "load.compile_memory"),
+            };
+            let text = "of memory, or overflowed its stack: where it is memory, raise";
+            LoadError::Limit(format!("compiling used more than {most} {text} {setting} to load it"))
+        }
+        _ if words.is_empty() => LoadError::Compiler(format!("ended with {status}")),
+        _ => LoadError::Compiler(format!("ended with {status}: {words}")),
     }
 }

@@ -4,10 +4,14 @@ mod cache;
 mod child;
 mod compile;
 mod componentize;
+mod descriptors;
 mod known;
 mod mapped;
+mod proposals;
 mod resident;
 mod scan;
+mod sealed;
+mod tidy;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +20,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, types::ComponentItem};
 
 use crate::worlds::{WORLDS, World};
-use crate::{LoadError, Sandbox};
+use crate::{FileError, LoadError, Sandbox, read_plain_file};
 pub(crate) use cache::Cache;
 pub use child::compile_for_parent;
 pub use compile::Compiler;
@@ -25,6 +29,7 @@ use resident::Code;
 pub(crate) use resident::{Mapped, Residents, components_max};
 pub use scan::LoadLimits;
 use scan::Scanned;
+use sealed::Sealed;
 
 /// What has to be granted before an import is of any use, by the start of its name.
 const NEEDS: &[(&str, &str)] = &[
@@ -135,19 +140,23 @@ pub fn component_of(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
 }
 
 impl Sandbox {
-    /// Loads a component from a file.
+    /// Loads a component from a file, which has to be a plain one.
     pub fn load_file(&self, path: &Path) -> Result<LoadedComponent, LoadError> {
-        let read = |source| LoadError::Read { path: path.to_owned(), source };
-        let within = |source| LoadError::In { path: path.to_owned(), source: Box::new(source) };
-        let size = std::fs::metadata(path).map_err(read)?.len();
-        self.options.load.check_size(size).map_err(within)?;
-        let bytes = std::fs::read(path).map_err(read)?;
+        let within = |fault| LoadError::In { path: path.to_owned(), fault: Box::new(fault) };
+        let bytes = read_plain_file(path, self.options.load.file).map_err(|fault| match fault {
+            FileError::TooLarge { max } => within(LoadError::too_large(max)),
+            fault => LoadError::Read { path: path.to_owned(), fault },
+        })?;
         self.load(&bytes).map_err(within)
     }
 
     /// Loads a component, or a core module that says which world it implements. Compiling takes tens of milliseconds
     /// for small components and seconds for those that bring an interpreter.
     pub fn load(&self, bytes: &[u8]) -> Result<LoadedComponent, LoadError> {
+        self.load_whole(bytes).map_err(LoadError::cut)
+    }
+
+    fn load_whole(&self, bytes: &[u8]) -> Result<LoadedComponent, LoadError> {
         let key = Sha256::digest(bytes).into();
         // One that cannot be mapped any more is of no use to whoever loads it again, and is compiled anew.
         let known = self.known.find(&key).filter(|loaded| loaded.code.mapped(self, &loaded.worlds).is_ok());
@@ -179,7 +188,7 @@ impl Sandbox {
     /// The component, whether it was compiled before, and what the cache has it by.
     fn compile(&self, bytes: &[u8], scanned: &Scanned) -> Result<(Component, bool, Option<blake3::Hash>), LoadError> {
         let hash = blake3::hash(bytes);
-        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.find(&self.engine, hash)) {
+        if let Some(component) = self.find_cached(hash) {
             return Ok((component, true, Some(hash)));
         }
         let made;
@@ -192,13 +201,21 @@ impl Sandbox {
             &made
         };
         let compiled = self.options.compiler.compile(&self.engine, &self.options, component)?;
-        let kept = self.cache.as_ref().and_then(|cache| cache.keep(&self.engine, hash, &compiled));
-        if let Some(component) = kept {
-            return Ok((component, false, Some(hash)));
-        }
         // The engine refuses what its pool has no room for.
-        let component = mapped::deserialize(&self.engine, &compiled).map_err(|error| LoadError::malformed(&error))?;
-        Ok((component, false, None))
+        let component = self.map(&compiled).map_err(|error| LoadError::malformed(&error))?;
+        let is_kept = self.cache.as_ref().is_some_and(|cache| cache.keep(hash, &compiled));
+        Ok((component, false, is_kept.then_some(hash)))
+    }
+
+    /// The component of machine code that this process had compiled.
+    fn map(&self, compiled: &[u8]) -> wasmtime::Result<Component> {
+        mapped::deserialize(&self.engine, &Sealed::copy_of(compiled, |_| ())?)
+    }
+
+    /// The component that was compiled before from the bytes with this hash, if the cache has it.
+    fn find_cached(&self, hash: blake3::Hash) -> Option<Component> {
+        let sealed = self.cache.as_ref()?.find(hash)?;
+        mapped::deserialize(&self.engine, &sealed).ok()
     }
 
     /// The worlds of a component, told by what it exports.

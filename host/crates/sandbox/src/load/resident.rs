@@ -1,5 +1,5 @@
 //! Which components are mapped. The system lets a process have so many mappings and ends it badly beyond; what was not used
-//! for long is therefore unmapped, and mapped again from the cache when it is.
+//! for long is therefore unmapped, and mapped again when it is: from the cache, or from a copy where there is none.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,9 @@ const MAPPINGS_LEFT: usize = 8_000;
 /// How many mappings a process may have where the system does not say.
 const MAPPINGS_MAX: usize = 65_530;
 
+/// Told where a component was unmapped and cannot be mapped again.
+const GONE: &str = "component was unmapped, and is not in the cache any more: reload it";
+
 /// The components that are mapped, in about the order in which they were last used.
 pub(crate) struct Residents {
     max: usize,
@@ -32,10 +35,18 @@ pub(crate) struct Mapped {
     entries: Vec<(&'static World, Arc<dyn Entry>)>,
 }
 
+/// Where the machine code of a component is.
+enum Place {
+    Mapped(Arc<Mapped>),
+    /// In this process, because no cache has it.
+    Aside(Vec<u8>),
+    Cached,
+}
+
 /// The machine code of a component, mapped or not.
 pub(crate) struct Code {
-    mapped: RwLock<Option<Arc<Mapped>>>,
-    /// What the cache has it by. Without it, it stays mapped.
+    place: RwLock<Place>,
+    /// What the cache has it by.
     cached: Option<blake3::Hash>,
     /// Whether it was used since somebody last looked for one to unmap.
     is_used: AtomicBool,
@@ -55,8 +66,8 @@ impl Residents {
 
     /// Takes in what is mapped, in place of another if there are as many as may be.
     pub(super) fn add(&self, mapped: Mapped, cached: Option<blake3::Hash>) -> Result<Arc<Code>, LoadError> {
-        let mapped = RwLock::new(Some(Arc::new(mapped)));
-        let code = Arc::new(Code { mapped, cached, is_used: AtomicBool::new(true) });
+        let place = RwLock::new(Place::Mapped(Arc::new(mapped)));
+        let code = Arc::new(Code { place, cached, is_used: AtomicBool::new(true) });
         if self.enter(&code) { Ok(code) } else { Err(LoadError::Mapped { max: self.max }) }
     }
 
@@ -71,27 +82,29 @@ impl Residents {
         if mapped.len() >= self.max {
             mapped.retain(|code| code.strong_count() > 0);
         }
-        let unmapped = if mapped.len() >= self.max { unmap_one(&mut mapped) } else { None };
+        let unused = if mapped.len() >= self.max { take_unused(&mut mapped) } else { None };
         let has_room = mapped.len() < self.max;
         mapped.push_back(Arc::downgrade(code));
         drop(mapped);
-        // Unmapping is work of the system, for which nobody need wait.
-        drop(unmapped);
+        // Unmapping is work of the system, and of copying, for which nobody need wait.
+        if let Some(unused) = unused {
+            unused.unmap();
+        }
         has_room
     }
 }
 
-/// Unmaps the first that was not used since it was last looked at. Those that cannot be mapped again stay.
-fn unmap_one(mapped: &mut VecDeque<Weak<Code>>) -> Option<Arc<Mapped>> {
+/// Takes out the first that was not used since it was last looked at.
+fn take_unused(mapped: &mut VecDeque<Weak<Code>>) -> Option<Arc<Code>> {
     // Each is looked at twice at most: the first time may be what makes it one that was not used.
     for _ in 0..2 * mapped.len() {
         let code = mapped.pop_front()?.upgrade();
         let Some(code) = code else { continue };
-        if code.cached.is_none() || code.is_used.swap(false, Ordering::Relaxed) {
+        if code.is_used.swap(false, Ordering::Relaxed) {
             mapped.push_back(Arc::downgrade(&code));
             continue;
         }
-        return code.mapped.write().take();
+        return Some(code);
     }
     None
 }
@@ -120,23 +133,40 @@ impl Code {
         if !self.is_used.load(Ordering::Relaxed) {
             self.is_used.store(true, Ordering::Relaxed);
         }
-        if let Some(mapped) = &*self.mapped.read() {
+        if let Place::Mapped(mapped) = &*self.place.read() {
             return Ok(Arc::clone(mapped));
         }
-        let mut place = self.mapped.write();
-        if let Some(mapped) = &*place {
-            return Ok(Arc::clone(mapped));
-        }
-        let found = sandbox.cache.as_ref().zip(self.cached).and_then(|(cache, hash)| cache.find(&sandbox.engine, hash));
-        let component = found.ok_or("component was unmapped, and is not in the cache any more: reload it")?;
+        let mut place = self.place.write();
+        let component = match &*place {
+            Place::Mapped(mapped) => return Ok(Arc::clone(mapped)),
+            Place::Aside(compiled) => sandbox.map(compiled).map_err(|error| error.to_string())?,
+            Place::Cached => self.cached.and_then(|hash| sandbox.find_cached(hash)).ok_or(GONE)?,
+        };
         let pre = sandbox.linker.instantiate_pre(&component);
         let mapped = pre.and_then(|pre| Mapped::new(pre, worlds)).map_err(|error| error.to_string())?;
         let mapped = Arc::new(mapped);
-        *place = Some(Arc::clone(&mapped));
+        *place = Place::Mapped(Arc::clone(&mapped));
         drop(place);
         // There is always one that makes room: this one was unmapped before, and others came after it.
         sandbox.residents.enter(self);
         Ok(mapped)
+    }
+
+    /// Gives up the mapping. Those who use it now keep it until they are done.
+    fn unmap(&self) {
+        let mut place = self.place.write();
+        let Place::Mapped(mapped) = &*place else { return };
+        let left = match self.cached {
+            Some(_) => Place::Cached,
+            None => match mapped.pre.component().serialize() {
+                Ok(compiled) => Place::Aside(compiled),
+                // There is no memory for it: it stays, one more than there should be.
+                Err(_) => return,
+            },
+        };
+        let mapped = std::mem::replace(&mut *place, left);
+        drop(place);
+        drop(mapped);
     }
 }
 

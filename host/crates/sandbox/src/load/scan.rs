@@ -68,6 +68,8 @@ pub(super) struct Scanned {
     pub(super) is_composed: bool,
     /// Whether a core module is a program rather than a library.
     pub(super) has_start: bool,
+    /// Whether a core module imports something.
+    pub(super) has_imports: bool,
     functions: u32,
     types: u32,
     imports_and_exports: u32,
@@ -80,7 +82,7 @@ impl Scanned {
     fn add_memories(&mut self, count: u32) -> Result<(), LoadError> {
         self.memories = self.memories.saturating_add(count);
         if self.memories > 1 {
-            return Err(LoadError::Malformed("a module has multiple memories, which is not supported".into()));
+            return Err(LoadError::Needs { proposals: "multiple memories".into() });
         }
         Ok(())
     }
@@ -101,17 +103,11 @@ impl LoadLimits {
         }
     }
 
-    pub(super) fn check_size(&self, bytes: u64) -> Result<(), LoadError> {
-        let max = self.file;
-        if bytes > max.0 {
-            return Err(LoadError::Limit(format!("file has {bytes} bytes, at most {max} are loaded")));
-        }
-        Ok(())
-    }
-
     /// Parses the whole file without building anything from it.
     pub(super) fn scan(&self, bytes: &[u8]) -> Result<Scanned, LoadError> {
-        self.check_size(bytes.len() as u64)?;
+        if bytes.len() as u64 > self.file.0 {
+            return Err(LoadError::too_large(self.file));
+        }
         if Engine::detect_precompiled(bytes).is_some() {
             return Err(LoadError::NotWasm("it is precompiled machine code; give the .wasm file itself".into()));
         }
@@ -168,6 +164,7 @@ impl LoadLimits {
                 scanned.add_memories(u32::try_from(memories).unwrap_or(u32::MAX))?;
                 scanned.imports_and_exports = scanned.imports_and_exports.saturating_add(imports.count());
                 if depth == 0 {
+                    scanned.has_imports |= imports.count() > 0;
                     scanned.imports_preview1 |= imports_from(imports, "wasi_snapshot_preview1");
                 }
             }

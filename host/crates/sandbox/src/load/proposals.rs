@@ -1,0 +1,45 @@
+//! Proposals to WebAssembly that are switched off, so that a file which needs one is told which.
+
+use wasmparser::{Validator, WasmFeatures};
+
+use crate::EngineOptions;
+
+/// What is switched off, as [`config_to_compile`](crate::engine::config_to_compile) says, and what the README calls it.
+const OFF: &[(&str, WasmFeatures)] = &[
+    ("exceptions", WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS)),
+    ("gc", WasmFeatures::GC),
+    ("function references", WasmFeatures::FUNCTION_REFERENCES),
+    ("memory64", WasmFeatures::MEMORY64),
+    ("threads", WasmFeatures::THREADS.union(WasmFeatures::SHARED_EVERYTHING_THREADS)),
+    ("custom page sizes", WasmFeatures::CUSTOM_PAGE_SIZES),
+    ("stack switching", WasmFeatures::STACK_SWITCHING),
+    ("wide arithmetic", WasmFeatures::WIDE_ARITHMETIC),
+];
+
+/// What the engine would take of itself, beside what is switched off.
+const ON: WasmFeatures = WasmFeatures::WASM3.union(WasmFeatures::COMPONENT_MODEL);
+
+/// The proposals without which a file that was refused is no valid one, and with which it is. It is as much work as
+/// compiling begins with, a few times over, and is done where that was.
+pub(super) fn needed(options: &EngineOptions, file: &[u8]) -> Option<String> {
+    let is_valid = |features| Validator::new_with_features(features).validate_all(file).is_ok();
+    let all_off = OFF.iter().fold(WasmFeatures::empty(), |all, (_, features)| all | *features);
+    let mut on = ON - all_off;
+    on.set(WasmFeatures::CM_ASYNC, options.component_model_async);
+    if is_valid(on) || !is_valid(on | all_off) {
+        return None;
+    }
+    let needed = OFF.iter().filter(|(_, features)| !is_valid((on | all_off) - *features));
+    let names: Vec<_> = needed.map(|(name, _)| *name).collect();
+    (!names.is_empty()).then(|| names.join(" and "))
+}
+
+/// Whether a component that was refused would not have been if components were allowed to be asynchronous.
+pub(super) fn needs_async(options: &EngineOptions, component: &[u8]) -> bool {
+    let is_valid = |asynchronous| {
+        let mut features = WasmFeatures::default();
+        features.set(WasmFeatures::CM_ASYNC, asynchronous);
+        Validator::new_with_features(features).validate_all(component).is_ok()
+    };
+    !options.component_model_async && !is_valid(false) && is_valid(true)
+}

@@ -20,9 +20,11 @@ fn a_published_message_is_received_and_what_the_component_publishes_arrives() {
     assert_eq!((&stats(&place, "orders")["acked"], &stats(&place, "out")["ready"]), (&1.into(), &1.into()));
     let again = ["run", "--queue", "out", "--component", &path("rejecting"), "--until-empty"];
     place.run(&again).exits(0);
-    let letters = place.run(&["dead-letters", "list", "--json"]).exits(0).json();
-    assert_eq!((&letters[0]["body"], &letters[0]["hops"]), (&"hello".into(), &1.into()));
-    assert_eq!(letters[0]["attributes"]["Tag"], serde_json::json!(["one", "two"]));
+    let listed = &place.run(&["dead-letters", "list", "--json"]).exits(0).json()[0];
+    assert_eq!((&listed["body_bytes"], &listed["hops"]), (&5.into(), &1.into()));
+    assert_eq!(listed["attributes"]["Tag"], serde_json::json!(["one", "two"]));
+    let id = listed["id"].as_str().unwrap();
+    assert_eq!(place.run(&["dead-letters", "show", id, "--json"]).exits(0).json()[0]["body"], "hello");
 }
 
 #[test]

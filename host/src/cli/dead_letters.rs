@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use wasmpost_delivery::{
-    Attempt, BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilter, DeadLetters as DeadLettersOfBroker,
+    Attempt, Broker, BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilter, DeadLetters as DeadLettersOfBroker,
+    Listed,
 };
 use wasmpost_msg::Reason;
 use wasmpost_sandbox::Size;
@@ -45,12 +46,16 @@ enum Verb {
 struct List {
     #[command(flatten)]
     filter: Filter,
-    /// Print a JSON array, bodies included.
+    /// Print a JSON array, with body_bytes instead of the bodies: see `show`. One that is as long as --max may not be
+    /// all.
     #[arg(long)]
     json: bool,
-    /// How many at most.
+    /// How many at most. A note on standard error says how many were left out.
     #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
     max: usize,
+    /// How many to leave out first: those that were listed before.
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    skip: usize,
     #[command(flatten)]
     target: Target,
 }
@@ -133,19 +138,54 @@ fn told((count, asked_by_id): (u64, bool), what: &str) -> Result<(), Failure> {
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let letters = find(&self.target, &self.filter.of(Vec::new()), self.max).await?;
-        if self.json {
-            return output::json(&letters.iter().map(Full::from).collect::<Vec<_>>());
+        let Self { filter, json, max, skip, target } = self;
+        let filter = filter.of(Vec::new());
+        let broker = target.open(false).await?;
+        let letters = broker.dead_letters().ok_or_else(unsupported)?;
+        let find = async |found| letters.list(&filter, skip + found, PAGE.min(max - found)).await;
+        let found = pages(max, find).await?;
+        let shown = found.len();
+        let is_cut = shown == max && !letters.list(&filter, skip.saturating_add(max), 1).await?.is_empty();
+        let left_out = if is_cut { Some(left_out(&*broker, &filter, shown, skip).await?) } else { None };
+        broker.close().await?;
+        if json {
+            output::json(&found)?;
+        } else {
+            let rows: Vec<_> = found.iter().map(cells).collect();
+            output::table(&["ID", "QUEUE", "REASON", "ATTEMPTS", "DIED", "ERROR"], &rows);
         }
-        let rows: Vec<_> = letters.iter().map(cells).collect();
-        output::table(&["ID", "QUEUE", "REASON", "ATTEMPTS", "DIED", "ERROR"], &rows);
+        left_out.into_iter().for_each(output::note);
         Ok(())
     }
 }
 
+/// Says how many dead letters are not in a list, as far as the broker counts those that are meant.
+async fn left_out(
+    broker: &dyn Broker,
+    filter: &DeadLetterFilter,
+    shown: usize,
+    skip: usize,
+) -> Result<String, BrokerError> {
+    let counted = async || {
+        let stats = broker.stats().await?.into_iter();
+        let meant = stats.filter(|stats| filter.queue.as_ref().is_none_or(|queue| *queue == stats.queue));
+        Ok::<u64, BrokerError>(meant.map(|stats| stats.dead).sum())
+    };
+    let of = match filter.reason {
+        None => format!(" of {}", counted().await?),
+        Some(_) => String::new(),
+    };
+    let next = skip + shown;
+    Ok(format!("{shown}{of} shown, and there are more behind them: --skip {next} shows the next, --max more of them"))
+}
+
 impl Show {
     async fn run(self) -> Result<(), Failure> {
-        let letters = find(&self.target, &self.filter.of(vec![self.id.clone()]), PAGE).await?;
+        let filter = self.filter.of(vec![self.id.clone()]);
+        let broker = self.target.open(false).await?;
+        let dead = broker.dead_letters().ok_or_else(unsupported)?;
+        let letters = pages(PAGE, async |found| dead.show(&filter, found, PAGE - found).await).await?;
+        broker.close().await?;
         if letters.is_empty() {
             return Err(Failure::failed(anyhow::anyhow!("no dead letter has the id {:?}", self.id)));
         }
@@ -177,18 +217,16 @@ fn unsupported() -> BrokerError {
     BrokerError::new(BrokerErrorKind::Unsupported, "this broker shows no dead letters")
 }
 
-async fn find(target: &Target, filter: &DeadLetterFilter, max: usize) -> Result<Vec<DeadLetter>, Failure> {
-    let broker = target.open(false).await?;
-    let letters = broker.dead_letters().ok_or_else(unsupported)?;
+/// All pages, until there are `max` letters or no more. `find` gives the page behind so many.
+async fn pages<T>(max: usize, find: impl AsyncFn(usize) -> Result<Vec<T>, BrokerError>) -> Result<Vec<T>, BrokerError> {
     let mut found = Vec::new();
     while found.len() < max {
-        let page = letters.list(filter, found.len(), PAGE.min(max - found.len())).await?;
+        let page = find(found.len()).await?;
         if page.is_empty() {
             break;
         }
         found.extend(page);
     }
-    broker.close().await?;
     Ok(found)
 }
 
@@ -207,7 +245,7 @@ impl<'a> From<&'a DeadLetter> for Full<'a> {
     }
 }
 
-fn cells(letter: &DeadLetter) -> Vec<String> {
+fn cells(Listed { letter, .. }: &Listed) -> Vec<String> {
     let error: String = output::escaped(letter.evidence.error.lines().next().unwrap_or_default());
     let error = error.chars().take(60).collect();
     let (reason, died) = (letter.evidence.reason.to_string(), output::time(letter.dead_at));

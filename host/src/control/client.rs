@@ -9,8 +9,8 @@ use futures::{SinkExt, StreamExt};
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 use wasmpost_delivery::{
-    Broker, BrokerError, BrokerErrorKind, Capabilities, DeadLetter, DeadLetterFilter, DeadLetters, Queue, QueueSpec,
-    QueueStats, Receipt,
+    Broker, BrokerError, BrokerErrorKind, Capabilities, DeadLetter, DeadLetterFilter, DeadLetters, Listed, Queue,
+    QueueSpec, QueueStats, Receipt,
 };
 use wasmpost_msg::Publication;
 
@@ -141,8 +141,15 @@ impl Broker for RemoteBroker {
 
 #[async_trait]
 impl DeadLetters for RemoteBroker {
-    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<Listed>, BrokerError> {
         match self.ask(Request::List { filter: filter.into(), skip, max }).await? {
+            Response::Listed(letters) => Ok(letters),
+            _ => Err(broken("no dead letters")),
+        }
+    }
+
+    async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+        match self.ask(Request::Show { filter: filter.into(), skip, max }).await? {
             Response::DeadLetters(letters) => Ok(letters.into_iter().map(DeadLetter::from).collect()),
             _ => Err(broken("no dead letters")),
         }

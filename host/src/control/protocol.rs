@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::net::UnixStream;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
-use wasmpost_delivery::{BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilter, QueueStats, Receipt};
+use wasmpost_delivery::{BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilter, Listed, QueueStats, Receipt};
 use wasmpost_msg::{Attributes, Publication};
 
 use super::pipe::PipeOrder;
@@ -28,6 +28,11 @@ pub(super) enum Request {
         skip: usize,
         max: usize,
     },
+    Show {
+        filter: WireFilter,
+        skip: usize,
+        max: usize,
+    },
     Redrive(WireFilter),
     Purge(WireFilter),
     Tenants,
@@ -42,6 +47,7 @@ pub(super) enum Request {
 pub(super) enum Response {
     Published(Vec<Receipt>),
     Stats(Vec<QueueStats>),
+    Listed(Vec<Listed>),
     DeadLetters(Vec<WireDeadLetter>),
     Count(u64),
     Tenants(Vec<TenantStatus>),
@@ -85,8 +91,15 @@ pub(super) fn frames(stream: UnixStream) -> Frames {
     LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_framed(stream)
 }
 
+/// The text of a value; an error where it is too long for a frame.
 pub(super) fn encode(value: &impl Serialize) -> Result<Bytes, BrokerError> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| broken(&error.to_string()))
+    let text = serde_json::to_vec(value).map_err(|error| broken(&error.to_string()))?;
+    if text.len() > FRAME_BYTES_MAX {
+        let bytes = text.len();
+        let fault = format!("{bytes} bytes at once are more than fit through a host's socket; ask for less at a time");
+        return Err(BrokerError::new(BrokerErrorKind::Invalid, fault));
+    }
+    Ok(text.into())
 }
 
 pub(super) fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, BrokerError> {

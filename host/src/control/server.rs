@@ -83,7 +83,9 @@ async fn converse(stream: UnixStream, broker: &dyn Broker, view: &dyn View, pipe
             Ok(request) => answer(request, broker, view).await.unwrap_or_else(Response::from),
             Err(error) => error.into(),
         };
-        tokio::time::timeout(SILENCE_MAX, frames.send(encode(&response)?)).await??;
+        // One that does not fit into a frame says so, and the connection goes on.
+        let frame = encode(&response).or_else(|error| encode(&Response::from(error)))?;
+        tokio::time::timeout(SILENCE_MAX, frames.send(frame)).await??;
     }
     Ok(())
 }
@@ -97,7 +99,11 @@ async fn answer(request: Request, broker: &dyn Broker, view: &dyn View) -> Resul
         Request::Stats => Response::Stats(broker.stats().await?),
         Request::List { filter, skip, max } => {
             let filter = DeadLetterFilter::try_from(filter)?;
-            let letters = dead_letters(broker)?.list(&filter, skip, max.min(LETTERS_MAX)).await?;
+            Response::Listed(dead_letters(broker)?.list(&filter, skip, max.min(LETTERS_MAX)).await?)
+        }
+        Request::Show { filter, skip, max } => {
+            let filter = DeadLetterFilter::try_from(filter)?;
+            let letters = dead_letters(broker)?.show(&filter, skip, max.min(LETTERS_MAX)).await?;
             Response::DeadLetters(letters.into_iter().map(WireDeadLetter::from).collect())
         }
         Request::Redrive(filter) => Response::Count(dead_letters(broker)?.redrive(&filter.try_into()?).await?),

@@ -86,7 +86,7 @@ fn dead_letters_whose_records_are_damaged_are_listed_redriven_and_purged_with_th
 async fn check(path: &std::path::Path) {
     let broker: Arc<dyn Broker> = SqliteBroker::open(path, SqliteOptions::default()).await.unwrap();
     let letters = broker.dead_letters().unwrap();
-    let listed = letters.list(&DeadLetterFilter::default(), 0, 100).await.unwrap();
+    let listed = letters.show(&DeadLetterFilter::default(), 0, 100).await.unwrap();
     let mut ids: Vec<_> = listed.iter().map(|letter| letter.id.as_str()).collect();
     ids.sort_unstable();
     assert_eq!(ids, ["0", "1", "2", "3"], "all are listed");

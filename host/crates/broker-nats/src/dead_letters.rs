@@ -5,7 +5,7 @@ use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DeleteMessageErrorKind, LastRawMessageErrorKind};
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
-use wasmpost_delivery::{BrokerError, DeadLetter, DeadLetterFilter, DeadLetters};
+use wasmpost_delivery::{BrokerError, DeadLetter, DeadLetterFilter, DeadLetters, Listed, Page, Paged};
 
 use crate::broker::NatsBroker;
 use crate::envelope::Envelope;
@@ -86,6 +86,26 @@ async fn next(
     }
 }
 
+/// A page of letters, as it is asked for.
+async fn page<T: Paged + From<DeadLetter>>(
+    link: &Link,
+    filter: &DeadLetterFilter,
+    skip: usize,
+    max: usize,
+) -> Result<Vec<T>, BrokerError> {
+    link.check()?;
+    let (mut from, mut skipped) = (1, 0);
+    let mut page = Page::new(max);
+    while let Some((_, letter)) = next(link, filter, &mut from).await? {
+        if skipped < skip {
+            skipped += 1;
+        } else if !page.add(T::from(letter)) {
+            break;
+        }
+    }
+    Ok(page.into_letters())
+}
+
 /// Deletes a letter; says whether it was still there.
 async fn delete(link: &Link, sequence: u64) -> Result<bool, BrokerError> {
     let deleting = async {
@@ -101,20 +121,12 @@ async fn delete(link: &Link, sequence: u64) -> Result<bool, BrokerError> {
 
 #[async_trait]
 impl DeadLetters for NatsBroker {
-    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
-        let link = self.link();
-        link.check()?;
-        let (mut from, mut skipped, mut letters) = (1, 0, Vec::new());
-        while letters.len() < max
-            && let Some((_, letter)) = next(link, filter, &mut from).await?
-        {
-            if skipped < skip {
-                skipped += 1;
-            } else {
-                letters.push(letter);
-            }
-        }
-        Ok(letters)
+    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<Listed>, BrokerError> {
+        page(self.link(), filter, skip, max).await
+    }
+
+    async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+        page(self.link(), filter, skip, max).await
     }
 
     async fn redrive(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {

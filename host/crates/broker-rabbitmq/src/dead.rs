@@ -5,7 +5,9 @@ use bytes::Bytes;
 use lapin::Channel;
 use lapin::message::Delivery as Arrived;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions};
-use wasmpost_delivery::{BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilter, DeadLetters, Evidence, Timestamp};
+use wasmpost_delivery::{
+    BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilter, DeadLetters, Evidence, Listed, Page, Paged, Timestamp,
+};
 use wasmpost_msg::Reason;
 
 use crate::arrival;
@@ -19,19 +21,29 @@ use crate::names;
 /// What is done with the dead letters that are meant.
 enum Task {
     /// They are collected until there are so many of a queue, and put back.
-    List(Vec<DeadLetter>, usize),
+    Show(Vec<DeadLetter>, usize),
+    /// The same, and their bodies are not kept.
+    List(Vec<Listed>, usize),
     Redrive,
     Purge,
 }
 
 #[async_trait]
 impl DeadLetters for RabbitBroker {
-    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<Listed>, BrokerError> {
         let mut task = Task::List(Vec::new(), skip.saturating_add(max));
         look(self.hub(), filter, &mut task).await?;
         let Task::List(mut letters, _) = task else { return Ok(Vec::new()) };
+        letters.sort_by_key(|listed| listed.letter.dead_at);
+        Ok(page(letters, skip, max))
+    }
+
+    async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+        let mut task = Task::Show(Vec::new(), skip.saturating_add(max));
+        look(self.hub(), filter, &mut task).await?;
+        let Task::Show(mut letters, _) = task else { return Ok(Vec::new()) };
         letters.sort_by_key(|letter| letter.dead_at);
-        Ok(letters.into_iter().skip(skip).take(max).collect())
+        Ok(page(letters, skip, max))
     }
 
     async fn redrive(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {
@@ -41,6 +53,13 @@ impl DeadLetters for RabbitBroker {
     async fn purge(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {
         look(self.hub(), filter, &mut Task::Purge).await
     }
+}
+
+fn page<T: Paged>(letters: Vec<T>, skip: usize, max: usize) -> Vec<T> {
+    let mut page = Page::new(max);
+    let mut letters = letters.into_iter().skip(skip);
+    while letters.next().is_some_and(|letter| page.add(letter)) {}
+    page.into_letters()
 }
 
 /// Looks at the dead letters of all queues that may be meant, oldest first in each; says how many ended.
@@ -67,7 +86,7 @@ async fn look(hub: &Hub, filter: &DeadLetterFilter, task: &mut Task) -> Result<u
 async fn look_at(hub: &Hub, queue: &str, filter: &DeadLetterFilter, task: &mut Task) -> Result<u64, BrokerError> {
     let channel = hub.link.channel().await?;
     let (mut ended, mut here, mut seen, mut there) = (0, 0, 0, None);
-    while !matches!(task, Task::List(_, wanted) if here >= *wanted) {
+    while !matches!(task, Task::List(_, wanted) | Task::Show(_, wanted) if here >= *wanted) {
         // What is redriven may die again meanwhile, and is not among those that there were.
         if there.is_some_and(|there| seen >= there) {
             break;
@@ -83,6 +102,11 @@ async fn look_at(hub: &Hub, queue: &str, filter: &DeadLetterFilter, task: &mut T
         }
         match task {
             Task::List(letters, _) => {
+                here += 1;
+                letters.push(letter.into());
+                continue;
+            }
+            Task::Show(letters, _) => {
                 here += 1;
                 letters.push(letter);
                 continue;

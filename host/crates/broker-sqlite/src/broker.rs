@@ -183,7 +183,7 @@ impl Broker for SqliteBroker {
 
 #[async_trait]
 impl DeadLetters for SqliteBroker {
-    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+    async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
         let filter = filter.clone();
         self.channel.call(0, move |store| store.dead_letters(&filter, skip, max)).await
     }

@@ -71,7 +71,7 @@ async fn a_message_that_ends_the_process_three_times_becomes_a_dead_letter() {
         broker.abandon().await;
         broker = file.open().await;
     }
-    let letters = broker.dead_letters().unwrap().list(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    let letters = broker.dead_letters().unwrap().show(&DeadLetterFilter::default(), 0, 10).await.unwrap();
     assert_eq!((letters[0].id.as_str(), letters[0].evidence.reason, letters[0].deliveries), ("a", Reason::Crash, 3));
     let reasons: Vec<_> = letters[0].attempts.iter().map(|attempt| (attempt.number, attempt.reason)).collect();
     assert_eq!(reasons, [(1, Reason::Crash), (2, Reason::Crash), (3, Reason::Crash)]);

@@ -88,7 +88,7 @@ async fn a_damaged_message_is_dead_lettered_and_its_neighbours_are_delivered() {
     let broker = file.open().await;
     let orders = queue(&broker, "orders").await;
     assert_eq!(next(&orders).await.id, "whole", "one pull comes past what is damaged");
-    let letters = broker.dead_letters().unwrap().list(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    let letters = broker.dead_letters().unwrap().show(&DeadLetterFilter::default(), 0, 10).await.unwrap();
     let told: Vec<_> = letters.iter().map(|letter| (letter.id.as_str(), letter.evidence.reason)).collect();
     assert_eq!(told, [("flipped", Reason::HostFault), ("torn", Reason::HostFault)]);
 }
@@ -152,7 +152,7 @@ async fn a_dead_letter_whose_record_is_damaged_is_listed_among_its_neighbours() 
     file.sql("UPDATE dead SET dead_at = x'ff', deliveries = 'x', evidence = x'ff', attempts = 7 WHERE id = 'damaged'");
     let broker = file.open().await;
     let letters = broker.dead_letters().unwrap();
-    let found = letters.list(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    let found = letters.show(&DeadLetterFilter::default(), 0, 10).await.unwrap();
     let told: Vec<_> = found.iter().map(|letter| (&*letter.id, letter.evidence.reason, &letter.body[..])).collect();
     assert_eq!(told, [("whole", Reason::Rejected, &b"whole"[..]), ("damaged", Reason::Rejected, &b"damaged"[..])]);
     assert_eq!(letters.redrive(&DeadLetterFilter::default()).await.unwrap(), 2);
@@ -222,7 +222,7 @@ async fn a_message_of_two_queues_stays_until_both_and_its_dead_letter_are_done()
     next(&queues[1]).await.lease.ack(vec![publication("elsewhere", "b")]).await.unwrap();
     assert_eq!(messages(), 2);
     let all = DeadLetterFilter::default();
-    assert_eq!(broker.dead_letters().unwrap().list(&all, 0, 9).await.unwrap()[0].body, "a");
+    assert_eq!(broker.dead_letters().unwrap().show(&all, 0, 9).await.unwrap()[0].body, "a");
     assert_eq!(broker.dead_letters().unwrap().purge(&all).await.unwrap(), 1);
     assert_eq!((messages(), file.number("SELECT count(*) FROM history")), (1, 0));
 }

@@ -12,6 +12,9 @@ use crate::{BrokerError, Timestamp};
 /// How many attempts a broker keeps of one message: the last ones.
 pub const HISTORY_MAX: usize = 32;
 
+/// The most bytes of dead letters in one page, unless its only letter is larger.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
+
 /// A message that will not be delivered again unless somebody asks for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
@@ -106,17 +109,95 @@ pub struct DeadLetterFilter {
     pub reason: Option<Reason>,
 }
 
+/// A dead letter in a list, which leaves its body where it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The letter, without its body.
+    #[serde(flatten)]
+    pub letter: DeadLetter,
+    /// How large the body is, in bytes.
+    pub body_bytes: u64,
+}
+
 /// Looks at dead letters and decides what becomes of them.
+///
+/// Lists come in pages. A page ends at a number, or where it would take more than [`PAGE_BYTES_MAX`]; behind the last
+/// letter there are empty pages.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
-    /// At most `max` dead letters, oldest first, after skipping `skip`.
-    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError>;
+    /// A page of at most `max` dead letters without their bodies, oldest first, after skipping `skip`.
+    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<Listed>, BrokerError> {
+        let letters = self.show(filter, skip, max).await?;
+        Ok(letters.into_iter().map(Listed::from).collect())
+    }
+
+    /// The same with their bodies.
+    async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError>;
 
     /// Puts dead letters back into the queues that they died in, with no failures counted; says how many.
     async fn redrive(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError>;
 
     /// Deletes dead letters; says how many.
     async fn purge(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError>;
+}
+
+/// Letters that are collected until a page is full.
+#[derive(Debug)]
+pub struct Page<T> {
+    letters: Vec<T>,
+    bytes: usize,
+    letters_max: usize,
+}
+
+impl<T: Paged> Page<T> {
+    /// An empty page for so many letters.
+    pub fn new(letters_max: usize) -> Self {
+        Self { letters: Vec::new(), bytes: 0, letters_max }
+    }
+
+    /// Adds a letter, if it has room; a letter that is alone always has. Says whether others may have.
+    pub fn add(&mut self, letter: T) -> bool {
+        self.bytes = self.bytes.saturating_add(letter.bytes());
+        let has_room = self.bytes <= PAGE_BYTES_MAX || self.letters.is_empty();
+        if has_room && self.letters.len() < self.letters_max {
+            self.letters.push(letter);
+        }
+        self.bytes < PAGE_BYTES_MAX && self.letters.len() < self.letters_max
+    }
+
+    /// The letters.
+    pub fn into_letters(self) -> Vec<T> {
+        self.letters
+    }
+}
+
+/// A letter in a page.
+pub trait Paged {
+    /// About as much memory as it takes, in bytes.
+    fn bytes(&self) -> usize;
+}
+
+impl Paged for DeadLetter {
+    fn bytes(&self) -> usize {
+        // Names, times and numbers.
+        const BESIDES: usize = 512;
+        let evidence = self.evidence.error.len() + self.evidence.backtrace.as_ref().map_or(0, String::len);
+        let attempts: usize = self.attempts.iter().map(|attempt| BESIDES + attempt.error.len()).sum();
+        BESIDES + self.body.len() + self.attributes.bytes() + evidence + attempts
+    }
+}
+
+impl Paged for Listed {
+    fn bytes(&self) -> usize {
+        self.letter.bytes()
+    }
+}
+
+impl From<DeadLetter> for Listed {
+    fn from(letter: DeadLetter) -> Self {
+        let body_bytes = letter.body.len() as u64;
+        Self { letter: DeadLetter { body: Bytes::new(), ..letter }, body_bytes }
+    }
 }
 
 impl DeadLetterFilter {

@@ -36,7 +36,9 @@ pub use access::Access;
 pub use admission::Admission;
 pub use broker::{Broker, Capabilities, Queue, QueueSpec, QueueStats, Receipt};
 pub use clock::{Clock, Timestamp};
-pub use dead_letter::{Attempt, DeadLetter, DeadLetterFilter, DeadLetters, Evidence, HISTORY_MAX};
+pub use dead_letter::{
+    Attempt, DeadLetter, DeadLetterFilter, DeadLetters, Evidence, HISTORY_MAX, Listed, PAGE_BYTES_MAX, Page, Paged,
+};
 pub use error::{BrokerError, BrokerErrorKind};
 pub use forward::Forward;
 pub use history::CRASHES_MAX;

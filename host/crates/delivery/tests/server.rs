@@ -55,7 +55,7 @@ impl Bench {
     }
 
     async fn dead(&self) -> Vec<DeadLetter> {
-        self.broker.list(&DeadLetterFilter::default(), 0, 100).await.unwrap()
+        self.broker.show(&DeadLetterFilter::default(), 0, 100).await.unwrap()
     }
 
     async fn stats(&self, queue: &str) -> QueueStats {

@@ -78,7 +78,7 @@ pub(crate) async fn a_message_whose_leases_lapse_three_times_in_a_row_is_dead() 
     let pulling = tokio::spawn(async move { pulling.pull(1).await });
     let (filter, until) = (DeadLetterFilter::default(), Instant::now() + PATIENCE);
     let letters = loop {
-        let letters = broker.dead_letters().unwrap().list(&filter, 0, 10).await.unwrap();
+        let letters = broker.dead_letters().unwrap().show(&filter, 0, 10).await.unwrap();
         if !letters.is_empty() || Instant::now() > until {
             break letters;
         }
@@ -103,7 +103,7 @@ pub(crate) async fn a_dead_letter_keeps_its_evidence_when_the_server_restarts() 
     server.restart().await.unwrap();
     let broker = open(&server, "").await.unwrap();
     let filter = DeadLetterFilter { queue: Some("@acme/orders.new".into()), ..DeadLetterFilter::default() };
-    let letters = broker.dead_letters().unwrap().list(&filter, 0, 10).await.unwrap();
+    let letters = broker.dead_letters().unwrap().show(&filter, 0, 10).await.unwrap();
     assert_eq!((&letters[0].evidence, &letters[0].attributes), (&why, &sent.attributes));
     assert!(letters[0].body == body, "body is byte-identical");
     assert_eq!(broker.dead_letters().unwrap().redrive(&filter).await.unwrap(), 1);

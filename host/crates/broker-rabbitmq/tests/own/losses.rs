@@ -86,8 +86,8 @@ pub(crate) async fn a_message_that_ends_its_hosts_again_and_again_is_quarantined
     let queue = broker.queue(QueueSpec::new("orders")).await.unwrap();
     let pulling = tokio::spawn(async move { queue.pull(1).await.map(|pulled| pulled.len()) });
     let all = DeadLetterFilter::default();
-    until("it is a dead letter", async || !broker.list(&all, 0, 10).await.unwrap().is_empty()).await;
-    let letter = broker.list(&all, 0, 10).await.unwrap().remove(0);
+    until("it is a dead letter", async || !broker.show(&all, 0, 10).await.unwrap().is_empty()).await;
+    let letter = broker.show(&all, 0, 10).await.unwrap().remove(0);
     assert_eq!((letter.id.as_str(), letter.deliveries, letter.evidence.reason), ("poison", 5, Reason::Crash));
     assert!(!pulling.is_finished(), "no receiver gets it");
     assert_eq!(broker.redrive(&all).await.unwrap(), 1);

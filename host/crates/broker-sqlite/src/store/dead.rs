@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Row, params_from_iter};
 use wasmpost_delivery::prove::{Point, pass};
-use wasmpost_delivery::{Attempt, DeadLetter, DeadLetterFilter, Evidence, Timestamp};
+use wasmpost_delivery::{Attempt, DeadLetter, DeadLetterFilter, Evidence, Page, Timestamp};
 use wasmpost_msg::Reason;
 
 use super::{Store, pull::Stored};
@@ -51,8 +51,13 @@ impl Store {
         skip: usize,
         max: usize,
     ) -> Outcome<Vec<DeadLetter>> {
-        let graves = self.graves(filter, skip, max)?;
-        graves.into_iter().map(|grave| self.dead_letter(grave)).collect()
+        let mut page = Page::new(max);
+        for grave in self.graves(filter, skip, max)? {
+            if !page.add(self.dead_letter(grave)?) {
+                break;
+            }
+        }
+        Ok(page.into_letters())
     }
 
     pub(crate) fn redrive(&mut self, filter: &DeadLetterFilter) -> Outcome<u64> {

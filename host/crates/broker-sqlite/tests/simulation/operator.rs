@@ -18,7 +18,7 @@ async fn work_once(world: &World, broker: &dyn Broker) -> Result<(), BrokerError
     let mut dice = world.plan.dice("operator", world.now());
     sleep(Duration::from_millis(dice.u64(200..3000))).await;
     let Some(letters) = broker.dead_letters() else { return Ok(()) };
-    let found = letters.list(&DeadLetterFilter::default(), 0, 20).await?;
+    let found = letters.show(&DeadLetterFilter::default(), 0, 20).await?;
     // A message with a key comes back behind others with it: what order that gives is not promised.
     let Some(letter) = found.into_iter().find(|letter| letter.key.is_none() && dice.bool()) else { return Ok(()) };
     let (queue, id) = (letter.queue, letter.id);
@@ -36,7 +36,7 @@ async fn work_once(world: &World, broker: &dyn Broker) -> Result<(), BrokerError
 pub async fn list(broker: &dyn Broker) -> Vec<Dead> {
     let mut all = Vec::new();
     let Some(letters) = broker.dead_letters() else { return all };
-    while let Ok(found) = letters.list(&DeadLetterFilter::default(), all.len(), 100).await
+    while let Ok(found) = letters.show(&DeadLetterFilter::default(), all.len(), 100).await
         && !found.is_empty()
     {
         all.extend(found.into_iter().map(|letter| Dead {

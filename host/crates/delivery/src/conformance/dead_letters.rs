@@ -6,7 +6,7 @@ use wasmpost_msg::{Attributes, Publication, Reason};
 
 use super::Fixture;
 use super::fixture::{attempt, evidence, publication};
-use crate::{DeadLetterFilter, HISTORY_MAX, Nack};
+use crate::{DeadLetterFilter, HISTORY_MAX, Nack, PAGE_BYTES_MAX};
 
 async fn kill(fixture: &Fixture, queue: &str, body: &str, reason: Reason) {
     // Each dies at a time of its own, so that their order is known.
@@ -31,7 +31,7 @@ pub(super) async fn a_rejected_message_becomes_a_dead_letter_with_its_evidence(f
     fixture.pass(5).await;
     let published_at = delivery.published_at;
     delivery.lease.reject(why.clone()).await.unwrap();
-    let letters = fixture.dead().list(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    let letters = fixture.dead().show(&DeadLetterFilter::default(), 0, 10).await.unwrap();
     assert_eq!(letters.len(), 1);
     let letter = &letters[0];
     assert_eq!((letter.id.as_str(), letter.queue.as_str(), letter.topic.as_str()), ("the-id", "billing", "orders"));
@@ -55,7 +55,7 @@ pub(super) async fn a_dead_letter_tells_every_attempt(fixture: Fixture) {
     let delivery = fixture.next(&queue).await;
     let why = evidence(&delivery, Reason::Attempts, "failure 3");
     delivery.lease.reject(why).await.unwrap();
-    let letters = fixture.dead().list(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    let letters = fixture.dead().show(&DeadLetterFilter::default(), 0, 10).await.unwrap();
     let told: Vec<_> = letters[0]
         .attempts
         .iter()
@@ -76,7 +76,7 @@ pub(super) async fn a_dead_letter_keeps_the_last_attempts(fixture: Fixture) {
     let delivery = fixture.next(&queue).await;
     let why = evidence(&delivery, Reason::Attempts, "the last");
     delivery.lease.reject(why).await.unwrap();
-    let letters = fixture.dead().list(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    let letters = fixture.dead().show(&DeadLetterFilter::default(), 0, 10).await.unwrap();
     let told: Vec<_> = letters[0].attempts.iter().map(|attempt| attempt.number as usize).collect();
     assert_eq!(told, (2..=HISTORY_MAX + 1).collect::<Vec<_>>(), "the one that was its end included");
 }
@@ -86,7 +86,7 @@ pub(super) async fn filters_tell_dead_letters_apart(fixture: Fixture) {
     kill(&fixture, "orders", "b", Reason::Trap).await;
     kill(&fixture, "invoices", "c", Reason::Trap).await;
     let list = async |filter: DeadLetterFilter, skip, max| {
-        let letters = fixture.dead().list(&filter, skip, max).await.unwrap();
+        let letters = fixture.dead().show(&filter, skip, max).await.unwrap();
         letters.into_iter().map(|letter| letter.id).collect::<Vec<_>>()
     };
     let all = DeadLetterFilter::default();
@@ -97,6 +97,45 @@ pub(super) async fn filters_tell_dead_letters_apart(fixture: Fixture) {
     assert_eq!(list(DeadLetterFilter { reason: Some(Reason::Trap), ..orders }, 0, 10).await, ["b"]);
     let ids = vec!["c".to_owned(), "a".to_owned(), "nothing".to_owned()];
     assert_eq!(list(DeadLetterFilter { ids, ..all }, 0, 10).await, ["a", "c"]);
+}
+
+pub(super) async fn a_list_leaves_bodies_out_and_tells_how_large_they_are(fixture: Fixture) {
+    kill(&fixture, "orders", "four", Reason::Rejected).await;
+    kill(&fixture, "orders", "five!", Reason::Trap).await;
+    let list = async |skip, max| {
+        let listed = fixture.dead().list(&DeadLetterFilter::default(), skip, max).await.unwrap();
+        listed
+            .into_iter()
+            .map(|listed| (listed.letter.id, listed.letter.body.len(), listed.body_bytes))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(list(0, 10).await, [("four".to_owned(), 0, 4), ("five!".to_owned(), 0, 5)]);
+    assert_eq!(list(1, 10).await, [("five!".to_owned(), 0, 5)]);
+    assert_eq!(list(2, 10).await, []);
+}
+
+pub(super) async fn a_page_of_dead_letters_ends_by_its_bytes(fixture: Fixture) {
+    // Six of them are more than a page has.
+    let body = vec![b'a'; PAGE_BYTES_MAX / 6];
+    let queue = fixture.queue("orders").await;
+    for number in 0..7 {
+        fixture.pass(1).await;
+        let id = Some(number.to_string());
+        fixture
+            .publish_all(vec![Publication { id, ..Publication::new("orders", Attributes::new(), body.clone()) }])
+            .await;
+        let delivery = fixture.next(&queue).await;
+        let why = evidence(&delivery, Reason::Rejected, "broken");
+        delivery.lease.reject(why).await.unwrap();
+    }
+    let show = async |skip, max| {
+        let letters = fixture.dead().show(&DeadLetterFilter::default(), skip, max).await.unwrap();
+        letters.into_iter().map(|letter| letter.id).collect::<Vec<_>>()
+    };
+    assert_eq!(show(0, 10).await, ["0", "1", "2", "3", "4"]);
+    assert_eq!(show(5, 10).await, ["5", "6"]);
+    assert!(show(7, 10).await.is_empty());
+    assert_eq!(fixture.dead().list(&DeadLetterFilter::default(), 0, 10).await.unwrap().len(), 7);
 }
 
 pub(super) async fn a_redriven_message_is_delivered_again_with_no_failures(fixture: Fixture) {
@@ -122,7 +161,7 @@ pub(super) async fn a_purged_dead_letter_is_gone(fixture: Fixture) {
     kill(&fixture, "orders", "b", Reason::Trap).await;
     let trapped = DeadLetterFilter { reason: Some(Reason::Trap), ..DeadLetterFilter::default() };
     assert_eq!(fixture.dead().purge(&trapped).await.unwrap(), 1);
-    let left = fixture.dead().list(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    let left = fixture.dead().show(&DeadLetterFilter::default(), 0, 10).await.unwrap();
     assert_eq!(left.iter().map(|letter| letter.id.as_str()).collect::<Vec<_>>(), ["a"]);
 }
 

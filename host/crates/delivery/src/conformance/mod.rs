@@ -156,6 +156,8 @@ cases! {
     dead_letters::a_dead_letter_tells_every_attempt,
     dead_letters::a_dead_letter_keeps_the_last_attempts,
     dead_letters::filters_tell_dead_letters_apart,
+    dead_letters::a_list_leaves_bodies_out_and_tells_how_large_they_are,
+    dead_letters::a_page_of_dead_letters_ends_by_its_bytes,
     dead_letters::a_redriven_message_is_delivered_again_with_no_failures,
     dead_letters::a_purged_dead_letter_is_gone,
     dead_letters::stats_count_what_lies_where needs capabilities.exact_stats,

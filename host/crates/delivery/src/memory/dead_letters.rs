@@ -3,13 +3,16 @@
 use async_trait::async_trait;
 
 use super::MemoryBroker;
-use crate::{BrokerError, DeadLetter, DeadLetterFilter, DeadLetters};
+use crate::{BrokerError, DeadLetter, DeadLetterFilter, DeadLetters, Page};
 
 #[async_trait]
 impl DeadLetters for MemoryBroker {
-    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+    async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
         let state = self.open()?;
-        Ok(state.dead().filter(|letter| filter.matches(letter)).skip(skip).take(max).cloned().collect())
+        let mut page = Page::new(max);
+        let mut meant = state.dead().filter(|letter| filter.matches(letter)).skip(skip);
+        while meant.next().is_some_and(|letter| page.add(letter.clone())) {}
+        Ok(page.into_letters())
     }
 
     async fn redrive(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {

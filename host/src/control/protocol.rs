@@ -167,6 +167,7 @@ impl Response {
         let Self::Error { kind, text } = self else { return Ok(self) };
         let kinds = [
             BrokerErrorKind::Full,
+            BrokerErrorKind::Limit,
             BrokerErrorKind::Invalid,
             BrokerErrorKind::NotFound,
             BrokerErrorKind::Corrupt,

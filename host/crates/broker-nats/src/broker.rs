@@ -95,6 +95,8 @@ impl Broker for NatsBroker {
             ordering_keys: self.link.known.partitions > 0,
             delays: true,
             deduplication: true,
+            // The stream itself remembers ids, and is not to be told to forget one.
+            purge_forgets_ids: false,
             transactional_outbox: false,
             ttl: true,
             quotas: false,

@@ -128,6 +128,7 @@ impl Broker for NatsCoreBroker {
             ordering_keys: false,
             delays: false,
             deduplication: false,
+            purge_forgets_ids: false,
             transactional_outbox: false,
             ttl: false,
             quotas: false,

@@ -35,6 +35,7 @@ impl Harness for Nats {
             ordering_keys: true,
             delays: true,
             deduplication: true,
+            purge_forgets_ids: false,
             transactional_outbox: false,
             ttl: true,
             quotas: false,

@@ -70,6 +70,7 @@ impl RabbitBroker {
             ordering_keys: false,
             delays: true,
             deduplication: false,
+            purge_forgets_ids: true,
             transactional_outbox: false,
             ttl: true,
             quotas: false,

@@ -7,18 +7,23 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 use wasmpost_delivery::{
     Admission, Broker, BrokerError, BrokerErrorKind, CRASHES_MAX, Capabilities, Clock, DeadLetter, DeadLetterFilter,
-    DeadLetters, Queue, QueueSpec, QueueStats, Receipt, TenantQuota,
+    DeadLetters, IDS_MAX, Listed, Paged, Queue, QueueSpec, QueueStats, Receipt, TenantQuota, Timestamp,
 };
 use wasmpost_msg::Publication;
 
 use crate::channel::{Channel, Command};
 use crate::held::{self, Held};
+use crate::job::{Fate, Job};
 use crate::open;
 use crate::queue::SqliteQueue;
-use crate::store::Store;
+use crate::reader::Reader;
+use crate::store::letters::{self, Asked, Letter};
+use crate::store::{Store, read};
 use crate::writer::Writer;
 
 /// What a confirmed message survives.
@@ -45,6 +50,9 @@ pub struct SqliteOptions {
     pub bytes_max: Option<u64>,
     /// How long the id of a message is remembered, to recognise a second publication of it.
     pub deduplication_window: Duration,
+    /// The most ids that are remembered at a time, about 70 bytes each; beyond it the oldest are forgotten before their
+    /// time, which is told.
+    pub deduplication_ids_max: usize,
     /// How often the process may end while it has a message; the last time makes it a dead letter.
     pub crashes_max: u32,
     /// How long to wait for other processes that have the file, in the order in which all came.
@@ -54,11 +62,21 @@ pub struct SqliteOptions {
 /// A queue file that is open.
 pub struct SqliteBroker {
     channel: Arc<Channel>,
+    reader: Reader,
+    page_end: Mutex<Option<PageEnd>>,
     path: PathBuf,
 }
 
+/// Where the last page of dead letters ended.
+struct PageEnd {
+    filter: DeadLetterFilter,
+    /// How many letters there were up to there.
+    skip: usize,
+    number: i64,
+}
+
 impl Default for SqliteOptions {
-    /// Full durability, ids remembered for ten minutes, three crashes.
+    /// Full durability, at most a million ids remembered for ten minutes, three crashes.
     fn default() -> Self {
         Self {
             durability: Durability::Full,
@@ -66,6 +84,7 @@ impl Default for SqliteOptions {
             admission: Admission::default(),
             bytes_max: None,
             deduplication_window: Duration::from_secs(600),
+            deduplication_ids_max: IDS_MAX,
             crashes_max: CRASHES_MAX,
             patience: Duration::ZERO,
         }
@@ -84,7 +103,7 @@ impl SqliteBroker {
     }
 
     fn open_blocking(held: Held, options: SqliteOptions) -> Result<Arc<Self>, BrokerError> {
-        let (broker, store, receiver) = Self::prepare(held, options)?;
+        let (broker, store, receiver) = Self::prepare(held, options, false)?;
         Writer::start(store, Arc::clone(&broker.channel), receiver)?;
         Ok(broker)
     }
@@ -92,12 +111,17 @@ impl SqliteBroker {
     /// A broker whose writer works when it is told to, and not on a thread: for proofs.
     #[cfg(feature = "prove")]
     pub fn open_stepped(path: &Path, options: SqliteOptions) -> Result<(Arc<Self>, crate::Stepper), BrokerError> {
-        let (broker, store, receiver) = Self::prepare(held::at_once(path)?, options)?;
+        let (broker, store, receiver) = Self::prepare(held::at_once(path)?, options, true)?;
         let stepper = crate::Stepper::new(store, Arc::clone(&broker.channel), receiver);
         Ok((broker, stepper))
     }
 
-    fn prepare(held: Held, options: SqliteOptions) -> Result<(Arc<Self>, Store, Receiver<Command>), BrokerError> {
+    /// With `is_inline`, nothing is done on other threads.
+    fn prepare(
+        held: Held,
+        options: SqliteOptions,
+        is_inline: bool,
+    ) -> Result<(Arc<Self>, Store, Receiver<Command>), BrokerError> {
         let opened = open::open(held, options.durability, options.bytes_max)?;
         let path = opened.held.path().to_owned();
         let (sender, receiver) = mpsc::channel();
@@ -109,7 +133,8 @@ impl SqliteBroker {
         clock.on_advance(move || drop(waker.send(Command::Look)));
         let channel = Arc::new(Channel::new(sender, clock, options.admission));
         let store = Store::open(opened, &channel, &options, channel.now())?;
-        Ok((Arc::new(Self { channel, path }), store, receiver))
+        let reader = Reader::new(path.clone(), is_inline);
+        Ok((Arc::new(Self { channel, reader, page_end: Mutex::default(), path }), store, receiver))
     }
 
     /// The file.
@@ -126,6 +151,35 @@ impl SqliteBroker {
     #[doc(hidden)]
     pub async fn abandon(&self) {
         self.end(false).await;
+    }
+
+    /// Waits until all that was asked for before is in the file. Says what time it is then.
+    async fn written(&self) -> Result<Timestamp, BrokerError> {
+        self.channel.call(0, |_| Ok(())).await?;
+        Ok(self.channel.now())
+    }
+
+    /// A page of dead letters, read in this way.
+    async fn page<T: Paged + Send + 'static>(
+        &self,
+        filter: &DeadLetterFilter,
+        skip: usize,
+        max: usize,
+        read: fn(&Connection, &Letter) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, BrokerError> {
+        self.written().await?;
+        // One who goes on where the last page ended has nothing skipped, however far that is.
+        let after = self.page_end.lock().take_if(|end| end.filter == *filter && end.skip == skip).map(|end| end.number);
+        let asked = Asked { filter: filter.clone(), skip: if after.is_some() { 0 } else { skip }, after, max };
+        let (letters, end) = self.reader.read(move |connection| letters::page(connection, &asked, read)).await?;
+        let skip = skip + letters.len();
+        *self.page_end.lock() = end.map(|number| PageEnd { filter: filter.clone(), skip, number });
+        Ok(letters)
+    }
+
+    async fn end_letters(&self, fate: Fate, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {
+        let filter = filter.clone();
+        self.channel.ask(|reply| Command::Job(Job::new(fate, filter, reply))).await
     }
 
     async fn end(&self, give_back: bool) {
@@ -168,7 +222,8 @@ impl Broker for SqliteBroker {
     }
 
     async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError> {
-        self.channel.call(0, Store::stats).await
+        let now = self.written().await?;
+        self.reader.read(move |connection| read::stats(connection, now)).await
     }
 
     fn dead_letters(&self) -> Option<&dyn DeadLetters> {
@@ -183,18 +238,19 @@ impl Broker for SqliteBroker {
 
 #[async_trait]
 impl DeadLetters for SqliteBroker {
+    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<Listed>, BrokerError> {
+        self.page(filter, skip, max, letters::list).await
+    }
+
     async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
-        let filter = filter.clone();
-        self.channel.call(0, move |store| store.dead_letters(&filter, skip, max)).await
+        self.page(filter, skip, max, letters::show).await
     }
 
     async fn redrive(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {
-        let filter = filter.clone();
-        self.channel.call(0, move |store| store.redrive(&filter)).await
+        self.end_letters(Fate::Redriven, filter).await
     }
 
     async fn purge(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {
-        let filter = filter.clone();
-        self.channel.call(0, move |store| store.purge(&filter)).await
+        self.end_letters(Fate::Purged, filter).await
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use wasmpost_delivery::{Admission, BrokerError, BrokerErrorKind, Clock, Delivery, Quotas, Timestamp};
 
 use crate::error::{Failure, Outcome};
+use crate::job::Job;
 use crate::store::Store;
 
 /// How many operations may wait for the writer at a time.
@@ -22,6 +23,8 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, BrokerError>>;
 pub(crate) enum Command {
     Work(Request),
     Pull(Pull),
+    /// Work in steps.
+    Job(Job),
     Drained {
         queue: i64,
         reply: Reply<()>,

@@ -4,7 +4,7 @@
 //! that covers them has reached the disk. Leases live in memory; the file tells that a message is leased, by which run
 //! of the process, and how often it was delivered, before the delivery is handed out.
 //!
-//! The schema is in `src/schema.sql`.
+//! The schema is in `src/schema.sql`. A file of an earlier version is brought to it when it is opened.
 
 mod broker;
 mod channel;
@@ -12,9 +12,12 @@ mod checkpoint;
 mod damage;
 mod error;
 mod held;
+mod job;
 mod lease;
+mod migrate;
 mod open;
 mod queue;
+mod reader;
 #[cfg(feature = "prove")]
 mod stepper;
 mod store;

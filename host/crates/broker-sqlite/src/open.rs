@@ -9,14 +9,12 @@ use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 
 use crate::error::{Failure, moved};
 use crate::held::Held;
-use crate::{Durability, damage};
+use crate::{Durability, damage, migrate};
 
 /// What `PRAGMA application_id` says of our files: "wpos".
 const APPLICATION_ID: i32 = 0x7770_6f73;
 /// How long a reader in another process may hold up a write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// From each version of the schema to the next; the first makes it.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 /// A write-ahead log beyond this size is cut again when it starts over, in bytes.
 const LOG_BYTES_KEPT: i64 = 64 << 20;
 
@@ -64,7 +62,7 @@ fn set_up(path: &Path, connection: &Connection, durability: Durability) -> Resul
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_KEPT, |_| Ok(()))?;
         connection.pragma_update(None, "cache_size", -32_768)?;
-        migrate(connection, version)
+        migrate::migrate(connection, version)
     })()
     .map_err(fault)
 }
@@ -94,21 +92,12 @@ fn version(path: &Path, connection: &Connection) -> Result<usize, BrokerError> {
         return Err(BrokerError::new(BrokerErrorKind::Invalid, context));
     }
     let version = usize::try_from(version).unwrap_or(usize::MAX);
-    if version > MIGRATIONS.len() {
-        let (path, known) = (path.display(), MIGRATIONS.len());
+    if version > migrate::VERSION {
+        let (path, known) = (path.display(), migrate::VERSION);
         let context = format!(
             "queue file {path} has version {version}, this wasmpost knows {known} at most; use a newer wasmpost"
         );
         return Err(BrokerError::new(BrokerErrorKind::Invalid, context));
     }
     Ok(version)
-}
-
-/// Each step is one transaction, so that a crash leaves one version or the next.
-fn migrate(connection: &Connection, from: usize) -> rusqlite::Result<()> {
-    for (at, step) in MIGRATIONS.iter().enumerate().skip(from) {
-        let version = at + 1;
-        connection.execute_batch(&format!("BEGIN IMMEDIATE; {step} PRAGMA user_version = {version}; COMMIT;"))?;
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
--- The schema of a wasmpost queue file, version 1. Times are milliseconds since 1970-01-01 00:00 UTC.
+-- The schema of a wasmpost queue file, version 2. Times are milliseconds since 1970-01-01 00:00 UTC.
 -- PRAGMA application_id is 0x77706f73 ("wpos"), PRAGMA user_version the version of the schema.
 
 -- Facts about the file: `epoch` counts how often it was opened, `time` is the last time known.
@@ -93,11 +93,19 @@ CREATE VIEW dead_letters AS
            evidence ->> 'error' AS error, attributes, body
     FROM dead LEFT JOIN messages ON messages.number = dead.message;
 
--- Ids that publishers gave, to recognise a second publication.
-CREATE TABLE dedup (
-    topic      TEXT NOT NULL,
-    id         TEXT NOT NULL,
-    expires_at INTEGER NOT NULL,
-    PRIMARY KEY (topic, id)
+-- Ids that publishers gave, to recognise a second publication until a time. Each is the first 16 bytes of BLAKE3 over the
+-- topic, a line feed, and the id.
+CREATE TABLE ids (
+    hash       BLOB PRIMARY KEY NOT NULL,
+    expires_at INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX dedup_expires ON dedup (expires_at);
+CREATE INDEX ids_expires ON ids (expires_at);
+
+-- How many messages tenants have, dead letters included, and how many they may have; NULL where nothing is said. topics_max
+-- is of topics that no queue takes from.
+CREATE TABLE tenants (
+    name         TEXT PRIMARY KEY NOT NULL,
+    messages     INTEGER NOT NULL DEFAULT 0,
+    messages_max INTEGER,
+    topics_max   INTEGER
+) WITHOUT ROWID;

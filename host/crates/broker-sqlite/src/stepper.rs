@@ -41,7 +41,7 @@ impl Stepper {
     pub fn step(&mut self) -> Step {
         let Some(writer) = &mut self.writer else { return Step::Ended };
         let first = writer.try_next();
-        if first.is_none() {
+        if first.is_none() && !writer.has_work() {
             let now = self.channel.now();
             match self.waiting {
                 Some((patience, until)) if until <= now => writer.waited(patience),

@@ -146,7 +146,7 @@ async fn ids_are_remembered_and_forgotten_across_restarts() {
     assert!(broker.publish(vec![publication("orders", "a")]).await.unwrap()[0].duplicate);
     file.clock.advance(Duration::from_secs(600));
     assert!(!broker.publish(vec![publication("orders", "a")]).await.unwrap()[0].duplicate);
-    assert_eq!(file.number("SELECT count(*) FROM dedup"), 1, "old ids are deleted");
+    assert_eq!(file.number("SELECT count(*) FROM ids"), 1, "old ids are deleted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

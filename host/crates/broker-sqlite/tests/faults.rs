@@ -154,7 +154,7 @@ async fn a_dead_letter_whose_record_is_damaged_is_listed_among_its_neighbours() 
     let letters = broker.dead_letters().unwrap();
     let found = letters.show(&DeadLetterFilter::default(), 0, 10).await.unwrap();
     let told: Vec<_> = found.iter().map(|letter| (&*letter.id, letter.evidence.reason, &letter.body[..])).collect();
-    assert_eq!(told, [("whole", Reason::Rejected, &b"whole"[..]), ("damaged", Reason::Rejected, &b"damaged"[..])]);
+    assert_eq!(told, [("damaged", Reason::Rejected, &b"damaged"[..]), ("whole", Reason::Rejected, &b"whole"[..])]);
     assert_eq!(letters.redrive(&DeadLetterFilter::default()).await.unwrap(), 2);
     assert_eq!(stats(&broker, "orders").await.ready, 2);
 }

@@ -49,10 +49,10 @@ async fn the_file_can_be_read_by_its_owner_alone() {
 async fn a_file_of_a_newer_version_is_refused() {
     let file = File::new();
     file.open().await.close().await.unwrap();
-    file.sql("PRAGMA user_version = 2");
+    file.sql("PRAGMA user_version = 3");
     let error = SqliteBroker::open(&file.path(), file.options()).await.err().unwrap();
     assert_eq!(error.kind(), BrokerErrorKind::Invalid);
-    assert!(error.to_string().contains("version 2") && error.to_string().contains("newer"), "{error}");
+    assert!(error.to_string().contains("version 3") && error.to_string().contains("newer"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,6 +84,8 @@ pub struct Capabilities {
     pub delays: bool,
     /// Publications with one id within the window are one message.
     pub deduplication: bool,
+    /// The id of a message that was purged from the dead letters can be published again at once.
+    pub purge_forgets_ids: bool,
     /// Publishing the outbox and acknowledging is one transaction.
     pub transactional_outbox: bool,
     /// Messages can expire.
@@ -155,6 +157,7 @@ impl Capabilities {
             ordering_keys: true,
             delays: true,
             deduplication: true,
+            purge_forgets_ids: true,
             transactional_outbox: true,
             ttl: true,
             quotas: true,

@@ -201,6 +201,12 @@ impl From<DeadLetter> for Listed {
 }
 
 impl DeadLetterFilter {
+    /// The same without regard to ids.
+    #[must_use]
+    pub fn of_any_id(&self) -> Self {
+        Self { ids: Vec::new(), queue: self.queue.clone(), reason: self.reason }
+    }
+
     /// Whether a dead letter is meant.
     pub fn matches(&self, letter: &DeadLetter) -> bool {
         (self.ids.is_empty() || self.ids.contains(&letter.id))

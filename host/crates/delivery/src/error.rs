@@ -18,6 +18,8 @@ pub enum BrokerErrorKind {
     Unavailable,
     /// The store is full: nothing more can be published until room is made.
     Full,
+    /// More than a quota ever lets in: waiting makes no room.
+    Limit,
     /// What was asked for is wrong: change it.
     Invalid,
     /// There is no such thing.

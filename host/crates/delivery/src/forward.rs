@@ -37,6 +37,9 @@ impl Forward {
             Ok(Err(error)) if error.kind() == BrokerErrorKind::Invalid => {
                 (Disposition::Retry, Reason::Failed, format!("other broker refused what was published: {error}"))
             }
+            Ok(Err(error)) if error.kind() == BrokerErrorKind::Limit => {
+                (Disposition::Retry, Reason::PublishLimit, format!("other broker has no room for it: {error}"))
+            }
             Ok(Err(error)) => {
                 (Disposition::GiveBack, Reason::HostBusy, format!("published messages were not forwarded: {error}"))
             }

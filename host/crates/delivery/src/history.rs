@@ -1,5 +1,4 @@
-//! What is kept of the attempts at a message, and when a message is taken for what ends processes: the same for all
-//! brokers.
+//! What is kept of messages that were delivered, and for how many crashes: the same for all brokers.
 
 use wasmpost_msg::Reason;
 
@@ -8,6 +7,10 @@ use crate::{Attempt, Evidence, HISTORY_MAX};
 /// How many processes, or their connections, may end while they have a message, unless an option of the broker says
 /// otherwise: with the last the message becomes a dead letter, because it may be what ends them.
 pub const CRASHES_MAX: u32 = 3;
+
+/// How many ids an embedded broker remembers at a time, to recognise a second publication, unless an option says
+/// otherwise.
+pub const IDS_MAX: usize = 1_000_000;
 
 impl Attempt {
     /// Adds it to the attempts at a message, of which the last [`HISTORY_MAX`] are kept.

@@ -41,7 +41,7 @@ pub use dead_letter::{
 };
 pub use error::{BrokerError, BrokerErrorKind};
 pub use forward::Forward;
-pub use history::CRASHES_MAX;
+pub use history::{CRASHES_MAX, IDS_MAX};
 pub use lease::{Delivery, Lease, Nack, Renewer};
 pub use outbox::{HOPS_MAX, forwarded};
 pub use quota::{Quotas, TOPICS_MAX, TenantQuota};

@@ -1,6 +1,6 @@
-//! Quotas: how many messages tenants may have at a broker.
+//! Quotas: how many messages tenants may have at a broker, and in how many topics that no queue takes from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use parking_lot::RwLock;
 use wasmpost_msg::{Publication, tenant_of};
@@ -19,6 +19,33 @@ pub struct TenantQuota {
     pub topics: Option<u64>,
 }
 
+/// What each tenant may have at a broker, and what it has. A message is the tenant's whose topic it was written to, and
+/// counts once, however many queues have it. What belongs to no tenant is counted under an empty name.
+#[derive(Debug, Default)]
+pub struct Quotas(RwLock<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    tenants: HashMap<String, Tenant>,
+    /// How many queues take from a topic; none that no queue takes from.
+    taken: HashMap<String, usize>,
+}
+
+#[derive(Debug, Default)]
+struct Tenant {
+    quota: TenantQuota,
+    held: u64,
+    /// Topics that no queue takes from and that hold messages.
+    waiting: BTreeSet<String>,
+}
+
+/// What a batch of publications would add to a tenant.
+#[derive(Default)]
+struct Wanted<'a> {
+    messages: u64,
+    topics: BTreeSet<&'a str>,
+}
+
 impl TenantQuota {
     /// At most this many messages.
     pub fn of_messages(max: u64) -> Self {
@@ -31,71 +58,147 @@ impl TenantQuota {
     }
 }
 
-/// How many messages each tenant may have, dead letters included, and how many it has. A message is the tenant's whose
-/// topic it was written to.
-#[derive(Debug, Default)]
-pub struct Quotas(RwLock<HashMap<String, Quota>>);
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Quota {
-    max: u64,
-    held: u64,
-}
-
 impl Quotas {
-    /// Replaces all quotas; `held` tells how many messages there are, by topic.
-    pub fn set(&self, quotas: &BTreeMap<String, TenantQuota>, held: impl IntoIterator<Item = (String, u64)>) {
-        let quota =
-            |(tenant, quota): (&String, &TenantQuota)| Some((tenant.clone(), Quota { max: quota.messages?, held: 0 }));
-        let mut all: HashMap<_, _> = quotas.iter().filter_map(quota).collect();
-        for (topic, count) in held {
-            if let Some(quota) = tenant_of(&topic).and_then(|tenant| all.get_mut(tenant)) {
-                quota.held += count;
-            }
+    /// Replaces all quotas. What tenants have stays counted.
+    pub fn set(&self, quotas: &BTreeMap<String, TenantQuota>) {
+        let mut counts = self.0.write();
+        counts.tenants.values_mut().for_each(|tenant| tenant.quota = TenantQuota::default());
+        for (name, quota) in quotas {
+            counts.tenants.entry(name.clone()).or_default().quota = *quota;
         }
-        *self.0.write() = all;
+        counts.tenants.retain(|_, tenant| !tenant.is_empty());
     }
 
-    /// Whether there are any.
-    pub fn is_empty(&self) -> bool {
-        self.0.read().is_empty()
-    }
-
-    /// Whether there is room for what is to be published.
+    /// Whether there is room for what is to be published. The error is of kind `Full` where there may be later, and of kind
+    /// `Limit` where waiting makes none.
     pub fn check(&self, publications: &[Publication]) -> Result<(), BrokerError> {
-        let quotas = self.0.read();
-        if quotas.is_empty() {
+        let counts = self.0.read();
+        if publications.iter().all(|publication| counts.bounds_nothing_of(&publication.topic)) {
             return Ok(());
         }
-        for (tenant, wanted) in wanted(publications) {
-            if let Some(Quota { max, held }) = quotas.get(tenant).filter(|quota| quota.held + wanted > quota.max) {
-                return Err(full(tenant, *held, *max));
+        let mut wanted: BTreeMap<&str, Wanted<'_>> = BTreeMap::new();
+        for publication in publications {
+            let topic = publication.topic.as_str();
+            let of_tenant = wanted.entry(owner(topic)).or_default();
+            of_tenant.messages += 1;
+            if !counts.taken.contains_key(topic) {
+                of_tenant.topics.insert(topic);
             }
         }
-        Ok(())
+        let nothing = Tenant::default();
+        wanted.into_iter().try_for_each(|(name, wanted)| {
+            let tenant = counts.tenants.get(name).unwrap_or(&nothing);
+            tenant.check(name, &wanted)
+        })
     }
 
     /// Takes note of messages that were added to a topic, or taken out where there are fewer.
     pub fn count(&self, topic: &str, added: i64) {
-        let Some(tenant) = tenant_of(topic) else { return };
-        if let Some(quota) = self.0.write().get_mut(tenant) {
-            quota.held = quota.held.saturating_add_signed(added);
+        let Some(name) = tenant_of(topic) else { return };
+        self.count_of(name, added);
+    }
+
+    /// The same for a tenant by its name.
+    pub fn count_of(&self, name: &str, added: i64) {
+        let mut counts = self.0.write();
+        if let Some(tenant) = counts.tenants.get_mut(name) {
+            tenant.held = tenant.held.saturating_add_signed(added);
+            if tenant.is_empty() {
+                counts.tenants.remove(name);
+            }
+        } else if let Ok(held @ 1..) = u64::try_from(added) {
+            counts.tenants.entry(name.to_owned()).or_default().held = held;
         }
     }
-}
 
-/// How many messages each tenant is to get.
-pub(crate) fn wanted(publications: &[Publication]) -> BTreeMap<&str, u64> {
-    let mut wanted = BTreeMap::new();
-    for tenant in publications.iter().filter_map(|publication| tenant_of(&publication.topic)) {
-        *wanted.entry(tenant).or_default() += 1;
+    /// How many messages a tenant has.
+    pub fn held(&self, name: &str) -> u64 {
+        self.0.read().tenants.get(name).map_or(0, |tenant| tenant.held)
     }
-    wanted
+
+    /// Takes note that a topic which no queue takes from holds messages.
+    pub fn topic_waits(&self, topic: &str) {
+        let mut counts = self.0.write();
+        counts.tenants.entry(owner(topic).to_owned()).or_default().waiting.insert(topic.to_owned());
+    }
+
+    /// Takes note that a topic which no queue takes from holds no messages any more.
+    pub fn topic_is_empty(&self, topic: &str) {
+        let (mut counts, name) = (self.0.write(), owner(topic));
+        let Some(tenant) = counts.tenants.get_mut(name) else { return };
+        tenant.waiting.remove(topic);
+        if tenant.is_empty() {
+            counts.tenants.remove(name);
+        }
+    }
+
+    /// Takes note that a queue takes from a topic.
+    pub fn topic_is_taken(&self, topic: &str) {
+        self.topic_is_empty(topic);
+        *self.0.write().taken.entry(topic.to_owned()).or_default() += 1;
+    }
+
+    /// Takes note that a queue takes from a topic no longer.
+    pub fn topic_is_left(&self, topic: &str) {
+        let mut counts = self.0.write();
+        if let Some(queues) = counts.taken.get_mut(topic) {
+            *queues = queues.saturating_sub(1);
+            if *queues == 0 {
+                counts.taken.remove(topic);
+            }
+        }
+    }
+
+    /// Forgets what was noted of all topics.
+    pub fn forget_topics(&self) {
+        let mut counts = self.0.write();
+        counts.taken.clear();
+        counts.tenants.values_mut().for_each(|tenant| tenant.waiting.clear());
+        counts.tenants.retain(|_, tenant| !tenant.is_empty());
+    }
 }
 
-/// The error for a tenant whose quota is used up.
-pub(crate) fn full(tenant: &str, held: u64, max: u64) -> BrokerError {
-    let context =
-        format!("tenant {tenant:?} has {held} messages, dead letters included, of the {max} that it may have");
-    BrokerError::new(BrokerErrorKind::Full, context)
+impl Counts {
+    /// Whether no bound can be met by publishing to a topic.
+    fn bounds_nothing_of(&self, topic: &str) -> bool {
+        let has_quota = || self.tenants.get(owner(topic)).is_some_and(|tenant| tenant.quota.messages.is_some());
+        self.taken.contains_key(topic) && !has_quota()
+    }
+}
+
+impl Tenant {
+    /// Whether there is nothing to be remembered of it.
+    fn is_empty(&self) -> bool {
+        self.held == 0 && self.waiting.is_empty() && self.quota == TenantQuota::default()
+    }
+
+    fn check(&self, name: &str, wanted: &Wanted<'_>) -> Result<(), BrokerError> {
+        let (held, waiting) = (self.held, self.waiting.len() as u64);
+        if let Some(max) = self.quota.messages.filter(|max| held + wanted.messages > *max) {
+            if wanted.messages > max {
+                let wanted = wanted.messages;
+                let context = format!("tenant {name:?} may have {max} messages; {wanted} at once never have room");
+                return Err(BrokerError::new(BrokerErrorKind::Limit, context));
+            }
+            let context =
+                format!("tenant {name:?} has {held} messages, dead letters included, of the {max} that it may have");
+            return Err(BrokerError::new(BrokerErrorKind::Full, context));
+        }
+        let mut added = wanted.topics.iter().filter(|topic| !self.waiting.contains(**topic));
+        let max = self.quota.topics.unwrap_or(TOPICS_MAX);
+        let Some(topic) = added.nth(usize::try_from(max.saturating_sub(waiting)).unwrap_or(usize::MAX)) else {
+            return Ok(());
+        };
+        let whose = if name.is_empty() { "there are".to_owned() } else { format!("tenant {name:?} has") };
+        let context = format!(
+            "topic {topic:?}: {whose} messages in {waiting} topics that no queue takes from, and {max} are the most; \
+             have a queue take from them"
+        );
+        Err(BrokerError::new(BrokerErrorKind::Limit, context))
+    }
+}
+
+/// The tenant that a topic belongs to, empty where it belongs to none.
+fn owner(topic: &str) -> &str {
+    tenant_of(topic).unwrap_or_default()
 }

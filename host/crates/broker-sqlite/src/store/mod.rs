@@ -1,19 +1,22 @@
 //! What the file holds, and the leases beside it. Everything here runs on the writer's thread, between two commits.
 
 mod dead;
+mod ids;
 mod lapse;
+pub(crate) mod letters;
 mod publish;
 mod pull;
+pub(crate) mod read;
 mod recover;
 mod settle;
+mod tenants;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 use wasmpost_delivery::prove::{Break, commit_fails, is_broken};
-use wasmpost_delivery::{BrokerError, Quotas, Timestamp};
+use wasmpost_delivery::{BrokerError, Quotas, TenantQuota, Timestamp};
 
 use crate::SqliteOptions;
 use crate::channel::Channel;
@@ -21,6 +24,9 @@ use crate::error::{self, Failure, moved};
 use crate::held::Held;
 use crate::lease::Hold;
 use crate::open::Opened;
+pub(crate) use dead::Grave;
+pub(crate) use ids::hash_of;
+use ids::{IdChanges, Ids};
 
 /// What the column `status` says.
 pub(crate) const READY: i64 = 0;
@@ -29,7 +35,7 @@ pub(crate) const LEASED: i64 = 2;
 pub(crate) const ALONE: i64 = 3;
 
 /// How many unused pages are given back to the disk in an idle moment, and when the file is closed.
-const PAGES_FREED_IDLE: i64 = 1024;
+const PAGES_FREED_IDLE: i64 = 256;
 const PAGES_FREED_CLOSING: i64 = 64 * 1024;
 
 /// The file, and the leases that this process holds.
@@ -38,9 +44,7 @@ pub(crate) struct Store {
     channel: Weak<Channel>,
     /// The time of the group that is being run.
     now: Timestamp,
-    window: Duration,
-    /// Until when no id is to be forgotten.
-    ids_until: Timestamp,
+    ids: Ids,
     crashes_max: u32,
     epoch: i64,
     next_token: u64,
@@ -52,7 +56,13 @@ pub(crate) struct Store {
     in_flight: HashMap<i64, InFlight>,
     /// The queues of topics that were published to lately, as the file has them.
     routes: HashMap<String, Arc<[i64]>>,
+    /// Queues that were not declared, with the topics whose messages they keep.
+    waiting: HashMap<i64, String>,
+    /// The largest number that a dead letter has had.
+    last_grave: i64,
     changes: Changes,
+    /// Whether the group left messages that have ended where they are, for the next.
+    is_behind: bool,
     quotas: Arc<Quotas>,
     /// Dropped after the connection.
     held: Held,
@@ -82,8 +92,14 @@ struct Changes {
     settled: Vec<u64>,
     acked: HashMap<i64, u64>,
     expired: HashMap<i64, u64>,
-    /// Messages that were added to topics of tenants, or taken out.
-    counted: Vec<(String, i64)>,
+    /// By how many messages tenants have more, or fewer.
+    counted: HashMap<String, i64>,
+    ids: IdChanges,
+    quotas: Option<BTreeMap<String, TenantQuota>>,
+    /// Whether topics got or lost a queue that takes from them, or one that keeps their messages.
+    topics: bool,
+    /// Messages that expired or were damaged.
+    ended: usize,
 }
 
 impl Store {
@@ -108,8 +124,7 @@ impl Store {
             channel: Arc::downgrade(channel),
             quotas: Arc::clone(channel.quotas()),
             now,
-            window: options.deduplication_window,
-            ids_until: Timestamp::default(),
+            ids: Ids::new(options.deduplication_window, options.deduplication_ids_max),
             crashes_max: options.crashes_max.max(1),
             epoch: 0,
             next_token: 0,
@@ -118,12 +133,26 @@ impl Store {
             lapsed: Vec::new(),
             in_flight: HashMap::new(),
             routes: HashMap::new(),
+            waiting: HashMap::new(),
+            last_grave: 0,
             changes: Changes::default(),
+            is_behind: false,
             held,
         };
-        let recovered = store.begin().and_then(|()| store.recover()).and_then(|()| store.commit());
-        recovered.map_err(|error| store.failure(&error))?;
+        store.take_over().map_err(|error| store.failure(&error))?;
         Ok(store)
+    }
+
+    fn take_over(&mut self) -> rusqlite::Result<()> {
+        if let Err(error) = self.ids.load(&self.connection) {
+            // What of the file can be used is used.
+            tracing::warn!(path = %self.path().display(), %error, "ids in the queue file could not be counted");
+        }
+        self.load_tenants()?;
+        self.load_last_grave()?;
+        self.begin()?;
+        self.recover()?;
+        self.commit()
     }
 
     pub(crate) fn path(&self) -> &std::path::Path {
@@ -137,6 +166,7 @@ impl Store {
     /// Begins a group at a time.
     pub(crate) fn begin_at(&mut self, now: Timestamp) -> rusqlite::Result<()> {
         self.now = now;
+        self.is_behind = false;
         self.begin()
     }
 
@@ -162,6 +192,10 @@ impl Store {
             return Err(error::not_synchronised());
         }
         let changes = std::mem::take(&mut self.changes);
+        self.ids.keep(&changes.ids, self.now);
+        if let Some(quotas) = changes.quotas {
+            self.quotas.set(&quotas);
+        }
         for token in changes.settled {
             let Some(leased) = self.leases.get(&token) else { continue };
             leased.hold.end();
@@ -188,8 +222,13 @@ impl Store {
             drop(self.connection.execute_batch("ROLLBACK"));
         }
         let changes = std::mem::take(&mut self.changes);
-        for (topic, count) in changes.counted {
-            self.quotas.count(&topic, -count);
+        for (tenant, added) in changes.counted {
+            self.quotas.count_of(&tenant, -added);
+        }
+        if changes.topics
+            && let Err(error) = self.load_topics()
+        {
+            tracing::error!(path = %self.path().display(), %error, "topics of the queue file could not be read again");
         }
         for (_, leased) in changes.begun {
             leased.hold.end();
@@ -224,7 +263,12 @@ impl Store {
                 self.connection.prepare_cached(&sql)?.execute((queue, *count as i64))?;
             }
         }
-        Ok(())
+        self.store_counts()
+    }
+
+    /// Whether the next group has to go on with what this one left.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     fn queue_name(&self, queue: i64) -> rusqlite::Result<String> {
@@ -253,12 +297,13 @@ impl Store {
         &self.connection
     }
 
-    /// Bounded work for an idle moment: gives pages back to the disk, and stores the time. Says whether there are more
-    /// pages to give back.
+    /// Bounded work for an idle moment: forgets old ids, gives pages back to the disk, and stores the time. Says whether
+    /// there is more.
     pub(crate) fn tidy(&mut self, now: Timestamp) -> rusqlite::Result<bool> {
-        let more = self.shrink(PAGES_FREED_IDLE)?;
+        let more_ids = self.forget_ids_idle(now)?;
+        let more_pages = self.shrink(PAGES_FREED_IDLE)?;
         self.keep_time(now)?;
-        Ok(more)
+        Ok(more_ids || more_pages)
     }
 
     /// Gives at most so many unused pages back to the disk. Says whether there are more.

@@ -1,18 +1,15 @@
 //! Queues, topics, and publishing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::OptionalExtension;
 use uuid::Uuid;
-use wasmpost_delivery::{QueueSpec, QueueStats, Receipt, TenantQuota, Timestamp};
-use wasmpost_msg::{Attributes, Publication, tenant_of};
+use wasmpost_delivery::{QueueSpec, Receipt, Timestamp};
+use wasmpost_msg::{Attributes, Publication};
 
 use super::{ALONE, BEHIND, LEASED, READY, Store};
-use crate::error::{Fault, Outcome};
+use crate::error::Outcome;
 
-/// Old ids that are forgotten in one go.
-const FORGOTTEN_MAX: u32 = 64;
 /// Topics whose queues are kept at hand.
 const ROUTES_MAX: usize = 4096;
 /// How much of a checksum is stored, in bytes.
@@ -46,12 +43,18 @@ impl Store {
     /// Makes the queue, replaces its bindings, and moves to it what waits under its topics.
     pub(crate) fn declare(&mut self, spec: &QueueSpec) -> Outcome<i64> {
         self.routes.clear();
+        self.changes.topics = true;
         let queue = self.queue_number(&spec.name)?;
         self.connection.prepare_cached("UPDATE queues SET declared = 1 WHERE id = ?1")?.execute([queue])?;
-        self.connection.prepare_cached("DELETE FROM bindings WHERE queue = ?1")?.execute([queue])?;
+        self.waiting.remove(&queue);
+        let mut unbind = self.connection.prepare_cached("DELETE FROM bindings WHERE queue = ?1 RETURNING topic")?;
+        let left: Vec<String> = unbind.query_map([queue], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        drop(unbind);
+        left.iter().for_each(|topic| self.quotas.topic_is_left(topic));
         for topic in spec.all_topics() {
             let bind = "INSERT INTO bindings (topic, queue) VALUES (?1, ?2)";
             self.connection.prepare_cached(bind)?.execute((&topic, queue))?;
+            self.quotas.topic_is_taken(&topic);
             let waiting = "SELECT id FROM queues WHERE name = ?1 AND declared = 0";
             let waiting: Option<i64> =
                 self.connection.prepare_cached(waiting)?.query_row([&topic], |row| row.get(0)).optional()?;
@@ -59,6 +62,7 @@ impl Store {
                 self.connection.execute("UPDATE state SET queue = ?1 WHERE queue = ?2", (queue, waiting))?;
                 self.connection.execute("UPDATE history SET queue = ?1 WHERE queue = ?2", (queue, waiting))?;
                 self.connection.execute("DELETE FROM queues WHERE id = ?1", [waiting])?;
+                self.waiting.remove(&waiting);
                 self.queue_up_keys(queue)?;
             }
         }
@@ -75,7 +79,8 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn queue_number(&self, name: &str) -> Outcome<i64> {
+    /// The queue of a name. One that is made for it is not declared.
+    pub(super) fn queue_number(&mut self, name: &str) -> Outcome<i64> {
         let find = "SELECT id FROM queues WHERE name = ?1";
         let found = self.connection.prepare_cached(find)?.query_row([name], |row| row.get(0)).optional()?;
         if let Some(queue) = found {
@@ -83,40 +88,16 @@ impl Store {
         }
         let make = "INSERT INTO queues (name, declared) VALUES (?1, 0)";
         self.connection.prepare_cached(make)?.execute([name])?;
-        Ok(self.connection.last_insert_rowid())
-    }
-
-    /// Replaces the quotas of tenants, and counts what they have.
-    pub(crate) fn set_quotas(&mut self, quotas: &BTreeMap<String, TenantQuota>) -> Outcome<()> {
-        let mut held: Vec<(String, u64)> = Vec::new();
-        if quotas.values().any(|quota| quota.messages.is_some()) {
-            let sql = "SELECT topic, count(*) FROM messages WHERE topic GLOB '@*' GROUP BY topic";
-            let mut count = self.connection.prepare(sql)?;
-            let rows = count.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
-            held = rows.collect::<Result<_, _>>()?;
-        }
-        self.quotas.set(quotas, held);
-        self.changes.counted.clear();
-        Ok(())
-    }
-
-    /// Refuses what the quotas of tenants do not let in.
-    pub(super) fn check_quotas(&self, publications: &[Publication]) -> Outcome<()> {
-        self.quotas.check(publications).map_err(Fault::Refused)
-    }
-
-    /// Takes note of a message that was added to a topic, or taken out.
-    pub(super) fn count_message(&mut self, topic: &str, added: i64) {
-        if tenant_of(topic).is_some() && !self.quotas.is_empty() {
-            self.quotas.count(topic, added);
-            self.changes.counted.push((topic.to_owned(), added));
-        }
+        let queue = self.connection.last_insert_rowid();
+        self.topic_waits(queue, name);
+        Ok(queue)
     }
 
     pub(crate) fn publish(&mut self, publications: &[Publication]) -> Outcome<Vec<Receipt>> {
         self.check_quotas(publications)?;
-        self.forget_ids()?;
-        publications.iter().map(|publication| self.publish_one(publication, true)).collect()
+        let published = publications.iter().map(|publication| self.publish_one(publication, true)).collect();
+        self.forget_ids(publications.len())?;
+        published
     }
 
     pub(super) fn publish_one(&mut self, publication: &Publication, deduplicate: bool) -> Outcome<Receipt> {
@@ -182,69 +163,6 @@ impl Store {
         let sql = "SELECT EXISTS (SELECT 1 FROM state WHERE queue = ?1 AND key = ?2)";
         let taken: bool = self.connection.prepare_cached(sql)?.query_row((queue, key), |row| row.get(0))?;
         Ok(if taken { BEHIND } else { READY })
-    }
-
-    fn first_seen(&self, topic: &str, id: &str) -> Outcome<bool> {
-        let sql = "INSERT INTO dedup (topic, id, expires_at) VALUES (?1, ?2, ?3) \
-                   ON CONFLICT DO UPDATE SET expires_at = ?3 WHERE expires_at <= ?4";
-        let until = self.now.after(self.window).0 as i64;
-        let changed = self.connection.prepare_cached(sql)?.execute((topic, id, until, self.now.0 as i64))?;
-        Ok(changed == 1)
-    }
-
-    /// Forgets some of the ids whose time is over, once the oldest is.
-    fn forget_ids(&mut self) -> Outcome<()> {
-        if self.now < self.ids_until {
-            return Ok(());
-        }
-        let sql = "SELECT topic, id, expires_at FROM dedup ORDER BY expires_at LIMIT ?1";
-        let oldest: Vec<(String, String, i64)> = {
-            let mut find = self.connection.prepare_cached(sql)?;
-            let rows = find.query_map([FORGOTTEN_MAX], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            rows.collect::<Result<_, _>>()?
-        };
-        // What is published from now on is remembered at least until then.
-        self.ids_until = self.now.after(self.window);
-        for (topic, id, expires_at) in oldest {
-            self.ids_until = Timestamp(expires_at as u64);
-            if self.now < self.ids_until {
-                break;
-            }
-            self.connection.prepare_cached("DELETE FROM dedup WHERE topic = ?1 AND id = ?2")?.execute((topic, id))?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn stats(&mut self) -> Outcome<Vec<QueueStats>> {
-        // Each status is counted by the partial index for it, which is read instead of the table.
-        let count = |status, when: &str| {
-            format!("(SELECT count(*) FROM state WHERE queue = queues.id AND status = {status}{when})")
-        };
-        let counted = |when| [READY, BEHIND, ALONE].map(|status| count(status, when)).join(" + ");
-        let (ready, delayed) = (counted(" AND due <= ?1"), counted(" AND due > ?1"));
-        let leased = count(LEASED, "");
-        let sql = format!(
-            "SELECT name, acked, expired, {ready}, {delayed}, {leased}, \
-             (SELECT count(*) FROM dead WHERE dead.queue = queues.name), \
-                   (SELECT published_at FROM messages WHERE number = \
-                    (SELECT min(message) FROM state WHERE queue = queues.id)) \
-                   FROM queues ORDER BY name"
-        );
-        let mut find = self.connection.prepare_cached(&sql)?;
-        let rows = find.query_map([self.now.0 as i64], |row| {
-            Ok(QueueStats {
-                queue: row.get(0)?,
-                acked: row.get::<_, i64>(1)? as u64,
-                expired: row.get::<_, i64>(2)? as u64,
-                ready: row.get::<_, i64>(3)? as u64,
-                delayed: row.get::<_, i64>(4)? as u64,
-                leased: row.get::<_, i64>(5)? as u64,
-                dead: row.get::<_, i64>(6)? as u64,
-                oldest: row.get::<_, Option<i64>>(7)?.map(|time| Timestamp(time as u64)),
-                ..QueueStats::default()
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
     }
 }
 

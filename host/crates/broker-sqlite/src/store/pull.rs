@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use rusqlite::OptionalExtension;
 use wasmpost_delivery::prove::{Break, is_broken};
-use wasmpost_delivery::{Delivery, Evidence, Timestamp};
-use wasmpost_msg::{Attributes, Reason};
+use wasmpost_delivery::{Delivery, Evidence};
+use wasmpost_msg::Reason;
 
-use super::publish::Row;
+use super::read::{Stored, stored};
 use super::{ALONE, LEASED, Leased, READY, Store};
 use crate::error::Outcome;
 use crate::lease::{Hold, SqliteLease};
 
 /// The most bytes of bodies that one pull leases; at least one message, however large.
 const PULL_BYTES_MAX: usize = 16 << 20;
+/// Messages that have expired or are damaged, and that pulls of one group end; the next group goes on.
+const ENDED_MAX: usize = 512;
 
 /// What is due, as the table of states tells.
 struct Due {
@@ -35,19 +35,6 @@ enum Turn {
     All,
 }
 
-/// A message as it was stored.
-pub(super) struct Stored {
-    pub(super) id: String,
-    pub(super) topic: String,
-    pub(super) key: Option<String>,
-    pub(super) hops: u32,
-    pub(super) published_at: Timestamp,
-    pub(super) attributes: Attributes,
-    pub(super) body: Bytes,
-    /// Whether it is what was stored.
-    pub(super) intact: bool,
-}
-
 impl Store {
     /// Leases at most `max` messages that are due. A message that a process ended with before is leased alone, so that
     /// it takes no other with it when it does so again.
@@ -65,6 +52,10 @@ impl Store {
             let deliveries = self.lease_all(queue, due, lasts, alone)?;
             // All that was due may have been expired or damaged; what lies behind it is not to wait for that.
             if !deliveries.is_empty() || self.channel.strong_count() == 0 {
+                return Ok(deliveries);
+            }
+            if self.changes.ended >= ENDED_MAX {
+                self.is_behind = true;
                 return Ok(deliveries);
             }
         }
@@ -110,7 +101,7 @@ impl Store {
                 self.expire(queue, due.message)?;
                 continue;
             }
-            let Some(stored) = self.stored(due.message)? else {
+            let Some(stored) = stored(&self.connection, due.message)? else {
                 self.bury_damaged(queue, due.message)?;
                 continue;
             };
@@ -165,35 +156,13 @@ impl Store {
         }))
     }
 
-    pub(super) fn stored(&self, message: i64) -> Outcome<Option<Stored>> {
-        let sql =
-            "SELECT id, topic, key, hops, published_at, checksum, attributes, body FROM messages WHERE number = ?1";
-        let mut find = self.connection.prepare_cached(sql)?;
-        let stored = find.query_row([message], |row| {
-            let (id, topic, key): (String, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let (hops, published_at) = (row.get(3)?, Timestamp(row.get::<_, i64>(4)? as u64));
-            let (checksum, text): (Vec<u8>, String) = (row.get(5)?, row.get(6)?);
-            let body = Bytes::from(row.get::<_, Vec<u8>>(7)?);
-            let parts =
-                Row { id: &id, topic: &topic, key: key.as_deref(), hops, published_at, attributes: &text, body: &body };
-            let attributes = serde_json::from_str(&text);
-            let intact = parts.checksum()[..] == checksum[..] && attributes.is_ok();
-            let attributes = attributes.unwrap_or_default();
-            Ok(Stored { id, topic, key, hops, published_at, attributes, body, intact })
-        });
-        match stored.optional() {
-            // A column that holds something else than it should is damage as well.
-            Err(rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..)) => Ok(None),
-            other => Ok(other?),
-        }
-    }
-
     fn bury_damaged(&mut self, queue: i64, message: i64) -> Outcome<()> {
         let error = format!("message number {message} of the queue file was damaged");
         tracing::error!(
             path = %self.path().display(), queue = %self.queue_name(queue)?, id = self.message_id(message), number = message,
             "stored message is damaged; moving it to the dead letters"
         );
+        self.changes.ended += 1;
         self.bury(queue, message, &Evidence::by_host(Reason::HostFault, error))
     }
 }

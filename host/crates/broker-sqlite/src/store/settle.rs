@@ -1,10 +1,11 @@
 //! What becomes of a leased message: acked, put back, or dead-lettered.
 
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, Row};
 use wasmpost_delivery::prove::{Break, is_broken};
 use wasmpost_delivery::{Attempt, BrokerError, BrokerErrorKind, Evidence, Nack, Timestamp};
 use wasmpost_msg::Publication;
 
+use super::dead::{Forgotten, lossy, whole};
 use super::{ALONE, BEHIND, READY, Store};
 use crate::error::{Fault, Outcome};
 
@@ -89,7 +90,8 @@ impl Store {
     pub(super) fn expire(&mut self, queue: i64, message: i64) -> Outcome<()> {
         self.end(queue, message, true)?;
         *self.changes.expired.entry(queue).or_default() += 1;
-        Ok(())
+        self.changes.ended += 1;
+        self.forget_if_empty(queue)
     }
 
     /// Takes a message out of a queue and makes the next with its key ready. The message itself goes when asked and when
@@ -113,28 +115,29 @@ impl Store {
             self.connection.prepare_cached(sql)?.execute((queue, message))?;
         }
         if forget {
-            self.forget(message, shared)?;
+            drop(self.forget(message, shared)?);
         }
         Ok(())
     }
 
-    pub(super) fn forget(&mut self, message: i64, shared: bool) -> Outcome<()> {
+    /// Deletes a message unless another queue or a dead letter has it. Says what it was.
+    pub(super) fn forget(&mut self, message: i64, shared: bool) -> Outcome<Option<Forgotten>> {
         let sql = if shared {
             "DELETE FROM messages WHERE number = ?1 \
              AND NOT EXISTS (SELECT 1 FROM state WHERE message = ?1 AND shared = 1) \
-             AND NOT EXISTS (SELECT 1 FROM dead WHERE message = ?1 AND shared = 1) RETURNING topic"
+             AND NOT EXISTS (SELECT 1 FROM dead WHERE message = ?1 AND shared = 1) RETURNING topic, id, published_at"
         } else {
-            "DELETE FROM messages WHERE number = ?1 RETURNING topic"
+            "DELETE FROM messages WHERE number = ?1 RETURNING topic, id, published_at"
         };
-        if self.quotas.is_empty() {
-            self.connection.prepare_cached(sql)?.query_row([message], |_| Ok(())).optional()?;
-            return Ok(());
+        // What is damaged goes as well, whatever it was.
+        let told = |row: &Row<'_>| {
+            let published_at = Timestamp(u64::try_from(whole(row.get_ref(2)?)).unwrap_or(0));
+            Ok((lossy(row.get_ref(0)?), lossy(row.get_ref(1)?), published_at))
+        };
+        let forgotten = self.connection.prepare_cached(sql)?.query_row([message], told).optional()?;
+        if let Some((topic, ..)) = &forgotten {
+            self.count_message(topic, -1);
         }
-        let topic =
-            self.connection.prepare_cached(sql)?.query_row([message], |row| row.get::<_, String>(0)).optional()?;
-        if let Some(topic) = topic {
-            self.count_message(&topic, -1);
-        }
-        Ok(())
+        Ok(forgotten)
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use wasmpost_msg::{Attributes, Publication};
+use wasmpost_msg::{Attributes, Publication, Reason};
 
 use super::Fixture;
-use super::fixture::{bodies, in_time, publication};
-use crate::{BrokerErrorKind, QueueSpec};
+use super::fixture::{bodies, evidence, in_time, publication};
+use crate::{BrokerErrorKind, DeadLetterFilter, QueueSpec};
 
 pub(super) async fn a_message_is_delivered_as_it_was_published(fixture: Fixture) {
     let queue = fixture.queue("orders").await;
@@ -102,6 +102,35 @@ pub(super) async fn an_id_is_forgotten_after_the_window(fixture: Fixture) {
     let later = fixture.broker.publish(vec![publication("orders", "a")]).await.unwrap();
     assert!(!later[0].duplicate);
     fixture.finds(&queue, &["a"]).await;
+}
+
+pub(super) async fn a_purged_message_can_be_published_again(fixture: Fixture) {
+    let queue = fixture.queue("orders").await;
+    fixture.publish("orders", "a").await;
+    let delivery = fixture.next(&queue).await;
+    let why = evidence(&delivery, Reason::Rejected, "no");
+    delivery.lease.reject(why).await.unwrap();
+    let dead = fixture.broker.publish(vec![publication("orders", "a")]).await.unwrap();
+    let purged = fixture.dead().purge(&DeadLetterFilter::default()).await.unwrap();
+    if fixture.broker.capabilities().deduplication {
+        assert!((dead[0].duplicate, purged) == (true, 1), "a dead letter is still there");
+    }
+    let again = fixture.broker.publish(vec![publication("orders", "a")]).await.unwrap();
+    assert!(!again[0].duplicate);
+    assert!(fixture.next(&queue).await.id == "a");
+}
+
+pub(super) async fn an_id_is_remembered_while_another_queue_has_its_message(fixture: Fixture) {
+    let billing = fixture.queue_with_topics("billing", &["orders"]).await;
+    let shipping = fixture.queue_with_topics("shipping", &["orders"]).await;
+    fixture.publish("orders", "a").await;
+    let delivery = fixture.next(&billing).await;
+    let why = evidence(&delivery, Reason::Rejected, "no");
+    delivery.lease.reject(why).await.unwrap();
+    assert_eq!(fixture.dead().purge(&DeadLetterFilter::default()).await.unwrap(), 1);
+    let again = fixture.broker.publish(vec![publication("orders", "a")]).await.unwrap();
+    assert!(again[0].duplicate, "shipping would get it twice");
+    fixture.finds(&shipping, &["a"]).await;
 }
 
 pub(super) async fn several_queues_on_one_topic_each_get_every_message(fixture: Fixture) {

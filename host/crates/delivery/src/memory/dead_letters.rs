@@ -1,27 +1,53 @@
 //! Dead letters in memory.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
 use super::MemoryBroker;
+use super::state::{Place, Taking};
 use crate::{BrokerError, DeadLetter, DeadLetterFilter, DeadLetters, Page};
+
+impl MemoryBroker {
+    /// Removes the dead letters that are meant, or puts them back, some at a time with others in between.
+    async fn take_dead(&self, filter: &DeadLetterFilter, put_back: bool) -> Result<u64, BrokerError> {
+        let meant = meant(filter);
+        let taking = Taking { meant: &meant, before: self.open()?.next(), put_back };
+        let (mut count, mut place): (u64, Place) = (0, Place::default());
+        loop {
+            let now = self.now();
+            let (taken, next) = self.open()?.take_dead(&taking, place, now);
+            count += taken;
+            let Some(next) = next else { return Ok(count) };
+            place = next;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Whether a letter is meant by a filter, which may have many ids.
+fn meant(filter: &DeadLetterFilter) -> impl Fn(&DeadLetter) -> bool {
+    let ids: HashSet<&str> = filter.ids.iter().map(String::as_str).collect();
+    let rest = filter.of_any_id();
+    move |letter| (ids.is_empty() || ids.contains(&*letter.id)) && rest.matches(letter)
+}
 
 #[async_trait]
 impl DeadLetters for MemoryBroker {
     async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
         let state = self.open()?;
+        let is_meant = meant(filter);
         let mut page = Page::new(max);
-        let mut meant = state.dead().filter(|letter| filter.matches(letter)).skip(skip);
+        let mut meant = state.dead().filter(|letter| is_meant(letter)).skip(skip);
         while meant.next().is_some_and(|letter| page.add(letter.clone())) {}
         Ok(page.into_letters())
     }
 
     async fn redrive(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {
-        let now = self.now();
-        Ok(self.open()?.take_dead(|letter| filter.matches(letter), true, now))
+        self.take_dead(filter, true).await
     }
 
     async fn purge(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {
-        let now = self.now();
-        Ok(self.open()?.take_dead(|letter| filter.matches(letter), false, now))
+        self.take_dead(filter, false).await
     }
 }

@@ -22,14 +22,22 @@ pub(super) struct Held {
     pub(super) expiring: BTreeSet<(Timestamp, u64)>,
     /// Leased entries by deadline.
     pub(super) deadlines: BTreeSet<(Timestamp, u64)>,
-    pub(super) dead: BTreeMap<u64, DeadLetter>,
+    pub(super) dead: BTreeMap<u64, Grave>,
     pub(super) acked: u64,
     pub(super) expired: u64,
     pub(super) signals: Signals,
 }
 
+/// A dead letter, and the number of its message.
+pub(super) struct Grave {
+    pub(super) message: u64,
+    pub(super) letter: DeadLetter,
+}
+
 #[derive(Clone)]
 pub(super) struct Entry {
+    /// The number of the message, which several queues may have.
+    pub(super) message: u64,
     pub(super) publication: Arc<Publication>,
     pub(super) id: Arc<str>,
     pub(super) published_at: Timestamp,
@@ -114,9 +122,8 @@ impl Held {
         self.signals.ready.notify_one();
     }
 
-    /// Puts back what was leased for too long, counting a failure, and ends what has expired. Tells how many bytes that
-    /// freed.
-    pub(super) fn lapse(&mut self, now: Timestamp) -> usize {
+    /// Puts back what was leased for too long, counting a failure, and ends what has expired, which it returns.
+    pub(super) fn lapse(&mut self, now: Timestamp) -> Vec<Entry> {
         while let Some((_, number)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now) {
             let lapsed = self.entries.get(&number).and_then(|entry| Some((entry.lease?.since, entry.deliveries)));
             let attempt = lapsed.map(|(since, deliveries)| Attempt::lapsed(deliveries, since, now));
@@ -124,8 +131,7 @@ impl Held {
         }
         let expired: Vec<_> = self.expiring.range(..=(now, u64::MAX)).map(|(_, number)| *number).collect();
         self.expired += expired.len() as u64;
-        let freed = expired.into_iter().filter_map(|number| self.end(number));
-        freed.map(|entry| entry.publication.bytes()).sum()
+        expired.into_iter().filter_map(|number| self.end(number)).collect()
     }
 
     pub(super) fn stats(&mut self, name: &str, now: Timestamp) -> QueueStats {
@@ -145,12 +151,12 @@ impl Held {
 }
 
 impl Entry {
-    pub(super) fn into_dead_letter(self, queue: &str, evidence: Evidence, now: Timestamp) -> DeadLetter {
+    pub(super) fn into_grave(self, queue: &str, evidence: Evidence, now: Timestamp) -> Grave {
         let mut attempts = self.history;
         if let Some(attempt) = evidence.attempt.clone() {
             attempt.add_to(&mut attempts);
         }
-        DeadLetter {
+        let letter = DeadLetter {
             id: self.id.to_string(),
             queue: queue.to_owned(),
             topic: self.publication.topic.clone(),
@@ -163,13 +169,15 @@ impl Entry {
             dead_at: now,
             evidence,
             attempts,
-        }
+        };
+        Grave { message: self.message, letter }
     }
 
-    pub(super) fn redriven(letter: DeadLetter, now: Timestamp) -> Self {
+    pub(super) fn redriven(Grave { message, letter }: Grave, now: Timestamp) -> Self {
         let DeadLetter { id, topic, attributes, body, key, hops, deliveries, published_at, attempts, .. } = letter;
         let publication = Publication { topic, attributes, body, key, hops, ..Publication::default() };
         Self {
+            message,
             publication: Arc::new(publication),
             id: id.into(),
             published_at,

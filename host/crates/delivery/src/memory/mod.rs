@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod held;
+mod ids;
 mod lease;
 mod queue;
 mod state;
@@ -14,8 +15,8 @@ use parking_lot::{Mutex, MutexGuard};
 use wasmpost_msg::Publication;
 
 use crate::{
-    Admission, Broker, BrokerError, BrokerErrorKind, Capabilities, Clock, DeadLetters, Queue, QueueSpec, QueueStats,
-    Receipt, TenantQuota,
+    Admission, Broker, BrokerError, BrokerErrorKind, Capabilities, Clock, DeadLetters, IDS_MAX, Queue, QueueSpec,
+    QueueStats, Receipt, TenantQuota,
 };
 use queue::MemoryQueue;
 use state::State;
@@ -32,6 +33,8 @@ pub struct MemoryOptions {
     pub bytes_max: usize,
     /// How long the id of a message is remembered, to recognise a second publication of it.
     pub deduplication_window: std::time::Duration,
+    /// The most ids that are remembered at a time; beyond it the oldest are forgotten before their time, which is told.
+    pub deduplication_ids_max: usize,
 }
 
 /// A broker that keeps all in memory.
@@ -44,17 +47,22 @@ struct Shared {
 }
 
 impl Default for MemoryOptions {
-    /// The system's clock, one GiB, ids remembered for ten minutes.
+    /// The system's clock, one GiB, at most a million ids remembered for ten minutes.
     fn default() -> Self {
-        let deduplication_window = std::time::Duration::from_secs(600);
-        Self { clock: Clock::system(), admission: Admission::default(), bytes_max: 1 << 30, deduplication_window }
+        Self {
+            clock: Clock::system(),
+            admission: Admission::default(),
+            bytes_max: 1 << 30,
+            deduplication_window: std::time::Duration::from_secs(600),
+            deduplication_ids_max: IDS_MAX,
+        }
     }
 }
 
 impl MemoryBroker {
     /// An empty broker.
     pub fn new(options: MemoryOptions) -> Self {
-        let state = Mutex::new(State::new(options.bytes_max, options.deduplication_window));
+        let state = Mutex::new(State::new(&options));
         let broker = Self(Arc::new(Shared { state, options }));
         let weak = Arc::downgrade(&broker.0);
         broker.0.options.clock.on_advance(move || {
@@ -97,7 +105,7 @@ impl Broker for MemoryBroker {
     }
 
     async fn set_quotas(&self, quotas: BTreeMap<String, TenantQuota>) -> Result<(), BrokerError> {
-        self.open()?.set_quotas(quotas);
+        self.open()?.set_quotas(&quotas);
         Ok(())
     }
 

@@ -84,7 +84,8 @@ impl Queue for MemoryQueue {
     }
 
     fn room(&self, publications: &[Publication]) -> Result<(), BrokerError> {
-        self.broker.open()?.room(publications)
+        let now = self.broker.now();
+        self.broker.open()?.room(publications, now)
     }
 
     async fn drained(&self) -> Result<(), BrokerError> {

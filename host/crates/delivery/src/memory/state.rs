@@ -1,32 +1,33 @@
 //! What the broker in memory holds, and how it changes. Nothing here waits.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use uuid::Uuid;
-use wasmpost_msg::{Publication, qualified};
+use wasmpost_msg::Publication;
 
-use super::held::{Entry, Held, Leased};
+use super::MemoryOptions;
+use super::held::{Entry, Grave, Held, Leased};
+use super::ids::Ids;
 use crate::prove::{Break, is_broken};
-use crate::quota;
 use crate::{
-    BrokerError, BrokerErrorKind, DeadLetter, Evidence, Nack, QueueSpec, QueueStats, Receipt, TenantQuota, Timestamp,
+    BrokerError, BrokerErrorKind, DeadLetter, Evidence, Nack, QueueSpec, QueueStats, Quotas, Receipt, TenantQuota,
+    Timestamp,
 };
 
 pub(super) struct State {
     queues: BTreeMap<String, Held>,
     /// Which queues take from a topic.
     bindings: HashMap<String, Vec<String>>,
-    /// Until when the id of a message on a topic is remembered, and the same by time.
-    seen: HashMap<(String, String), Timestamp>,
-    seen_until: BTreeSet<(Timestamp, String, String)>,
-    window: Duration,
+    /// How many queues or dead letters have a message, where more than one got it.
+    copies: HashMap<u64, usize>,
+    ids: Ids,
     next: u64,
     bytes: usize,
     bytes_max: usize,
-    quotas: BTreeMap<String, TenantQuota>,
+    quotas: Quotas,
     closed: bool,
 }
 
@@ -35,6 +36,20 @@ pub(super) struct State {
 pub(super) struct Signals {
     pub(super) ready: Arc<Notify>,
     pub(super) drained: Arc<Notify>,
+}
+
+/// Dead letters that are looked at in one go.
+const LOOKED_AT: usize = 256;
+
+/// A queue, and the first number in it that is still to be looked at.
+pub(super) type Place = (String, u64);
+
+/// What is done with dead letters.
+pub(super) struct Taking<'a> {
+    pub(super) meant: &'a (dyn Fn(&DeadLetter) -> bool + Sync),
+    /// Only those with a smaller number.
+    pub(super) before: u64,
+    pub(super) put_back: bool,
 }
 
 /// Which lease of which entry is meant.
@@ -47,17 +62,16 @@ pub(super) struct Ticket {
 }
 
 impl State {
-    pub(super) fn new(bytes_max: usize, window: Duration) -> Self {
+    pub(super) fn new(options: &MemoryOptions) -> Self {
         Self {
             queues: BTreeMap::new(),
             bindings: HashMap::new(),
-            seen: HashMap::new(),
-            seen_until: BTreeSet::new(),
-            window,
+            copies: HashMap::new(),
+            ids: Ids::new(options.deduplication_window, options.deduplication_ids_max),
             next: 1,
             bytes: 0,
-            bytes_max,
-            quotas: BTreeMap::new(),
+            bytes_max: options.bytes_max,
+            quotas: Quotas::default(),
             closed: false,
         }
     }
@@ -82,13 +96,19 @@ impl State {
     /// Makes the queue, replaces its bindings, and moves to it what waits under its topics.
     pub(super) fn declare(&mut self, spec: &QueueSpec) -> Signals {
         if self.queues.get(&spec.name).is_some_and(|held| held.declared) {
-            self.bindings.values_mut().for_each(|queues| queues.retain(|queue| *queue != spec.name));
+            for (topic, queues) in &mut self.bindings {
+                if queues.contains(&spec.name) {
+                    queues.retain(|queue| *queue != spec.name);
+                    self.quotas.topic_is_left(topic);
+                }
+            }
         }
         let mut moved = BTreeMap::new();
         for topic in spec.all_topics() {
             if topic != spec.name && self.queues.get(&topic).is_some_and(|held| !held.declared) {
                 moved.extend(self.queues.remove(&topic).unwrap_or_default().entries);
             }
+            self.quotas.topic_is_taken(&topic);
             self.bindings.entry(topic).or_default().push(spec.name.clone());
         }
         let held = self.queues.entry(spec.name.clone()).or_default();
@@ -100,25 +120,56 @@ impl State {
         held.signals.clone()
     }
 
-    pub(super) fn set_quotas(&mut self, quotas: BTreeMap<String, TenantQuota>) {
-        self.quotas = quotas;
+    pub(super) fn set_quotas(&mut self, quotas: &BTreeMap<String, TenantQuota>) {
+        self.quotas.set(quotas);
     }
 
     /// Whether the quotas of tenants let all of it in.
-    pub(super) fn room(&self, publications: &[Publication]) -> Result<(), BrokerError> {
-        if self.quotas.is_empty() {
+    pub(super) fn room(&mut self, publications: &[Publication], now: Timestamp) -> Result<(), BrokerError> {
+        if self.quotas.check(publications).is_ok() {
             return Ok(());
         }
-        for (tenant, wanted) in quota::wanted(publications) {
-            let Some(max) = self.quotas.get(tenant).and_then(|quota| quota.messages) else { continue };
-            let prefix = qualified(Some(tenant), "");
-            let queues = self.queues.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix));
-            let held: u64 = queues.map(|(_, held)| (held.entries.len() + held.dead.len()) as u64).sum();
-            if held + wanted > max {
-                return Err(quota::full(tenant, held, max));
+        // What has expired makes room.
+        self.lapse_all(now);
+        self.quotas.check(publications)
+    }
+
+    /// Takes note that a queue or a dead letter has a message no longer; says whether it was the last.
+    fn is_last(&mut self, message: u64) -> bool {
+        let Some(copies) = self.copies.get_mut(&message) else { return true };
+        *copies = copies.saturating_sub(1);
+        let is_last = *copies == 0;
+        if is_last {
+            self.copies.remove(&message);
+        }
+        is_last
+    }
+
+    /// Takes note that entries of a queue have ended.
+    fn ended(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        for entry in entries {
+            self.bytes -= entry.publication.bytes();
+            if self.is_last(entry.message) {
+                self.quotas.count(&entry.publication.topic, -1);
             }
         }
-        Ok(())
+    }
+
+    /// Lets leases lapse and messages expire in a queue.
+    fn lapse(&mut self, queue: &str, now: Timestamp) {
+        let Some(held) = self.queues.get_mut(queue) else { return };
+        let expired = held.lapse(now);
+        if !held.declared && held.entries.is_empty() {
+            // Nobody knows a queue that is not declared but by what is in it.
+            self.queues.remove(queue);
+            self.quotas.topic_is_empty(queue);
+        }
+        self.ended(expired);
+    }
+
+    fn lapse_all(&mut self, now: Timestamp) {
+        let names: Vec<_> = self.queues.keys().cloned().collect();
+        names.iter().for_each(|name| self.lapse(name, now));
     }
 
     pub(super) fn publish(
@@ -127,7 +178,7 @@ impl State {
         now: Timestamp,
         deduplicate: bool,
     ) -> Result<Vec<Receipt>, BrokerError> {
-        self.room(&publications)?;
+        self.room(&publications, now)?;
         let bytes: usize = publications.iter().map(Publication::bytes).sum();
         if self.bytes.saturating_add(bytes) > self.bytes_max {
             let context = format!("broker in memory is full: it keeps at most {} bytes", self.bytes_max);
@@ -139,12 +190,13 @@ impl State {
     fn publish_one(&mut self, mut publication: Publication, now: Timestamp, deduplicate: bool) -> Receipt {
         let given = publication.id.take();
         if let Some(id) = given.as_ref().filter(|_| deduplicate)
-            && !self.first_seen(&publication.topic, id, now)
+            && !self.ids.first_seen(&publication.topic, id, now)
         {
             return Receipt { id: id.clone(), duplicate: true };
         }
         let id: Arc<str> = given.unwrap_or_else(|| Uuid::now_v7().to_string()).into();
         let entry = Entry {
+            message: self.number(),
             id: Arc::clone(&id),
             published_at: now,
             expires_at: publication.ttl.map(|ttl| now.after(ttl)),
@@ -156,8 +208,16 @@ impl State {
             publication: Arc::new(publication),
         };
         let topic = entry.publication.topic.clone();
-        let queues = self.bindings.get(&topic).filter(|queues| !queues.is_empty()).cloned();
-        for queue in queues.unwrap_or_else(|| vec![topic]) {
+        self.quotas.count(&topic, 1);
+        let taken = self.bindings.get(&topic).filter(|queues| !queues.is_empty()).cloned();
+        let queues = taken.unwrap_or_else(|| {
+            self.quotas.topic_waits(&topic);
+            vec![topic]
+        });
+        if queues.len() > 1 {
+            self.copies.insert(entry.message, queues.len());
+        }
+        for queue in queues {
             let number = self.number();
             self.bytes += entry.publication.bytes();
             self.queues.entry(queue).or_default().insert(number, entry.clone());
@@ -170,21 +230,6 @@ impl State {
         self.next
     }
 
-    fn first_seen(&mut self, topic: &str, id: &str, now: Timestamp) -> bool {
-        while let Some(oldest) = self.seen_until.first().filter(|(until, ..)| *until <= now).cloned() {
-            self.seen_until.remove(&oldest);
-            self.seen.remove(&(oldest.1, oldest.2));
-        }
-        let until = now.after(self.window);
-        let key = (topic.to_owned(), id.to_owned());
-        if self.seen.contains_key(&key) {
-            return false;
-        }
-        self.seen_until.insert((until, key.0.clone(), key.1.clone()));
-        self.seen.insert(key, until);
-        true
-    }
-
     /// Leases at most `max` entries that are due, and says when to look again if there are none.
     pub(super) fn lease(
         &mut self,
@@ -194,8 +239,8 @@ impl State {
         now: Timestamp,
     ) -> (Vec<(Ticket, Entry)>, Option<Timestamp>) {
         let mut taken = Vec::new();
+        self.lapse(queue, now);
         let Some(held) = self.queues.get_mut(&**queue) else { return (taken, None) };
-        self.bytes -= held.lapse(now);
         while taken.len() < max
             && let Some((due, number)) = held.due.first().copied().filter(|(due, _)| *due <= now)
         {
@@ -224,8 +269,8 @@ impl State {
 
     fn leased(&mut self, ticket: &Ticket, now: Timestamp) -> Result<&mut Held, BrokerError> {
         let stale = || BrokerError::stale(&ticket.queue, &ticket.id);
+        self.lapse(&ticket.queue, now);
         let held = self.queues.get_mut(&*ticket.queue).ok_or_else(stale)?;
-        self.bytes -= held.lapse(now);
         let lease = held.entries.get(&ticket.entry).and_then(|entry| entry.lease);
         if lease.is_none_or(|lease| lease.token != ticket.token) && !is_broken(Break::NoFencing) {
             return Err(stale());
@@ -258,7 +303,8 @@ impl State {
         }
         let held = self.leased(ticket, now)?;
         held.acked += 1;
-        self.bytes -= held.end(ticket.entry).map_or(0, |entry| entry.publication.bytes());
+        let ended = held.end(ticket.entry);
+        self.ended(ended);
         Ok(())
     }
 
@@ -270,7 +316,7 @@ impl State {
     pub(super) fn reject(&mut self, ticket: &Ticket, evidence: Evidence, now: Timestamp) -> Result<(), BrokerError> {
         let held = self.leased(ticket, now)?;
         if let Some(entry) = held.end(ticket.entry) {
-            held.dead.insert(ticket.entry, entry.into_dead_letter(&ticket.queue, evidence, now));
+            held.dead.insert(ticket.entry, entry.into_grave(&ticket.queue, evidence, now));
         }
         Ok(())
     }
@@ -280,33 +326,60 @@ impl State {
     }
 
     pub(super) fn stats(&mut self, now: Timestamp) -> Vec<QueueStats> {
-        self.bytes -= self.queues.values_mut().map(|held| held.lapse(now)).sum::<usize>();
+        self.lapse_all(now);
         self.queues.iter_mut().map(|(name, held)| held.stats(name, now)).collect()
     }
 
     pub(super) fn dead(&self) -> impl Iterator<Item = &DeadLetter> {
         let mut all: Vec<_> = self.queues.values().flat_map(|held| held.dead.values()).collect();
-        all.sort_by_key(|letter| letter.dead_at);
-        all.into_iter()
+        all.sort_by_key(|grave| grave.letter.dead_at);
+        all.into_iter().map(|grave| &grave.letter)
     }
 
-    /// Removes the dead letters that are meant, and puts them back into their queues if asked.
-    pub(super) fn take_dead(&mut self, meant: impl Fn(&DeadLetter) -> bool, put_back: bool, now: Timestamp) -> u64 {
+    /// The number that the next entry gets: a dead letter of now has a smaller one, and one that is put back gets a larger.
+    pub(super) fn next(&self) -> u64 {
+        self.next + 1
+    }
+
+    /// Removes dead letters that are meant, and puts them back into their queues if asked. It looks at a bounded number of
+    /// them from a place on, and says how many there were of those and where to go on.
+    pub(super) fn take_dead(&mut self, taking: &Taking<'_>, from: Place, now: Timestamp) -> (u64, Option<Place>) {
+        let (name, after) = &from;
+        let mut queues = self.queues.range(name.clone()..).filter(|(_, held)| !held.dead.is_empty());
+        let Some((name, held)) = queues.next() else { return (0, None) };
+        let after = if *name == from.0 { *after } else { 0 };
+        let seen: Vec<u64> = held.dead.range(after..taking.before).map(|(number, _)| *number).take(LOOKED_AT).collect();
+        let name = name.clone();
         let mut count = 0;
-        for held in self.queues.values_mut() {
-            let numbers: Vec<_> = held.dead.iter().filter(|(_, letter)| meant(letter)).map(|(n, _)| *n).collect();
-            for number in numbers {
-                let Some(letter) = held.dead.remove(&number) else { continue };
-                count += 1;
-                let entry = Entry::redriven(letter, now);
-                if put_back {
-                    self.next += 1;
-                    held.insert(self.next, entry);
-                } else {
-                    self.bytes -= entry.publication.bytes();
-                }
+        for number in &seen {
+            let Some(held) = self.queues.get_mut(&name) else { break };
+            if held.dead.get(number).is_none_or(|grave| !(taking.meant)(&grave.letter)) {
+                continue;
+            }
+            let Some(grave) = held.dead.remove(number) else { continue };
+            count += 1;
+            if taking.put_back {
+                self.next += 1;
+                held.insert(self.next, Entry::redriven(grave, now));
+            } else {
+                self.purged(grave);
             }
         }
-        count
+        let next = match seen.last() {
+            Some(last) if seen.len() == LOOKED_AT => (name, last + 1),
+            // The name behind this one: no name has a character before the first.
+            _ => (format!("{name}\0"), 0),
+        };
+        (count, Some(next))
+    }
+
+    /// Ends a dead letter. The id of a message that nobody has any more may be published again.
+    fn purged(&mut self, grave: Grave) {
+        let Grave { message, letter } = grave;
+        self.bytes -= letter.attributes.bytes() + letter.body.len();
+        if self.is_last(message) {
+            self.quotas.count(&letter.topic, -1);
+            self.ids.forget(&letter.topic, &letter.id, letter.published_at);
+        }
     }
 }

@@ -103,6 +103,10 @@ impl Worker {
         self.source.room(outbox).map_err(|refused| match refused.kind() {
             // No waiting makes it fit.
             BrokerErrorKind::Invalid => ReceiveError::retry(format!("published message refused: {refused}")),
+            BrokerErrorKind::Limit => {
+                let text = format!("published messages have no room: {refused}");
+                ReceiveError::new(Disposition::Retry, Reason::PublishLimit, text)
+            }
             _ => {
                 let text = format!("published messages have no room: {refused}");
                 ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ledger::{Ledger, Sent, When};
+use super::ledger::{Lease, Ledger, Sent, When};
 use crate::history::How;
 use crate::host::QUEUES;
 
@@ -21,7 +21,9 @@ pub fn one_dead_letter(ledger: &Ledger<'_>) -> Vec<String> {
         if ledger.was_redriven(queue, id, settling) {
             continue;
         }
-        if let Some(later) = ledger.of_message(queue, id).find(|later| later.when > settling) {
+        let again =
+            |later: &&Lease<'_>| later.when > settling && !ledger.was_purged_between(queue, id, settling, later.when);
+        if let Some(later) = ledger.of_message(queue, id).find(again) {
             found.push(format!("{} was delivered after {} made it a dead letter", later.name(), lease.name()));
         } else if ledger.end.is_some() && !ledger.is_dead(queue, id) && !ledger.was_purged(queue, id) {
             found.push(format!("{} made no dead letter", lease.name()));

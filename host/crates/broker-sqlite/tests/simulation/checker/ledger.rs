@@ -139,10 +139,11 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Each two deliveries of one message that follow each other.
+    /// Each two deliveries of one message that follow each other. After a purge, one with its id is another message.
     pub fn pairs(&self) -> impl Iterator<Item = (&Lease<'a>, &Lease<'a>)> {
         let pairs = self.messages.values().flat_map(|leases| leases.windows(2));
-        pairs.map(|pair| (&self.leases[pair[0]], &self.leases[pair[1]]))
+        let pairs = pairs.map(|pair| (&self.leases[pair[0]], &self.leases[pair[1]]));
+        pairs.filter(|(before, after)| !self.was_purged_between(before.queue(), before.id(), before.when, after.when))
     }
 
     /// The deliveries of one message.
@@ -168,6 +169,12 @@ impl<'a> Ledger<'a> {
 
     pub fn was_purged(&self, queue: &str, id: &str) -> bool {
         self.purging.iter().any(|(_, of, which)| *of == queue && *which == id)
+    }
+
+    /// Whether dead letters of this message may have been deleted in between, so that its id could be published again.
+    pub fn was_purged_between(&self, queue: &str, id: &str, from: When, to: When) -> bool {
+        let mut purging = self.purging.iter().filter(|(_, of, which)| *of == queue && *which == id);
+        purging.any(|(when, ..)| from < *when && *when < to)
     }
 
     /// Whether a process began in between while the wall clock was further ahead than for the one before.

@@ -1,0 +1,61 @@
+//! Reading beside the writer: each reading has a connection of its own and sees the file as of one commit, so that nobody
+//! who publishes waits for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+use wasmpost_delivery::{BrokerError, BrokerErrorKind};
+
+use crate::error::Failure;
+
+/// How many may read at a time; others wait for them.
+const READERS_MAX: usize = 2;
+/// How long a reading waits where the file is locked.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Reads what was committed.
+pub(crate) struct Reader {
+    path: PathBuf,
+    places: Arc<Semaphore>,
+    /// Whether it reads where it is called, and not on a thread for what blocks: for proofs.
+    is_inline: bool,
+}
+
+impl Reader {
+    pub(crate) fn new(path: PathBuf, is_inline: bool) -> Self {
+        Self { path, places: Arc::new(Semaphore::new(READERS_MAX)), is_inline }
+    }
+
+    /// Reads in one transaction.
+    pub(crate) async fn read<T, F>(&self, what: F) -> Result<T, BrokerError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let path = self.path.clone();
+        let reading = move || read(&path, what).map_err(|error| BrokerError::from(Failure::of(&path, &error)));
+        if self.is_inline {
+            return reading();
+        }
+        // The place is kept as long as the reading lasts, whether somebody still waits for it or not. It is never closed.
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let reading = move || {
+            let read = reading();
+            drop(place);
+            read
+        };
+        let cut_off = |error| BrokerError::new(BrokerErrorKind::Closed, "reading was cut off").caused_by(error);
+        tokio::task::spawn_blocking(reading).await.map_err(cut_off)?
+    }
+}
+
+fn read<T>(path: &Path, what: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.execute_batch("BEGIN")?;
+    what(&connection)
+}

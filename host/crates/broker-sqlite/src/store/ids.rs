@@ -1,0 +1,147 @@
+//! Ids that publishers gave: which are known, until when, and how many at most.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+use wasmpost_delivery::Timestamp;
+
+use super::Store;
+use crate::error::Outcome;
+
+/// How much of a hash is stored, in bytes.
+const HASH_BYTES: usize = 16;
+/// Old ids that are looked at after a publication, unless it added more than half as many.
+const LOOKED_AT: usize = 64;
+/// Old ids that are forgotten in an idle moment.
+const FORGOTTEN_IDLE: usize = 2048;
+/// How often old ids are looked for while nothing is published.
+const LOOKED_FOR_EVERY: Duration = Duration::from_secs(60);
+/// How often at most it is told that ids were forgotten before their time.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// What is known of the ids in the file.
+pub(super) struct Ids {
+    pub(super) window: Duration,
+    max: usize,
+    count: i64,
+    /// Until when no id is to be forgotten, as far as is known.
+    until: Timestamp,
+    /// When it was last looked for old ids in an idle moment.
+    looked: Timestamp,
+    forgotten_early: usize,
+    told: Option<Timestamp>,
+}
+
+/// By how many the ids change in a group.
+#[derive(Default)]
+pub(super) struct IdChanges {
+    added: i64,
+    forgotten_early: usize,
+}
+
+/// What an id on a topic is known by.
+pub(crate) fn hash_of(topic: &str, id: &str) -> [u8; HASH_BYTES] {
+    let mut hash = [0; HASH_BYTES];
+    // No name of a topic has a line feed in it.
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(topic.as_bytes()).update(b"\n").update(id.as_bytes());
+    hasher.finalize_xof().fill(&mut hash);
+    hash
+}
+
+impl Ids {
+    pub(super) fn new(window: Duration, max: usize) -> Self {
+        let start = Timestamp::default();
+        Self { window, max, count: 0, until: start, looked: start, forgotten_early: 0, told: None }
+    }
+
+    /// Counts those that are there.
+    pub(super) fn load(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.count = connection.query_row("SELECT count(*) FROM ids", [], |row| row.get(0))?;
+        Ok(())
+    }
+
+    /// The changes of a group were committed.
+    pub(super) fn keep(&mut self, changes: &IdChanges, now: Timestamp) {
+        self.count += changes.added;
+        self.forgotten_early += changes.forgotten_early;
+        if self.forgotten_early > 0 && self.told.is_none_or(|told| now.since(told) >= TOLD_EVERY) {
+            let (forgotten, max) = (std::mem::take(&mut self.forgotten_early), self.max);
+            tracing::warn!(
+                forgotten,
+                max,
+                "ids were forgotten before their time; more are published than are remembered"
+            );
+            self.told = Some(now);
+        }
+    }
+}
+
+impl Store {
+    /// Takes note of an id; says whether it was not known.
+    pub(super) fn first_seen(&mut self, topic: &str, id: &str) -> Outcome<bool> {
+        let (hash, until) = (hash_of(topic, id), self.now.after(self.ids.window).0 as i64);
+        let add = "INSERT OR IGNORE INTO ids (hash, expires_at) VALUES (?1, ?2)";
+        if self.connection.prepare_cached(add)?.execute((hash, until))? == 1 {
+            self.changes.ids.added += 1;
+            return Ok(true);
+        }
+        let renew = "UPDATE ids SET expires_at = ?2 WHERE hash = ?1 AND expires_at <= ?3";
+        let renewed = self.connection.prepare_cached(renew)?.execute((hash, until, self.now.0 as i64))?;
+        Ok(renewed == 1)
+    }
+
+    /// Forgets some of the ids whose time is over, and the oldest beyond the most that are remembered.
+    pub(super) fn forget_ids(&mut self, published: usize) -> Outcome<()> {
+        let count = self.ids.count + self.changes.ids.added;
+        let mut surplus = usize::try_from(count).unwrap_or(0).saturating_sub(self.ids.max);
+        if surplus == 0 && self.now < self.ids.until {
+            return Ok(());
+        }
+        let sql = "SELECT hash, expires_at FROM ids ORDER BY expires_at LIMIT ?1";
+        let oldest: Vec<([u8; HASH_BYTES], i64)> = {
+            let mut find = self.connection.prepare_cached(sql)?;
+            let rows = find.query_map([LOOKED_AT.max(2 * published) as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<Result<_, _>>()?
+        };
+        // What is published from now on is remembered at least until then.
+        self.ids.until = self.now.after(self.ids.window);
+        for (hash, expires_at) in oldest {
+            self.ids.until = Timestamp(expires_at as u64);
+            if self.now < self.ids.until {
+                if surplus == 0 {
+                    break;
+                }
+                self.changes.ids.forgotten_early += 1;
+            }
+            self.connection.prepare_cached("DELETE FROM ids WHERE hash = ?1")?.execute([hash])?;
+            self.changes.ids.added -= 1;
+            surplus = surplus.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    /// Forgets the id of a message that was published at a time, unless a later one has it.
+    pub(super) fn forget_id(&mut self, topic: &str, id: &str, published_at: Timestamp) -> Outcome<()> {
+        let until = published_at.after(self.ids.window).0 as i64;
+        let sql = "DELETE FROM ids WHERE hash = ?1 AND expires_at <= ?2";
+        let forgotten = self.connection.prepare_cached(sql)?.execute((hash_of(topic, id), until))?;
+        self.changes.ids.added -= forgotten as i64;
+        Ok(())
+    }
+
+    /// When to look for old ids if nothing else is done before.
+    pub(crate) fn ids_next(&self) -> Option<Timestamp> {
+        (self.ids.count > 0).then(|| self.ids.until.max(self.ids.looked.after(LOOKED_FOR_EVERY)))
+    }
+
+    /// Forgets some of the ids whose time is over, outside of a group. Says whether there are more.
+    pub(super) fn forget_ids_idle(&mut self, now: Timestamp) -> rusqlite::Result<bool> {
+        let sql = "DELETE FROM ids WHERE hash IN (SELECT hash FROM ids WHERE expires_at <= ?1 \
+                   ORDER BY expires_at LIMIT ?2)";
+        let forgotten = self.connection.prepare_cached(sql)?.execute((now.0 as i64, FORGOTTEN_IDLE as i64))?;
+        self.ids.count -= forgotten as i64;
+        self.ids.looked = now;
+        Ok(forgotten == FORGOTTEN_IDLE)
+    }
+}

@@ -1,0 +1,78 @@
+//! What is read with any connection: messages as they were stored, and statistics.
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension};
+use wasmpost_delivery::{QueueStats, Timestamp};
+use wasmpost_msg::Attributes;
+
+use super::publish::Row;
+use super::{ALONE, BEHIND, LEASED, READY};
+
+/// A message as it was stored.
+pub(super) struct Stored {
+    pub(super) id: String,
+    pub(super) topic: String,
+    pub(super) key: Option<String>,
+    pub(super) hops: u32,
+    pub(super) published_at: Timestamp,
+    pub(super) attributes: Attributes,
+    pub(super) body: Bytes,
+    /// Whether it is what was stored.
+    pub(super) intact: bool,
+}
+
+/// What lies in each queue at a time.
+pub(crate) fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<QueueStats>> {
+    // Each status is counted by the partial index for it, which is read instead of the table.
+    let count = |status, when: &str| {
+        format!("(SELECT count(*) FROM state WHERE queue = queues.id AND status = {status}{when})")
+    };
+    let counted = |when| [READY, BEHIND, ALONE].map(|status| count(status, when)).join(" + ");
+    let (ready, delayed) = (counted(" AND due <= ?1"), counted(" AND due > ?1"));
+    let leased = count(LEASED, "");
+    let sql = format!(
+        "SELECT name, acked, expired, {ready}, {delayed}, {leased}, \
+         (SELECT count(*) FROM dead WHERE dead.queue = queues.name), \
+               (SELECT published_at FROM messages WHERE number = \
+                (SELECT min(message) FROM state WHERE queue = queues.id)) \
+               FROM queues ORDER BY name"
+    );
+    let mut find = connection.prepare(&sql)?;
+    let rows = find.query_map([now.0 as i64], |row| {
+        Ok(QueueStats {
+            queue: row.get(0)?,
+            acked: row.get::<_, i64>(1)? as u64,
+            expired: row.get::<_, i64>(2)? as u64,
+            ready: row.get::<_, i64>(3)? as u64,
+            delayed: row.get::<_, i64>(4)? as u64,
+            leased: row.get::<_, i64>(5)? as u64,
+            dead: row.get::<_, i64>(6)? as u64,
+            oldest: row.get::<_, Option<i64>>(7)?.map(|time| Timestamp(time as u64)),
+            ..QueueStats::default()
+        })
+    })?;
+    rows.collect()
+}
+
+/// A message by its number.
+pub(super) fn stored(connection: &Connection, message: i64) -> rusqlite::Result<Option<Stored>> {
+    let sql = "SELECT id, topic, key, hops, published_at, checksum, attributes, body FROM messages WHERE number = ?1";
+    let mut find = connection.prepare_cached(sql)?;
+    let stored = find.query_row([message], |row| {
+        let (id, topic, key): (String, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (hops, published_at) = (row.get(3)?, Timestamp(row.get::<_, i64>(4)? as u64));
+        let (checksum, text): (Vec<u8>, String) = (row.get(5)?, row.get(6)?);
+        let body = Bytes::from(row.get::<_, Vec<u8>>(7)?);
+        let parts =
+            Row { id: &id, topic: &topic, key: key.as_deref(), hops, published_at, attributes: &text, body: &body };
+        let attributes = serde_json::from_str(&text);
+        let intact = parts.checksum()[..] == checksum[..] && attributes.is_ok();
+        let attributes = attributes.unwrap_or_default();
+        Ok(Stored { id, topic, key, hops, published_at, attributes, body, intact })
+    });
+    match stored.optional() {
+        // A column that holds something else than it should is damage as well.
+        Err(rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..)) => Ok(None),
+        other => other,
+    }
+}

@@ -1,0 +1,119 @@
+//! What tenants have in the file, and what they may have: kept in it, so that it holds for everybody who opens it.
+
+use std::collections::BTreeMap;
+
+use wasmpost_delivery::TenantQuota;
+use wasmpost_msg::{Publication, tenant_of};
+
+use super::Store;
+use crate::error::{Fault, Outcome};
+
+impl Store {
+    /// Takes what is stored of tenants, and of topics.
+    pub(super) fn load_tenants(&mut self) -> rusqlite::Result<()> {
+        let mut find = self.connection.prepare("SELECT name, messages, messages_max, topics_max FROM tenants")?;
+        let mut rows = find.query([])?;
+        let mut quotas = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let name: String = row.get(0)?;
+            let most = |max: Option<i64>| max.map(|max| u64::try_from(max).unwrap_or(0));
+            self.quotas.count_of(&name, row.get(1)?);
+            let quota = TenantQuota { messages: most(row.get(2)?), topics: most(row.get(3)?) };
+            quotas.insert(name, quota);
+        }
+        self.quotas.set(&quotas);
+        drop(rows);
+        drop(find);
+        self.load_topics()
+    }
+
+    /// Takes note of which topics are taken from, and which wait for somebody who does.
+    pub(super) fn load_topics(&mut self) -> rusqlite::Result<()> {
+        self.quotas.forget_topics();
+        self.waiting.clear();
+        let mut find = self.connection.prepare_cached("SELECT topic FROM bindings")?;
+        let mut rows = find.query([])?;
+        while let Some(row) = rows.next()? {
+            self.quotas.topic_is_taken(row.get_ref(0)?.as_str()?);
+        }
+        let mut find = self.connection.prepare_cached("SELECT id, name FROM queues WHERE declared = 0")?;
+        let mut rows = find.query([])?;
+        while let Some(row) = rows.next()? {
+            let name: String = row.get(1)?;
+            self.quotas.topic_waits(&name);
+            self.waiting.insert(row.get(0)?, name);
+        }
+        Ok(())
+    }
+
+    /// Replaces the quotas of tenants.
+    pub(crate) fn set_quotas(&mut self, quotas: &BTreeMap<String, TenantQuota>) -> Outcome<()> {
+        let clear = "UPDATE tenants SET messages_max = NULL, topics_max = NULL";
+        self.connection.execute(clear, [])?;
+        for (name, quota) in quotas.iter().filter(|(_, quota)| quota.is_set()) {
+            let sql = "INSERT INTO tenants (name, messages_max, topics_max) VALUES (?1, ?2, ?3) \
+                       ON CONFLICT DO UPDATE SET messages_max = ?2, topics_max = ?3";
+            let most = |max: Option<u64>| max.map(|max| i64::try_from(max).unwrap_or(i64::MAX));
+            self.connection.prepare_cached(sql)?.execute((name, most(quota.messages), most(quota.topics)))?;
+        }
+        self.connection
+            .execute("DELETE FROM tenants WHERE messages = 0 AND messages_max IS NULL AND topics_max IS NULL", [])?;
+        self.changes.quotas = Some(quotas.clone());
+        Ok(())
+    }
+
+    /// Refuses what the quotas of tenants do not let in.
+    pub(super) fn check_quotas(&self, publications: &[Publication]) -> Outcome<()> {
+        self.quotas.check(publications).map_err(Fault::Refused)
+    }
+
+    /// Takes note of a message that was added to a topic, or taken out.
+    pub(super) fn count_message(&mut self, topic: &str, added: i64) {
+        let Some(tenant) = tenant_of(topic) else { return };
+        self.quotas.count_of(tenant, added);
+        if let Some(counted) = self.changes.counted.get_mut(tenant) {
+            *counted += added;
+        } else {
+            self.changes.counted.insert(tenant.to_owned(), added);
+        }
+    }
+
+    /// Stores by how many messages tenants have more, or fewer, after a group.
+    pub(super) fn store_counts(&self) -> rusqlite::Result<()> {
+        for (tenant, added) in self.changes.counted.iter().filter(|(_, added)| **added != 0) {
+            let sql = "INSERT INTO tenants (name, messages) VALUES (?1, max(?2, 0)) \
+                       ON CONFLICT DO UPDATE SET messages = max(messages + ?2, 0)";
+            self.connection.prepare_cached(sql)?.execute((tenant, added))?;
+            if self.quotas.held(tenant) == 0 {
+                let sql = "DELETE FROM tenants \
+                           WHERE name = ?1 AND messages = 0 AND messages_max IS NULL AND topics_max IS NULL";
+                self.connection.prepare_cached(sql)?.execute([tenant])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note that a queue which was not declared keeps the messages of a topic.
+    pub(super) fn topic_waits(&mut self, queue: i64, topic: &str) {
+        if !self.waiting.contains_key(&queue) {
+            self.waiting.insert(queue, topic.to_owned());
+            self.quotas.topic_waits(topic);
+            self.changes.topics = true;
+        }
+    }
+
+    /// Forgets a queue that was not declared once nothing is left in it: it was known by its messages only.
+    pub(super) fn forget_if_empty(&mut self, queue: i64) -> Outcome<()> {
+        let Some(topic) = self.waiting.get(&queue).cloned() else { return Ok(()) };
+        if !self.is_drained(queue)? {
+            return Ok(());
+        }
+        self.connection.prepare_cached("DELETE FROM queues WHERE id = ?1 AND declared = 0")?.execute([queue])?;
+        self.waiting.remove(&queue);
+        self.quotas.topic_is_empty(&topic);
+        self.routes.remove(&topic);
+        self.changes.expired.remove(&queue);
+        self.changes.topics = true;
+        Ok(())
+    }
+}

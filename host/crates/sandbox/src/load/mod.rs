@@ -201,15 +201,15 @@ impl Sandbox {
             &made
         };
         let compiled = self.options.compiler.compile(&self.engine, &self.options, component)?;
-        // The engine refuses what its pool has no room for.
-        let component = self.map(&compiled).map_err(|error| LoadError::malformed(&error))?;
         let is_kept = self.cache.as_ref().is_some_and(|cache| cache.keep(hash, &compiled));
+        // The engine refuses what its pool has no room for.
+        let component = self.map(compiled).map_err(|error| LoadError::malformed(&error))?;
         Ok((component, false, is_kept.then_some(hash)))
     }
 
     /// The component of machine code that this process had compiled.
-    fn map(&self, compiled: &[u8]) -> wasmtime::Result<Component> {
-        mapped::deserialize(&self.engine, &Sealed::copy_of(compiled, |_| ())?)
+    fn map(&self, compiled: Vec<u8>) -> wasmtime::Result<Component> {
+        mapped::deserialize(&self.engine, &Sealed::new(compiled))
     }
 
     /// The component that was compiled before from the bytes with this hash, if the cache has it.

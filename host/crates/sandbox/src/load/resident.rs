@@ -139,7 +139,7 @@ impl Code {
         let mut place = self.place.write();
         let component = match &*place {
             Place::Mapped(mapped) => return Ok(Arc::clone(mapped)),
-            Place::Aside(compiled) => sandbox.map(compiled).map_err(|error| error.to_string())?,
+            Place::Aside(compiled) => sandbox.map(compiled.clone()).map_err(|error| error.to_string())?,
             Place::Cached => self.cached.and_then(|hash| sandbox.find_cached(hash)).ok_or(GONE)?,
         };
         let pre = sandbox.linker.instantiate_pre(&component);

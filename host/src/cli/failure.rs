@@ -26,6 +26,17 @@ impl Failure {
         Self { error: error.into(), code: 1 }
     }
 
+    /// A message was published before, and that was to be a failure: exit code 3.
+    pub fn duplicate(error: impl Into<anyhow::Error>) -> Self {
+        Self { error: error.into(), code: 3 }
+    }
+
+    /// The same failure as the cause of a text.
+    #[must_use]
+    pub fn within(self, text: String) -> Self {
+        Self { error: self.error.context(text), code: self.code }
+    }
+
     /// Tells the user and gives the exit code.
     pub fn report(&self) -> ExitCode {
         output::error(&self.error);

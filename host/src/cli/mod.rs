@@ -6,6 +6,7 @@ mod completions;
 mod config_schema;
 mod dead_letters;
 mod failure;
+mod feed;
 mod inspect;
 mod invoke;
 mod logging;
@@ -57,15 +58,13 @@ enum Verb {
     CompileComponent(compile_component::CompileComponent),
 }
 
-/// Does what the arguments of the process say. The exit code is 0 when it was done, 1 when the work failed, 2 for bad
-/// usage or configuration.
+/// Does what the arguments of the process say. The exit code is 0 when it was done, 1 when the work failed or its
+/// output could not be written, 2 for bad usage or configuration, 3 for a duplicate that was to be none.
 pub fn main() -> ExitCode {
     let command = match Command::try_parse() {
         Ok(command) => command,
         Err(error) => {
-            // Help and version are asked for and printed as well; clap knows what goes where.
-            drop(error.print());
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            return explain(&error);
         }
     };
     #[cfg(feature = "prove")]
@@ -87,7 +86,24 @@ pub fn main() -> ExitCode {
     let done = runtime.block_on(command.verb.run());
     // A blocked thread, such as one that reads standard input, does not keep a command from ending.
     runtime.shutdown_background();
-    done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+    // Why the work failed is more than that some output of it is missing.
+    done.and_then(|()| output::finish()).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}
+
+/// Prints help and version, which are results, or what is wrong with the arguments.
+fn explain(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        // There is no other place to tell it.
+        drop(error.print());
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    }
+    let text = error.render();
+    if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+        output::raw(text.ansi().to_string().as_bytes());
+    } else {
+        output::raw(text.to_string().as_bytes());
+    }
+    output::finish().map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
 }
 
 /// The whole command line, for completions and documentation.

@@ -1,6 +1,6 @@
 //! Messages in a file, one JSON object on each line.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +11,10 @@ use wasmpost_sandbox::Span;
 
 /// The longest line, in bytes: room for the largest body in base64.
 const LINE_BYTES_MAX: u64 = 128 << 20;
+/// What some editors put in front of a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// What a text in UTF-16 begins with, in either order.
+const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
 /// One message.
 #[derive(Debug, PartialEq)]
@@ -20,6 +24,7 @@ pub(super) struct Line {
     pub(super) id: Option<String>,
     pub(super) key: Option<String>,
     pub(super) delay: Option<Span>,
+    pub(super) ttl: Option<Span>,
 }
 
 #[derive(Deserialize)]
@@ -32,6 +37,7 @@ struct RawLine {
     id: Option<String>,
     key: Option<String>,
     delay: Option<Span>,
+    ttl: Option<Span>,
 }
 
 /// Reads messages line by line.
@@ -56,7 +62,8 @@ impl<R: BufRead> Lines<R> {
         self.bytes
     }
 
-    /// The next line that is not empty: a message, or what is wrong with it; none at the end.
+    /// The next line that is not empty: a message, or what is wrong with it; none at the end. An error where nothing
+    /// behind it can be read: the end of a line that is too long may never come.
     pub(super) fn next(&mut self) -> io::Result<Option<Result<Line, String>>> {
         loop {
             let mut line = Vec::new();
@@ -67,24 +74,45 @@ impl<R: BufRead> Lines<R> {
             self.number += 1;
             self.bytes += read as u64;
             if read as u64 == LINE_BYTES_MAX && line.last() != Some(&b'\n') {
-                self.bytes += self.reader.skip_until(b'\n')? as u64;
-                return Ok(Some(Err(format!("is longer than {LINE_BYTES_MAX} bytes"))));
+                let number = self.number;
+                return Err(unreadable(format!("line {number} is longer than {LINE_BYTES_MAX} bytes; shorten it")));
             }
-            if !line.trim_ascii().is_empty() {
-                return Ok(Some(parse(&line)));
+            let mut text = &line[..];
+            if self.number == 1 {
+                if UTF_16.iter().any(|mark| text.starts_with(mark)) {
+                    return Err(unreadable("it is text in UTF-16; convert it to UTF-8".into()));
+                }
+                text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+            }
+            if !text.trim_ascii().is_empty() {
+                return Ok(Some(parse(text.trim_ascii_end())));
             }
         }
     }
 }
 
+impl<R: Read> Lines<BufReader<R>> {
+    /// Whether another line is at hand, so that reading it does not wait.
+    pub(super) fn is_at_hand(&self) -> bool {
+        self.reader.buffer().contains(&b'\n')
+    }
+}
+
+fn unreadable(fault: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, fault)
+}
+
 fn parse(line: &[u8]) -> Result<Line, String> {
+    if line.trim_ascii_start().first() != Some(&b'{') {
+        return Err("is not a JSON object such as {\"body\":\"text\"}".into());
+    }
     let raw: RawLine = serde_json::from_slice(line).map_err(|error| {
         // The line is the only one that the parser sees, so its number would always be 1.
         let text = error.to_string();
         let text = text.split(" at line ").next().unwrap_or_default().to_owned();
         format!("{text} at column {}", error.column())
     })?;
-    let RawLine { attributes, body, body_base64, id, key, delay } = raw;
+    let RawLine { attributes, body, body_base64, id, key, delay, ttl } = raw;
     let body = match (body, body_base64) {
         (Some(_), Some(_)) => return Err("has both \"body\" and \"body_base64\"".into()),
         (Some(text), None) => text.into(),
@@ -93,7 +121,7 @@ fn parse(line: &[u8]) -> Result<Line, String> {
         }
         (None, None) => return Err("has neither \"body\" nor \"body_base64\"".into()),
     };
-    Ok(Line { attributes, body, id, key, delay })
+    Ok(Line { attributes, body, id, key, delay, ttl })
 }
 
 #[cfg(test)]
@@ -127,6 +155,49 @@ mod tests {
         assert!(faults[0].contains("at column"), "{}", faults[0]);
         assert!(faults[1].contains("bdy"), "{}", faults[1]);
         assert!(faults[2].contains("neither") && faults[3].contains("both"));
-        assert!(!faults[4].is_empty() && faults[5].is_empty());
+        assert!(faults[4].contains("not a JSON object") && faults[5].is_empty());
+    }
+
+    #[test]
+    fn an_array_is_no_message_however_its_fields_would_fit() {
+        let read = all(r#"[{},"by position",null,"id1",null,null,null]"#);
+        assert!(read[0].1.as_ref().unwrap_err().contains("not a JSON object"));
+    }
+
+    #[test]
+    fn a_fault_at_the_end_of_a_line_tells_the_column_of_the_end() {
+        assert!(all("{\"body\":\"x\"\n")[0].1.as_ref().unwrap_err().ends_with("at column 11"));
+    }
+
+    #[test]
+    fn one_byte_order_mark_at_the_very_beginning_is_skipped() {
+        let read = all("\u{feff}{\"body\":\"x\"}\n\u{feff}{\"body\":\"y\"}");
+        assert_eq!(&read[0].1.as_ref().unwrap().body[..], b"x");
+        assert!(read[1].1.is_err());
+    }
+
+    #[test]
+    fn text_in_utf_16_is_told_as_such() {
+        for text in [b"\xff\xfe{\0", b"\xfe\xff\0{"] {
+            let error = Lines::new(&text[..]).next().unwrap_err().to_string();
+            assert!(error.contains("UTF-16"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_never_ends_is_refused_once_it_is_too_long() {
+        let error = Lines::new(BufReader::new(io::repeat(b'x'))).next().unwrap_err().to_string();
+        assert!(error.contains("line 1 is longer than"), "{error}");
+    }
+
+    #[test]
+    fn only_a_whole_line_is_at_hand() {
+        let mut lines = Lines::new(BufReader::new(&b"{\"body\":\"x\"}\n{\"body\":\"y\"}\n{"[..]));
+        let mut at_hand = Vec::new();
+        for _ in 0..2 {
+            lines.next().unwrap();
+            at_hand.push(lines.is_at_hand());
+        }
+        assert_eq!(at_hand, [true, false]);
     }
 }

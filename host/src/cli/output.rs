@@ -1,27 +1,37 @@
 //! What commands print: results to standard output, everything about them to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // This is the place for it.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use serde::Serialize;
 use wasmpost_delivery::Timestamp;
+use wasmpost_msg::{cut, shown};
 
 use super::Failure;
 
-/// Prints a line of the result. A reader that went away, such as `head`, is no error.
+/// The first error of writing to standard output. Nothing is written after it.
+static BROKEN: OnceLock<io::Error> = OnceLock::new();
+
+/// The most bytes that are shown of one cause of an error.
+const CAUSE_BYTES_MAX: usize = 2048;
+
+/// Prints a line of the result.
 pub(super) fn line(text: impl std::fmt::Display) {
-    drop(writeln!(io::stdout().lock(), "{text}"));
+    write(|out| writeln!(out, "{text}"));
 }
 
-/// Prints a note that is not part of the result.
+/// Prints a note that is not part of the result. It may carry text from outside.
 pub(super) fn note(text: impl std::fmt::Display) {
-    drop(writeln!(io::stderr().lock(), "{text}"));
+    // Standard error is the place to tell of faults: there is none to tell that it cannot be written.
+    drop(writeln!(io::stderr().lock(), "{}", told(&text.to_string())));
 }
 
 /// Prints bytes of the result as they are.
 pub(super) fn raw(bytes: &[u8]) {
-    drop(io::stdout().lock().write_all(bytes));
+    write(|out| out.write_all(bytes));
 }
 
 /// Prints a result as JSON.
@@ -30,15 +40,49 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Prints a result as JSON on one line.
+pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+    line(serde_json::to_string(value).map_err(Failure::failed)?);
+    Ok(())
+}
+
+fn write(work: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) {
+    if BROKEN.get().is_none()
+        && let Err(error) = work(&mut io::stdout().lock())
+    {
+        // The first error is the one that tells why.
+        drop(BROKEN.set(error));
+    }
+}
+
+/// A failure where some of the output could not be written. A reader that went away, such as `head`, is none: it has what
+/// it wanted.
+pub(super) fn finish() -> Result<(), Failure> {
+    write(|out| out.flush());
+    match BROKEN.get() {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(anyhow::anyhow!("output could not be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Prints why a command failed, cause by cause. Causes that the text before tells already are left out.
 pub(super) fn error(error: &anyhow::Error) {
-    let mut text = error.to_string();
+    let mut text = cut(&error.to_string(), CAUSE_BYTES_MAX).into_owned();
     for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
+        if !text.contains(&*cause) {
+            text = format!("{text}: {}", cut(&cause, CAUSE_BYTES_MAX));
         }
     }
     note(format_args!("error: {text}"));
+}
+
+/// A text that may come from outside. It keeps its lines, but those behind the first are indented, so that none can pass
+/// for another message.
+fn told(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(shown).collect();
+    lines.join("\n  ")
 }
 
 /// Prints rows in columns as wide as their widest cell.
@@ -68,19 +112,8 @@ pub(super) fn time(timestamp: Timestamp) -> String {
 }
 
 /// A text from outside, with everything escaped that a terminal could obey.
-pub(super) fn escaped(text: &str) -> String {
-    text.chars()
-        .map(|letter| match letter {
-            '\t' | ' ' => letter.to_string(),
-            letter if letter.is_control() || is_invisible(letter) => letter.escape_default().to_string(),
-            letter => letter.to_string(),
-        })
-        .collect()
-}
-
-/// Letters that change the direction or look of others.
-fn is_invisible(letter: char) -> bool {
-    matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+pub(super) fn escaped(text: &str) -> Cow<'_, str> {
+    shown(text)
 }
 
 /// A body as JSON has it: as text where it is text, in base64 otherwise.

@@ -2,27 +2,30 @@
 
 use std::fs::File;
 use std::io::{BufReader, IsTerminal, Read, stderr, stdin};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use wasmpost_delivery::{Admission, Broker};
+use tokio::sync::mpsc;
+use wasmpost_delivery::{Admission, Receipt};
 use wasmpost_msg::{Attributes, Publication};
 use wasmpost_sandbox::Span;
 
+use super::feed::{Feed, Piece, read_ahead};
 use super::ndjson::{Line, Lines};
+use super::signals::Signals;
 use super::target::Target;
 use super::{Failure, output};
 
-/// The most messages, and bytes of them, that are published at once.
-const BATCH_MAX: usize = 256;
-const BATCH_BYTES_MAX: usize = 1 << 20;
+/// How much of an NDJSON file is read at a time, in bytes.
+const READ_BYTES: usize = 64 << 10;
 
 /// Writes messages to a topic.
 ///
 /// When it ends with exit code 0, what was published is stored. It works while a host has the queue file open and while
-/// none has. It prints the id of the message.
+/// none has. It prints the id of the message. Lines of NDJSON are published as they come: at the latest some hundredths
+/// of a second after the input pauses. Exit code 3 says that --fail-on-duplicate found a duplicate.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,7 +35,7 @@ Examples:
 
 A line of an NDJSON file is one message:
   {\"attributes\":{\"X-Github-Event\":[\"ping\"]},\"body\":\"{}\"}
-with \"body_base64\" instead of \"body\" for bytes, and \"id\", \"key\" and \"delay\" if need be.")]
+with \"body_base64\" instead of \"body\" for bytes, and \"id\", \"key\", \"delay\" and \"ttl\" if need be.")]
 pub(super) struct Publish {
     /// The topic to write to.
     topic: String,
@@ -60,6 +63,12 @@ pub(super) struct Publish {
     /// With --ndjson: note lines that are no messages, and go on.
     #[arg(long, requires = "ndjson")]
     skip_invalid: bool,
+    /// Print JSON: {"id":…,"duplicate":…} for a message, the counts for --ndjson.
+    #[arg(long)]
+    json: bool,
+    /// End with exit code 3 where a message with the same id was published before. Nothing is added then in any case.
+    #[arg(long)]
+    fail_on_duplicate: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -108,8 +117,8 @@ impl Publish {
             return Err(Failure::usage(anyhow::anyhow!("topic: {fault}")));
         }
         // The input is looked at before a queue file is made for it.
-        match (&self.ndjson, &self.body) {
-            (Some(path), _) => self.run_ndjson(path).await,
+        match (self.ndjson.clone(), &self.body) {
+            (Some(path), _) => Arc::new(self).run_ndjson(&path).await,
             (None, Some(path)) => self.run_one(path).await,
             (None, None) => Err(Failure::usage(anyhow::anyhow!("name a file with the body, or - for standard input"))),
         }
@@ -117,19 +126,34 @@ impl Publish {
 
     async fn run_one(&self, path: &PathBuf) -> Result<(), Failure> {
         let body = read_body(path)?;
-        let publication = Publication { id: self.id.clone(), ..self.publication(Attributes::new(), body) };
+        // An id that is known before: where no answer comes, the message can be published again under the same one.
+        let id = Some(self.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string()));
+        let publication = Publication { id, ..self.publication(Attributes::new(), body) };
+        Admission::default().check(&publication)?;
         let broker = self.target.open_for_more(true).await?.broker();
         let receipts = broker.publish(vec![publication]).await?;
-        for receipt in receipts {
-            if receipt.duplicate {
-                output::note(format_args!(
-                    "a message with id {:?} was published before; nothing was added",
-                    receipt.id
-                ));
+        broker.close().await?;
+        let mut duplicates = 0;
+        for Receipt { id, duplicate } in receipts {
+            if duplicate {
+                duplicates += 1;
+                output::note(format_args!("a message with id {id:?} was published before; nothing was added"));
             }
-            output::line(receipt.id);
+            if self.json {
+                output::json_line(&serde_json::json!({ "id": id, "duplicate": duplicate }))?;
+            } else {
+                output::line(id);
+            }
         }
-        Ok(broker.close().await?)
+        self.told(duplicates)
+    }
+
+    /// Duplicates are a success unless they were asked to be none.
+    fn told(&self, duplicates: usize) -> Result<(), Failure> {
+        if duplicates > 0 && self.fail_on_duplicate {
+            return Err(Failure::duplicate(anyhow::anyhow!("{duplicates} published before under the same id")));
+        }
+        Ok(())
     }
 
     fn publication(&self, mut own: Attributes, body: impl Into<bytes::Bytes>) -> Publication {
@@ -143,97 +167,115 @@ impl Publish {
         }
     }
 
-    async fn run_ndjson(&self, path: &PathBuf) -> Result<(), Failure> {
-        let size = std::fs::metadata(path).map(|metadata| metadata.len()).ok();
-        let mut lines = Lines::new(BufReader::new(open(path)?));
-        let broker = self.target.open_for_more(true).await?.broker();
+    async fn run_ndjson(self: Arc<Self>, path: &PathBuf) -> Result<(), Failure> {
+        let size = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
+        let mut lines = Lines::new(BufReader::with_capacity(READ_BYTES, open(path)?));
+        let mut ended = false;
+        let publish = Arc::clone(&self);
+        let pieces = read_ahead(move || (!ended).then(|| publish.piece(&mut lines, &mut ended)));
+        let mut feed = Feed::new(&self.target);
         let progress = progress(size);
-        let mut tally = Tally::default();
-        let mut batch = Vec::new();
-        let mut bytes = 0;
+        let skipped = self.feed(&mut feed, pieces, path, &progress).await;
+        progress.finish_and_clear();
+        let closed = feed.let_go().await;
+        let skipped = skipped?;
+        closed?;
+        self.tell(&feed, skipped)
+    }
+
+    /// What can be read of the input without waiting.
+    fn piece<R: Read>(&self, lines: &mut Lines<BufReader<R>>, ended: &mut bool) -> Piece {
+        let mut piece = Piece::default();
         loop {
-            let line = lines.next().map_err(|error| unreadable(path, error))?;
-            let ends = line.is_none();
-            match line.map(|line| self.message(line)) {
-                Some(Ok(publication)) => {
-                    bytes += publication.bytes();
-                    batch.push(publication);
+            match lines.next() {
+                Ok(Some(line)) => piece.add(lines.number(), self.message(line)),
+                Ok(None) => *ended = true,
+                Err(error) => {
+                    piece.fault = Some(error.to_string());
+                    *ended = true;
                 }
-                Some(Err(fault)) if self.skip_invalid => {
-                    progress.suspend(|| output::note(format_args!("line {}: {fault}; skipped", lines.number())));
-                    tally.skipped += 1;
-                }
-                Some(Err(fault)) => {
-                    tally.add(publish(&broker, &mut batch).await?);
-                    progress.finish_and_clear();
-                    broker.close().await?;
-                    let (path, number) = (path.display(), lines.number());
-                    let rest = format!("the {} before it are published", tally.published);
-                    let advice = "use --skip-invalid to leave such lines out";
-                    return Err(Failure::usage(anyhow::anyhow!("{path}: line {number}: {fault}; {rest}; {advice}")));
-                }
-                None => {}
             }
-            if ends || batch.len() >= BATCH_MAX || bytes >= BATCH_BYTES_MAX {
-                tally.add(publish(&broker, &mut batch).await?);
-                bytes = 0;
-            }
-            progress.set_position(lines.bytes());
-            if ends {
-                break;
+            if *ended || piece.is_full() || !lines.is_at_hand() {
+                piece.position = lines.bytes();
+                return piece;
             }
         }
-        progress.finish_and_clear();
-        broker.close().await?;
-        tally.tell()
+    }
+
+    /// Publishes all pieces; says how many lines were skipped.
+    async fn feed(
+        &self,
+        feed: &mut Feed<'_>,
+        mut pieces: mpsc::Receiver<Piece>,
+        path: &Path,
+        progress: &ProgressBar,
+    ) -> Result<usize, Failure> {
+        let mut signals = Signals::new()?;
+        let (path, mut skipped) = (path.display(), 0);
+        loop {
+            let piece = tokio::select! {
+                piece = feed.next(&mut pieces) => piece?,
+                () = signals.next() => {
+                    feed.flush().await?;
+                    return Err(Failure::failed(anyhow::anyhow!(feed.so_far(format_args!("{path}: interrupted")))));
+                }
+            };
+            let Some(Piece { lines, position, fault, .. }) = piece else { break };
+            for (number, line) in lines {
+                match line {
+                    Ok(publication) => feed.add(number, publication).await?,
+                    Err(fault) if self.skip_invalid => {
+                        progress.suspend(|| output::note(format_args!("line {number}: {fault}; skipped")));
+                        skipped += 1;
+                    }
+                    Err(fault) => {
+                        feed.flush().await?;
+                        let fault = feed.so_far(format_args!("{path}: line {number}: {fault}"));
+                        let advice = "use --skip-invalid to leave such lines out";
+                        return Err(Failure::usage(anyhow::anyhow!("{fault}; {advice}")));
+                    }
+                }
+            }
+            if let Some(fault) = fault {
+                feed.flush().await?;
+                return Err(Failure::usage(anyhow::anyhow!(
+                    feed.so_far(format_args!("{path} could not be read: {fault}"))
+                )));
+            }
+            progress.set_position(position);
+        }
+        feed.flush().await?;
+        Ok(skipped)
+    }
+
+    fn tell(&self, feed: &Feed<'_>, skipped: usize) -> Result<(), Failure> {
+        let (published, duplicates) = (feed.published - feed.duplicates, feed.duplicates);
+        if self.json {
+            let told = serde_json::json!({ "published": published, "duplicates": duplicates, "skipped": skipped });
+            output::json_line(&told)?;
+        } else {
+            output::note(format_args!("published {published}, duplicates {duplicates}, skipped {skipped}"));
+        }
+        if skipped > 0 {
+            return Err(Failure::failed(anyhow::anyhow!("{skipped} lines are no messages and were skipped")));
+        }
+        self.told(duplicates)
     }
 
     /// The message of a line, checked now so that one wrong line does not take its whole batch with it.
     fn message(&self, line: Result<Line, String>) -> Result<Publication, String> {
-        let Line { attributes, body, id, key, delay } = line?;
+        let Line { attributes, body, id, key, delay, ttl } = line?;
         let publication = self.publication(attributes, body);
         let publication = Publication {
             id,
             key: key.or(publication.key.clone()),
             delay: delay.map_or(publication.delay, |delay| delay.0),
+            ttl: ttl.map(|ttl| ttl.0).or(publication.ttl),
             ..publication
         };
         Admission::default().check(&publication).map_err(|error| error.to_string())?;
         Ok(publication)
     }
-}
-
-/// What became of the lines of a file.
-#[derive(Default)]
-struct Tally {
-    published: usize,
-    duplicates: usize,
-    skipped: usize,
-}
-
-impl Tally {
-    fn add(&mut self, (published, duplicates): (usize, usize)) {
-        self.published += published;
-        self.duplicates += duplicates;
-    }
-
-    fn tell(&self) -> Result<(), Failure> {
-        let Self { published, duplicates, skipped } = self;
-        output::note(format_args!("published {published}, duplicates {duplicates}, skipped {skipped}"));
-        match skipped {
-            0 => Ok(()),
-            skipped => Err(Failure::failed(anyhow::anyhow!("{skipped} lines are no messages and were skipped"))),
-        }
-    }
-}
-
-async fn publish(broker: &Arc<dyn Broker>, batch: &mut Vec<Publication>) -> Result<(usize, usize), Failure> {
-    if batch.is_empty() {
-        return Ok((0, 0));
-    }
-    let receipts = broker.publish(std::mem::take(batch)).await?;
-    let duplicates = receipts.iter().filter(|receipt| receipt.duplicate).count();
-    Ok((receipts.len() - duplicates, duplicates))
 }
 
 /// A bar on a terminal, nothing otherwise.

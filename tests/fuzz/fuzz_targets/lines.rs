@@ -8,17 +8,22 @@ use ndjson::{Line, Lines};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let (mut lines, mut told) = (Lines::new(bytes), 0);
+    let mark: &[u8] = b"\xef\xbb\xbf";
+    if [&b"\xff\xfe"[..], b"\xfe\xff"].iter().any(|utf_16| bytes.starts_with(utf_16)) {
+        return assert!(lines.next().is_err());
+    }
     while let Some(line) = lines.next().unwrap() {
         told += 1;
         match line {
-            Ok(Line { attributes, body, id, key, delay }) => {
+            Ok(Line { attributes, body, id, key, delay, ttl }) => {
                 let texts = [id, key].iter().flatten().map(String::len).sum::<usize>();
-                let held = attributes.bytes() + body.len() + texts + usize::from(delay.is_some());
+                let held = attributes.bytes() + body.len() + texts + usize::from(delay.is_some()) + usize::from(ttl.is_some());
                 assert!(held <= bytes.len(), "line {}", lines.number());
             }
             Err(text) => assert!(!text.is_empty()),
         }
     }
-    assert_eq!(told, bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count());
+    let text = bytes.strip_prefix(mark).unwrap_or(bytes);
+    assert_eq!(told, text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count());
     assert_eq!(lines.bytes(), bytes.len() as u64);
 });

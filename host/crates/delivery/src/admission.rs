@@ -1,5 +1,7 @@
 //! What may be published at all: names and sizes, checked the same way in front of every broker.
 
+use std::time::Duration;
+
 use wasmpost_msg::{
     ATTRIBUTE_VALUES_MAX, ATTRIBUTES_BYTES_MAX, Attributes, BODY_BYTES_MAX, Publication, delay_fault, id_fault,
     topic_name_fault,
@@ -59,8 +61,21 @@ impl Admission {
         if let Some(fault) = delays.iter().find_map(|(what, delay)| delay_fault(what, (*delay)?)) {
             return Some(format!("topic {topic:?}: {fault}"));
         }
+        if let Some(fault) = publication.ttl.and_then(|ttl| life_fault(publication.delay, ttl)) {
+            return Some(format!("topic {topic:?}: {fault}"));
+        }
         attributes_fault(attributes)
     }
+}
+
+/// A message that could never be delivered is refused, not taken and dropped.
+fn life_fault(delay: Duration, ttl: Duration) -> Option<String> {
+    if ttl.is_zero() {
+        return Some("time to live is 0, so the message could never be delivered".into());
+    }
+    (delay >= ttl).then(|| {
+        format!("delay of {delay:?} is not below the time to live of {ttl:?}, so the message could never be delivered")
+    })
 }
 
 fn attributes_fault(attributes: &Attributes) -> Option<String> {

@@ -249,7 +249,14 @@ fn cells(Listed { letter, .. }: &Listed) -> Vec<String> {
     let error = output::escaped(letter.evidence.error.lines().next().unwrap_or_default());
     let error = error.chars().take(60).collect();
     let (reason, died) = (letter.evidence.reason.to_string(), output::time(letter.dead_at));
-    vec![output::escaped(&letter.id).into_owned(), letter.queue.clone(), reason, letter.deliveries.to_string(), died, error]
+    vec![
+        output::escaped(&letter.id).into_owned(),
+        letter.queue.clone(),
+        reason,
+        letter.deliveries.to_string(),
+        died,
+        error,
+    ]
 }
 
 fn print(letter: &DeadLetter) {

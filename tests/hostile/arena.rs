@@ -272,6 +272,13 @@ impl Aftermath {
         of_receiver.filter_map(|event| event["message"].as_str()).collect()
     }
 
+    /// How many refusals of a receiver the host counted, but did not tell.
+    pub(crate) fn more_denied(&self, receiver: &str) -> usize {
+        let receiver = queue(ATTACKER, receiver);
+        let of_receiver = self.log.iter().filter(|event| event["receiver"] == *receiver);
+        of_receiver.filter_map(|event| event["more"].as_u64()).sum::<u64>() as usize
+    }
+
     /// Where in the log messages of a queue were acked.
     pub(crate) fn acked_at(&self, name: &str) -> Vec<usize> {
         let queue = queue(ATTACKER, name);

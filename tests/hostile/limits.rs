@@ -14,6 +14,7 @@ const PROVEN: &[(&str, Hostile)] = &[
     ("publish_messages", A12_FLOOD),
     ("publish_bytes", A12_GIBIBYTE),
     ("publish_message_bytes", A12_GIBIBYTE),
+    ("refusals", A11_FLOOD),
     ("error_text", A07_ERROR_TEXT),
     ("log_bytes", A06_GIBIBYTE),
     ("log_lines", A06_LOG_LINES),

@@ -94,6 +94,56 @@ fn a11_no_name_reaches_the_topics_of_another_tenant() {
     let after = Arena::new().attacker_at(A11_REACH.name, A11_REACH, "", vec![message]).fight();
     assert_eq!(after.seen(), ["neighbour/work"]);
     assert_eq!(after.stats("neighbour/work")["ready"], 2);
-    let denied = after.logged(A11_REACH.name).iter().filter(|text| text.starts_with("publishing denied")).count();
-    assert_eq!(denied, 2 * names.len(), "each attempt is on record");
+    let logged = after.logged(A11_REACH.name);
+    let denied = logged.iter().filter(|text| text.starts_with("publishing denied")).count();
+    assert_eq!(denied, TOLD, "each is told once, and only the first few are");
+    assert_eq!(after.more_denied(A11_REACH.name), 2 * names.len() - TOLD, "the others are counted");
 }
+
+#[test]
+fn a11_a_flood_of_topics_without_a_grant_ends_the_delivery_and_writes_a_handful_of_lines() {
+    let settings = "config = { bytes = \"400000\" }\nlimits = { cpu = \"50s\", wall = \"50s\" }";
+    let after = Arena::new().attacker(A11_FLOOD, settings).fight();
+    let letter = after.died(A11_FLOOD, "publish-limit");
+    assert_eq!(letter["evidence"]["error"], "guest was refused more than 100 publishes");
+    assert_eq!(after.more_denied(A11_FLOOD.name), 101 - TOLD);
+    let bytes: usize = after.log.iter().map(|event| event.to_string().len()).sum();
+    assert!(bytes < 64 << 10, "{bytes} bytes of log");
+}
+
+/// Hostile calls with the longest lists, texts and bytes: what each is refused with, and that it was refused at once.
+#[test]
+fn a21_no_list_text_or_bytes_of_a_guest_take_the_host_longer_than_they_may() {
+    let arena = CALLS.iter().fold(Arena::new(), |arena, (mode, _)| {
+        let settings = format!("config = {{ mode = {mode:?} }}\n{TIME}");
+        arena.attacker_at(mode, A21_CALLS, &settings, vec![json!({ "body": "attack" })])
+    });
+    let after = arena.fight();
+    for (mode, expected) in CALLS {
+        let letters = after.letters(mode);
+        let evidence = &letters[0]["evidence"];
+        let told = format!("{}: {}", evidence["reason"].as_str().unwrap(), evidence["error"].as_str().unwrap());
+        assert!(told.contains(expected), "{mode}: {told}");
+    }
+}
+
+/// How many different refusals of a delivery are told.
+const TOLD: usize = 8;
+
+/// What is tried, and what it comes to.
+const CALLS: &[(&str, &str)] = &[
+    ("values", "rejected: PublishError::InvalidAttribute(\"number of values over the limit of 1024\")"),
+    ("names", "rejected: PublishError::InvalidAttribute(\"number of attributes over the limit of 1024\")"),
+    ("fuel", "result-too-large: guest passed more to the host than it takes"),
+    ("writer", "rejected: Some((1024, PublishError::InvalidAttribute(\"number of values over the limit of 1024\")))"),
+    ("long-value", "rejected: PublishError::InvalidAttribute(\"attribute value over the limit of 4KiB\")"),
+    ("long-name", "rejected: PublishError::InvalidAttribute(\"attribute name over the limit of 256B\")"),
+    ("key", "rejected: PublishError::InvalidAttribute(\"ordering key "),
+    ("tab", "rejected: PublishError::InvalidAttribute(\"ordering key "),
+    ("topic", "rejected: told in short"),
+    ("delay", "rejected: Some(PublishError::LimitExceeded(\"delay is over the limit of ten years\"))"),
+    ("poll", "trap: list to poll is over the limit of 1024 handles"),
+    ("config", "rejected: None"),
+    ("log", "rejected: logged"),
+    ("lines", "rejected: Ok(())"),
+];

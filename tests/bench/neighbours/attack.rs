@@ -25,8 +25,10 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack("A05", "endless recursion", "a05-recursion", 20_000),
     attack("A06", "writes log without end", "a06-log-lines", 20_000),
     attack("A07", "returns errors of 100 MiB", "a07-error-text", 20_000),
+    attack("A11", "asks for topics that nobody granted", "a11-flood", 20_000),
     Attack { publish: "*", ..attack("A12", "publishes without end", "a12-flood", 20_000) },
     Attack { recompiled: true, ..attack("A16", "is compiled all the time", "webhook-triage", 0) },
+    Attack { publish: "*", ..attack("A21", "passes the longest lists to the host", "a21-calls", 2_000) },
     attack("A20", "sleeps in every slot", "a20-sleep", 2_000),
     attack("A20", "floods with tiny messages", "noop", 300_000),
 ];

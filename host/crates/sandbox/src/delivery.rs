@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use wasmpost_msg::{Attributes, Context, Publication, attribute_fault, is_reserved};
+use wasmpost_msg::{
+    ATTRIBUTE_VALUES_MAX, ATTRIBUTES_BYTES_MAX, Attributes, BODY_BYTES_MAX, Context, ORDERING_KEY, Publication,
+    attribute_fault, delay_fault, id_fault, is_reserved,
+};
 
+use crate::audit::{Denied, short};
 use crate::bindings::wasmpost::messaging::topic::PublishError;
 use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::log::GuestLog;
@@ -23,6 +27,8 @@ pub(crate) struct Delivery {
     pub(crate) held_bytes: u64,
     /// Whether the guest wanted to publish more than it may.
     pub(crate) publish_refused: bool,
+    /// How often the guest was refused a topic for want of a grant.
+    refusals: u32,
     /// Whether it stands for the instance that has several messages, rather than for any of them.
     pub(crate) is_nobodys: bool,
 }
@@ -36,6 +42,9 @@ pub struct Writer {
     body: BytesMut,
     closed: bool,
 }
+
+/// What a value of an attribute counts beside its bytes: what the host takes to keep it.
+const VALUE_BYTES: usize = 24;
 
 pub(crate) type AttributeList = Vec<(String, Vec<String>)>;
 pub(crate) type Published<T = ()> = Result<T, PublishError>;
@@ -52,6 +61,7 @@ impl Delivery {
             published_bytes: 0,
             held_bytes: 0,
             publish_refused: false,
+            refusals: 0,
             is_nobodys: false,
         }
     }
@@ -63,9 +73,10 @@ impl Delivery {
         self.published_messages = 0;
         self.published_bytes = 0;
         self.held_bytes = 0;
+        self.refusals = 0;
     }
 
-    pub(crate) fn new_writer(&self, topic: &str) -> Published<Writer> {
+    pub(crate) fn new_writer(&mut self, topic: &str) -> Published<Writer> {
         let (attributes, body) = (Attributes::new(), BytesMut::new());
         Ok(Writer { topic: self.may_publish(topic)?, attributes, delay: Duration::ZERO, body, closed: false })
     }
@@ -75,8 +86,18 @@ impl Delivery {
         self.attributes.iter().map(|(name, values)| (name.to_owned(), values.to_vec())).collect()
     }
 
+    /// Whether the guest was refused topics more often than it may be.
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.refusals > self.shared.limits.refusals
+    }
+
+    /// Hands a result to the guest, unless it was refused too often: then its call ends.
+    pub(crate) fn unless_flooded<T>(&self, result: T) -> wasmtime::Result<T> {
+        if self.is_flooded() { Err(wasmtime::Error::msg("guest was refused too many publishes")) } else { Ok(result) }
+    }
+
     /// The topic that the guest means, as the host names it.
-    fn may_publish(&self, topic: &str) -> Published<String> {
+    fn may_publish(&mut self, topic: &str) -> Published<String> {
         if self.is_nobodys {
             let text = "several messages may be in this instance: publish with the message that it is in answer to";
             return Err(PublishError::Denied(text.into()));
@@ -84,40 +105,51 @@ impl Delivery {
         if let Some(topic) = self.shared.grants.publish_to(topic) {
             return Ok(topic);
         }
-        let (receiver, id) = (&*self.shared.name, self.context.id());
-        tracing::warn!(receiver, id, topic = %topic.escape_debug(), "publishing denied: no grant for the topic");
-        Err(PublishError::Denied(format!("no grant to publish to topic {topic:?}")))
+        self.refusals = self.refusals.saturating_add(1);
+        self.log.denied(&Denied::Topic(topic));
+        Err(PublishError::Denied(format!("no grant to publish to topic {:?}", short(topic))))
     }
 
     /// Checks one message and puts it into the outbox.
-    pub(crate) fn publish_now(&mut self, topic: &str, given: AttributeList, body: Vec<u8>) -> Published {
-        let topic = self.may_publish(topic)?;
-        let max = self.shared.limits.publish_message_bytes.0;
-        if body.len() as u64 > max {
-            return Err(PublishError::TooLarge(max));
+    pub(crate) fn publish_now(&mut self, topic: &str, given: AttributeList, body: impl Into<Bytes>) -> Published {
+        let (topic, body) = (self.may_publish(topic)?, body.into());
+        self.check_body(body.len())?;
+        let attributes = self.checked(&given)?;
+        self.put_into_outbox(topic, attributes, body)
+    }
+
+    /// The attributes of a list, if a message may have them.
+    pub(crate) fn checked(&self, given: &AttributeList) -> Published<Attributes> {
+        // A name takes time even if it has no value.
+        if given.len() > ATTRIBUTE_VALUES_MAX {
+            return Err(over("number of attributes", &ATTRIBUTE_VALUES_MAX));
         }
         let mut attributes = Attributes::new();
-        for (name, values) in &given {
+        for (name, values) in given {
             for value in values {
                 self.check_attribute(&attributes, name, value)?;
                 attributes.append(name, &**value);
             }
         }
-        self.put_into_outbox(topic, attributes, body.into())
+        Ok(attributes)
     }
 
-    /// The same with attributes that were checked one by one. Those of the host are left out: they belong to the message
-    /// that came in.
+    /// The same with attributes that were checked one by one, or came in with the message. Those of the host are left
+    /// out: they belong to the message that came in.
     pub(crate) fn publish_attributes(&mut self, topic: &str, mut attributes: Attributes, body: Bytes) -> Published {
         let topic = self.may_publish(topic)?;
-        let max = self.shared.limits.publish_message_bytes.0;
-        if body.len() as u64 > max {
-            return Err(PublishError::TooLarge(max));
+        self.check_body(body.len())?;
+        attributes.retain(|name| !is_reserved(name));
+        let fault_of = |(name, values): (&str, &[String])| values.iter().find_map(|value| pair_fault(name, value));
+        if let Some(fault) = attributes.iter().find_map(fault_of) {
+            return Err(PublishError::InvalidAttribute(fault));
         }
-        let reserved: Vec<_> =
-            attributes.iter().filter(|(name, _)| is_reserved(name)).map(|(name, _)| name.to_owned()).collect();
-        reserved.iter().for_each(|name| drop(attributes.remove(name)));
         self.put_into_outbox(topic, attributes, body)
+    }
+
+    fn check_body(&self, bytes: usize) -> Published {
+        let max = self.shared.limits.publish_message_bytes.0.min(BODY_BYTES_MAX as u64);
+        if bytes as u64 > max { Err(PublishError::TooLarge(max)) } else { Ok(()) }
     }
 
     /// Publishes what a component answers that knows no topics, to the topic that the operator chose.
@@ -142,36 +174,45 @@ impl Delivery {
     }
 
     fn put_into_outbox(&mut self, topic: String, attributes: Attributes, body: Bytes) -> Published {
+        // Whatever the broker would refuse once the guest is done is refused here, where the guest can act on it.
+        if attributes.values_len() > ATTRIBUTE_VALUES_MAX {
+            return Err(over("number of values", &ATTRIBUTE_VALUES_MAX));
+        }
+        if attributes.bytes() > ATTRIBUTES_BYTES_MAX {
+            return Err(over("attributes together", &ATTRIBUTES_BYTES_MAX));
+        }
         self.charge_bytes(body.len())?;
-        self.charge_message(attributes.bytes())?;
+        self.charge_bytes(cost(attributes.bytes(), attributes.values_len()))?;
+        self.charge_message()?;
         self.context.outbox().push(Publication::new(topic, attributes, body));
         Ok(())
     }
 
-    /// Whether an attribute may be added to those that are there.
-    pub(crate) fn check_attribute(&self, attributes: &Attributes, name: &str, value: &str) -> Published {
+    /// What an attribute adds to those that are there, in bytes, if it may be added.
+    pub(crate) fn check_attribute(&self, attributes: &Attributes, name: &str, value: &str) -> Published<usize> {
         let limits = &self.shared.limits;
-        if let Some(fault) = attribute_fault(name, value) {
+        // Lengths come first: what is longer is not even looked at.
+        if name.len() as u64 > limits.attribute_name_bytes.0 {
+            return Err(over("attribute name", &limits.attribute_name_bytes));
+        }
+        if value.len() as u64 > limits.attribute_value_bytes.0 {
+            return Err(over("attribute value", &limits.attribute_value_bytes));
+        }
+        if let Some(fault) = pair_fault(name, value) {
             return Err(PublishError::InvalidAttribute(fault));
         }
-        let over = |what: &str, max: &dyn std::fmt::Display| {
-            Err(PublishError::InvalidAttribute(format!("{what} over the limit of {max}")))
-        };
-        match () {
-            () if name.len() as u64 > limits.attribute_name_bytes.0 => {
-                over("attribute name", &limits.attribute_name_bytes)
-            }
-            () if value.len() as u64 > limits.attribute_value_bytes.0 => {
-                over("attribute value", &limits.attribute_value_bytes)
-            }
-            () if attributes.len() as u64 >= u64::from(limits.attributes) && attributes.get(name).is_none() => {
-                over("number of attributes", &limits.attributes)
-            }
-            () if (attributes.bytes() + name.len() + value.len()) as u64 > limits.attributes_bytes.0 => {
-                over("attributes together", &limits.attributes_bytes)
-            }
-            () => Ok(()),
+        let is_new = attributes.get(name).is_none();
+        if is_new && attributes.len() as u64 >= u64::from(limits.attributes) {
+            return Err(over("number of attributes", &limits.attributes));
         }
+        if attributes.values_len() >= ATTRIBUTE_VALUES_MAX {
+            return Err(over("number of values", &ATTRIBUTE_VALUES_MAX));
+        }
+        let together = attributes.bytes() + name.len() + value.len();
+        if together as u64 > limits.attributes_bytes.0 || together > ATTRIBUTES_BYTES_MAX {
+            return Err(over("attributes together", &limits.attributes_bytes));
+        }
+        Ok(cost(value.len() + if is_new { name.len() } else { 0 }, 1))
     }
 
     fn charge_bytes(&mut self, bytes: usize) -> Published {
@@ -184,12 +225,11 @@ impl Delivery {
         Ok(())
     }
 
-    fn charge_message(&mut self, attributes_bytes: usize) -> Published {
+    fn charge_message(&mut self) -> Published {
         let max = self.shared.limits.publish_messages;
         if self.published_messages >= max {
             return Err(self.refuse(format!("a delivery may publish {max} messages")));
         }
-        self.charge_bytes(attributes_bytes)?;
         self.published_messages += 1;
         Ok(())
     }
@@ -202,23 +242,25 @@ impl Delivery {
 }
 
 impl Writer {
-    pub(crate) fn set_attribute(&mut self, delivery: &Delivery, name: &str, value: &str) -> Published {
-        self.check_attribute(delivery, name, value)?;
+    pub(crate) fn set_attribute(&mut self, delivery: &mut Delivery, name: &str, value: &str) -> Published {
+        self.admit_attribute(delivery, name, value)?;
         self.attributes.set(name, value);
         Ok(())
     }
 
-    pub(crate) fn append_attribute(&mut self, delivery: &Delivery, name: &str, value: &str) -> Published {
-        self.check_attribute(delivery, name, value)?;
+    pub(crate) fn append_attribute(&mut self, delivery: &mut Delivery, name: &str, value: &str) -> Published {
+        self.admit_attribute(delivery, name, value)?;
         self.attributes.append(name, value);
         Ok(())
     }
 
-    fn check_attribute(&self, delivery: &Delivery, name: &str, value: &str) -> Published {
+    /// Counts an attribute at once: a guest can have many writers, and the host holds what is in them.
+    fn admit_attribute(&self, delivery: &mut Delivery, name: &str, value: &str) -> Published {
         if self.closed {
             return Err(PublishError::Closed);
         }
-        delivery.check_attribute(&self.attributes, name, value)
+        let cost = delivery.check_attribute(&self.attributes, name, value)?;
+        delivery.charge_bytes(cost)
     }
 
     pub(crate) fn set_delay(&mut self, nanoseconds: u64) {
@@ -226,13 +268,10 @@ impl Writer {
     }
 
     pub(crate) fn write(&mut self, delivery: &mut Delivery, chunk: &[u8]) -> Published {
-        let max = delivery.shared.limits.publish_message_bytes.0;
         if self.closed {
             return Err(PublishError::Closed);
         }
-        if self.body.len() as u64 + chunk.len() as u64 > max {
-            return Err(PublishError::TooLarge(max));
-        }
+        delivery.check_body(self.body.len().saturating_add(chunk.len()))?;
         delivery.charge_bytes(chunk.len())?;
         self.body.extend_from_slice(chunk);
         Ok(())
@@ -242,13 +281,33 @@ impl Writer {
         if self.closed {
             return Err(PublishError::Closed);
         }
+        if let Some(fault) = delay_fault("delay", self.delay) {
+            return Err(PublishError::LimitExceeded(fault));
+        }
         self.closed = true;
         let (topic, attributes) = (std::mem::take(&mut self.topic), std::mem::take(&mut self.attributes));
-        delivery.charge_message(attributes.bytes())?;
+        delivery.charge_message()?;
         let publication = Publication::new(topic, attributes, std::mem::take(&mut self.body).freeze());
         delivery.context.outbox().push(Publication { delay: self.delay, ..publication });
         Ok(())
     }
+}
+
+/// What values of attributes take of the host, in bytes, however short they are.
+fn cost(bytes: usize, values: usize) -> usize {
+    bytes.saturating_add(values.saturating_mul(VALUE_BYTES))
+}
+
+/// What keeps a message from having a value under a name, if something does.
+fn pair_fault(name: &str, value: &str) -> Option<String> {
+    attribute_fault(name, value).or_else(|| {
+        let is_key = name.eq_ignore_ascii_case(ORDERING_KEY) && !value.is_empty();
+        if is_key { id_fault("ordering key", value) } else { None }
+    })
+}
+
+fn over(what: &str, max: &dyn std::fmt::Display) -> PublishError {
+    PublishError::InvalidAttribute(format!("{what} over the limit of {max}"))
 }
 
 /// A refusal in words, for interfaces that have no better.

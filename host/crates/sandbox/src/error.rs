@@ -1,5 +1,6 @@
 //! Errors. The only place that looks into what the engine reports.
 
+use std::fmt::{self, Write};
 use std::io;
 use std::path::PathBuf;
 
@@ -13,6 +14,9 @@ use crate::{EngineOptions, FileError, Limits, Size};
 
 /// The most of a text that a file can make long, in bytes.
 const TEXT_BYTES_MAX: usize = 2_000;
+
+/// How much of a function's name a backtrace tells, in bytes.
+const FRAME_BYTES_MAX: usize = 256;
 
 /// Why a sandbox could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -255,6 +259,9 @@ fn reason(error: &wasmtime::Error, state: &StoreState) -> (Reason, String) {
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         return (Reason::ResultTooLarge, "guest passed more to the host than it takes".to_owned());
     }
+    if state.delivery.is_flooded() {
+        return (Reason::PublishLimit, format!("guest was refused more than {} publishes", limits.refusals));
+    }
     if state.delivery.publish_refused {
         return (Reason::PublishLimit, format!("guest published more than a delivery may, then: {cause}"));
     }
@@ -264,12 +271,30 @@ fn reason(error: &wasmtime::Error, state: &StoreState) -> (Reason, String) {
     }
 }
 
+/// Text that is written up to a length, and cut there.
+struct Cut(String);
+
+impl fmt::Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = FRAME_BYTES_MAX.saturating_sub(self.0.len());
+        let fits = text.floor_char_boundary(room);
+        self.0.push_str(text.get(..fits).unwrap_or(text));
+        // Names are the guest's, and what they stand for can be longer than they are.
+        if fits < text.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
 /// One frame a line, without the heading.
 fn frames(backtrace: &WasmBacktrace) -> String {
     let lines = backtrace.frames().iter().enumerate().map(|(number, frame)| {
         let name = frame.func_name().map_or_else(
             || format!("function {}", frame.func_index()),
-            |name| format!("{:#}", rustc_demangle::demangle(name)),
+            |name| {
+                let mut cut = Cut(String::new());
+                // That it did not fit is no fault.
+                let _ = write!(cut, "{:#}", rustc_demangle::demangle(name));
+                cut.0
+            },
         );
         match frame.module_offset() {
             Some(offset) => format!("{number}: {name} at {offset:#x}"),

@@ -6,6 +6,7 @@
 //!
 //! This crate knows no broker.
 
+mod audit;
 mod bindings;
 mod bindings_async;
 mod crew;

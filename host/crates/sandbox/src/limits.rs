@@ -74,10 +74,12 @@ limits! {
     body: Size = Size(4 << 20),
     /// Messages that a delivery publishes.
     publish_messages: u32 = 100,
-    /// Bodies and attributes of all messages that a delivery publishes.
+    /// Bodies and attributes of all messages that a delivery publishes, each value with 24 bytes more.
     publish_bytes: Size = Size(4 << 20),
     /// The body of one message that a delivery publishes.
     publish_message_bytes: Size = Size(1 << 20),
+    /// Publishes that are refused to a delivery for want of a grant; one more ends it.
+    refusals: u32 = 100,
     /// The text of a returned error; what is longer is cut.
     error_text: Size = Size(4 << 10),
     /// What a delivery writes to the log; the rest is counted and dropped.

@@ -6,6 +6,10 @@ use parking_lot::Mutex;
 use wasmpost_msg::Context;
 
 use crate::Limits;
+use crate::audit::{Audit, Denied};
+
+/// So many lines that are over the limit, and the log of the delivery is full: looking at each line takes time.
+const DROPPED_ONE_BY_ONE: u64 = 256;
 
 /// Takes what guests write.
 pub trait LogSink: Send + Sync {
@@ -102,6 +106,7 @@ struct Left {
     bytes: usize,
     lines: u32,
     dropped: u64,
+    audit: Audit,
 }
 
 impl GuestLog {
@@ -112,7 +117,18 @@ impl GuestLog {
     /// Goes on with the lines of another delivery.
     pub(crate) fn begin(&self, context: Context, limits: &Limits) {
         let before = std::mem::replace(&mut *self.left.lock(), Left::new(context, limits));
-        self.tell_dropped(&before);
+        self.tell_rest(&before);
+    }
+
+    /// Tells what was left untold of a delivery that is over, without waiting for the next one.
+    pub(crate) fn end(&self) {
+        let before = {
+            let mut left = self.left.lock();
+            let (context, audit) = (left.context.clone(), std::mem::take(&mut left.audit));
+            let dropped = std::mem::take(&mut left.dropped);
+            Left { context, bytes: 0, lines: 0, dropped, audit }
+        };
+        self.tell_rest(&before);
     }
 
     /// Passes a line on if there is room for it, and counts it otherwise.
@@ -121,7 +137,7 @@ impl GuestLog {
             let mut left = self.left.lock();
             let bytes = context.len() + text.len();
             if left.lines == 0 || left.bytes < bytes {
-                left.dropped += 1;
+                left.drop_lines(1);
                 return;
             }
             left.lines -= 1;
@@ -131,13 +147,37 @@ impl GuestLog {
         self.record(&delivery, level, source, context, text);
     }
 
-    /// How many bytes of a line may still be held back until it ends.
-    pub(crate) fn bytes_left(&self) -> usize {
-        self.left.lock().bytes
+    /// How many bytes of a line may still be held back until it ends, or none if no line fits any more.
+    pub(crate) fn bytes_left(&self) -> Option<usize> {
+        let left = self.left.lock();
+        (left.lines > 0).then_some(left.bytes)
     }
 
-    /// Says how much was dropped, so that nobody takes the log for complete.
-    fn tell_dropped(&self, left: &Left) {
+    /// Counts lines that were not even looked at.
+    pub(crate) fn drop_lines(&self, count: u64) {
+        self.left.lock().drop_lines(count);
+    }
+
+    /// Says something about the delivery that is of the host.
+    pub(crate) fn tell(&self, level: Level, text: &str) {
+        let delivery = self.left.lock().context.clone();
+        self.record(&delivery, level, LogSource::Host, "", text);
+    }
+
+    /// Takes down that the delivery was denied something: the first few on their own, the others by their number.
+    pub(crate) fn denied(&self, denied: &Denied<'_>) {
+        let (delivery, is_told) = {
+            let mut left = self.left.lock();
+            (left.context.clone(), left.audit.take(denied))
+        };
+        if is_told {
+            denied.tell(&self.receiver, delivery.id());
+        }
+    }
+
+    /// Says how much was dropped or not told, so that nobody takes the log for complete.
+    fn tell_rest(&self, left: &Left) {
+        left.audit.tell_rest(&self.receiver, left.context.id());
         if left.dropped > 0 {
             let text = format!("{} log lines over the limit were dropped", left.dropped);
             self.record(&left.context, Level::Warn, LogSource::Host, "", &text);
@@ -152,13 +192,21 @@ impl GuestLog {
 
 impl Drop for GuestLog {
     fn drop(&mut self) {
-        self.tell_dropped(&self.left.lock());
+        self.tell_rest(&self.left.lock());
     }
 }
 
 impl Left {
     fn new(context: Context, limits: &Limits) -> Self {
-        Self { context, bytes: limits.log_bytes.bytes(), lines: limits.log_lines, dropped: 0 }
+        let (bytes, lines) = (limits.log_bytes.bytes(), limits.log_lines);
+        Self { context, bytes, lines, dropped: 0, audit: Audit::default() }
+    }
+
+    fn drop_lines(&mut self, count: u64) {
+        self.dropped = self.dropped.saturating_add(count);
+        if self.dropped >= DROPPED_ONE_BY_ONE {
+            self.lines = 0;
+        }
     }
 }
 

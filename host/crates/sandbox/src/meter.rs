@@ -40,8 +40,7 @@ impl Meter {
     /// The time by the clock that polls are measured with at the moment.
     fn now(&self) -> u64 {
         if self.by_cpu.load(Ordering::Relaxed) {
-            let time = clock_gettime(ClockId::ThreadCPUTime);
-            return Duration::try_from(time).map_or(0, |time| time.as_nanos() as u64);
+            return thread_time().as_nanos() as u64;
         }
         self.start.elapsed().as_nanos() as u64
     }
@@ -51,7 +50,7 @@ impl Meter {
         self.start.elapsed()
     }
 
-    /// The time of all finished polls.
+    /// The time of all finished polls, and of work beside them.
     pub(crate) fn spent(&self) -> Duration {
         Duration::from_nanos(self.spent.load(Ordering::Relaxed))
     }
@@ -62,9 +61,47 @@ impl Meter {
         self.spent() + Duration::from_nanos(running)
     }
 
+    /// Adds what was done elsewhere for the call.
+    pub(crate) fn charge(&self, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.spent.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
     pub(crate) fn measure<F: Future + Unpin>(self: &Arc<Self>, future: F) -> Metered<F> {
         Metered { meter: Arc::clone(self), future }
     }
+}
+
+/// A future of the host that works for a call beside it, and ends with nothing once the call's CPU time is used up.
+pub(crate) struct Charged<F> {
+    meter: Arc<Meter>,
+    budget: Duration,
+    future: Pin<Box<F>>,
+}
+
+impl<F: Future> Charged<F> {
+    pub(crate) fn new(meter: Arc<Meter>, budget: Duration, future: F) -> Self {
+        Self { meter, budget, future: Box::pin(future) }
+    }
+}
+
+impl<F: Future> Future for Charged<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.meter.spent() >= self.budget {
+            return Poll::Ready(None);
+        }
+        let began = thread_time();
+        let polled = self.future.as_mut().poll(context);
+        self.meter.charge(thread_time().saturating_sub(began));
+        polled.map(Some)
+    }
+}
+
+/// The CPU time of this thread.
+fn thread_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 impl<F: Future + Unpin> Future for Metered<F> {
@@ -107,17 +144,28 @@ mod tests {
         let meter = Meter::new();
         poll_once(&meter, || ());
         let before = meter.spent();
-        let work = || {
-            let began = clock_gettime(ClockId::ThreadCPUTime);
-            let used = || {
-                let now = clock_gettime(ClockId::ThreadCPUTime);
-                (now.tv_sec - began.tv_sec) * 1_000_000_000 + (now.tv_nsec - began.tv_nsec)
-            };
-            while used() < 5_000_000 {
-                std::hint::spin_loop();
-            }
-        };
-        poll_once(&meter, work);
+        poll_once(&meter, || work(Duration::from_millis(5)));
         assert!(meter.spent() - before >= Duration::from_millis(5), "{:?}", meter.spent());
+    }
+
+    fn work(time: Duration) {
+        let began = thread_time();
+        while thread_time() - began < time {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    fn work_beside_a_call_is_paid_by_it_and_ends_with_its_budget() {
+        let (meter, step) = (Meter::new(), Duration::from_millis(2));
+        let endless = std::future::poll_fn(|_| {
+            work(step);
+            Poll::<()>::Pending
+        });
+        let mut charged = std::pin::pin!(Charged::new(Arc::clone(&meter), 3 * step, endless));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let polls = (1..).find(|_| charged.as_mut().poll(&mut context) == Poll::Ready(None));
+        assert!(polls.is_some_and(|polls| polls <= 4), "{polls:?}");
+        assert!(meter.spent() >= 3 * step);
     }
 }

@@ -20,7 +20,8 @@ use crate::{LoadedComponent, Sandbox, Span};
 pub(crate) const YIELD_TICKS: u64 = 1;
 /// How long a delivery waits for an instance. After that the host is busy, and the delivery is given back.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(5);
-/// What a guest may pass to the host in one call beside twice the largest body, in bytes.
+/// What a guest may pass to the host in one call beside the largest body, in bytes. Elements of lists count with what they
+/// take in the host, so that this bounds the time of taking them in as well.
 const HOSTCALL_EXTRA: usize = 1 << 20;
 
 /// A component in its sandbox, with what its deliveries share.
@@ -46,7 +47,7 @@ impl Setup {
         let mut store = Store::new(&self.sandbox.engine, state);
         store.limiter(|state| &mut state.limiter);
         let largest = limits.body.max(limits.publish_message_bytes);
-        store.set_hostcall_fuel(largest.bytes().saturating_mul(2).saturating_add(HOSTCALL_EXTRA));
+        store.set_hostcall_fuel(largest.bytes().saturating_add(HOSTCALL_EXTRA));
         store.set_max_component_handles(limits.handles as usize);
         store.set_epoch_deadline(YIELD_TICKS);
         let budget = limits.cpu.0;

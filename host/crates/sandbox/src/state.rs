@@ -65,6 +65,8 @@ pub(crate) struct StoreState {
     /// The same.
     pub(crate) http: Option<Http>,
     pub(crate) meter: Arc<Meter>,
+    /// Where CPU time is counted, also that of several messages together.
+    pub(crate) payer: Arc<Meter>,
     pub(crate) cpu_exhausted: bool,
     /// The functions of an instance that has been called before.
     pub(crate) plugin: Option<Plugin>,
@@ -97,6 +99,7 @@ impl StoreState {
             wasi: None,
             http: None,
             meter: Arc::clone(meter),
+            payer: Arc::clone(meter),
             cpu_exhausted: false,
             plugin: None,
             command: None,
@@ -123,6 +126,7 @@ impl StoreState {
         self.number = self.number.wrapping_add(1);
         self.body = body;
         self.meter = Arc::clone(meter);
+        self.payer = Arc::clone(meter);
         self.http = None;
     }
 
@@ -131,6 +135,7 @@ impl StoreState {
         if let Some((_, outputs)) = &self.wasi {
             outputs.end();
         }
+        self.delivery.log.end();
         self.body = Bytes::new();
     }
 

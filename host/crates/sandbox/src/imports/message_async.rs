@@ -1,7 +1,10 @@
 //! The resources of `wasmpost:messaging/types-async`: messages of which an instance may have several, and what is
 //! published in answer to each.
 
-use wasmtime::component::Resource;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+
+use super::topic::{GivenAttributes, taken};
 
 use crate::bindings::wasmpost::messaging::topic::PublishError as Refused;
 use crate::bindings::wasmpost::messaging::types::Failure as Failed;
@@ -27,6 +30,22 @@ pub(crate) fn handle(number: u32) -> Resource<Lent> {
     Resource::new_borrow(number)
 }
 
+const INTERFACE: &str = "wasmpost:messaging/types-async@0.1.0";
+
+/// Offers publishing in one call, as [`super::topic::add_publish_to_linker`] does.
+pub(super) fn add_publish_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let publish =
+        |mut store: StoreContextMut<'_, StoreState>,
+         (message, topic, attributes, body): (Resource<Lent>, String, GivenAttributes, Vec<u8>)| {
+            let attributes = taken(&mut store, &attributes)?;
+            Ok((HostMessage::publish(store.data_mut(), message, topic, attributes, body)?,))
+        };
+    linker.instance(INTERFACE)?.func_wrap("[method]message.publish", publish)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
 type Result<T = ()> = wasmtime::Result<std::result::Result<T, PublishError>>;
 
 impl Host for StoreState {}
@@ -49,14 +68,17 @@ impl HostMessage for StoreState {
     }
 
     fn new_writer(&mut self, message: Resource<Lent>, topic: String) -> Result<Resource<LentWriter>> {
-        match self.lent(&message)?.new_writer(&topic) {
+        let delivery = self.lent(&message)?;
+        let writer = delivery.new_writer(&topic);
+        match self.unless_flooded(&message, writer)? {
             Ok(writer) => Ok(Ok(self.table.push(LentWriter { writer, number: message.rep() })?)),
             Err(refused) => Ok(Err(refused.into())),
         }
     }
 
     fn publish(&mut self, message: Resource<Lent>, topic: String, attributes: AttributeList, body: Vec<u8>) -> Result {
-        Ok(self.lent(&message)?.publish_now(&topic, attributes, body).map_err(PublishError::from))
+        let published = self.lent(&message)?.publish_now(&topic, attributes, body).map_err(PublishError::from);
+        self.unless_flooded(&message, published)
     }
 
     fn drop(&mut self, _: Resource<Lent>) -> wasmtime::Result<()> {
@@ -96,6 +118,13 @@ impl StoreState {
     /// The delivery of a message that is lent. The engine takes the handle away when the call returns.
     fn lent(&mut self, message: &Resource<Lent>) -> wasmtime::Result<&mut crate::delivery::Delivery> {
         self.delivery_of(message.rep()).ok_or_else(|| wasmtime::Error::msg("the message is not lent any more"))
+    }
+
+    /// Hands a result to the guest, unless it was refused too often in the call of this message, which is to blame then.
+    fn unless_flooded<T>(&mut self, message: &Resource<Lent>, result: T) -> wasmtime::Result<T> {
+        let number = message.rep();
+        let checked = self.lent(message)?.unless_flooded(result);
+        checked.inspect_err(|_| self.culprit = Some(number))
     }
 
     /// Works on a writer, as long as the call goes on that it was made in.

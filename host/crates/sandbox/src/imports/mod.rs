@@ -18,10 +18,12 @@ pub(crate) fn add_to_linker(linker: &mut Linker<StoreState>, asynchronous: bool)
     bindings::wasmpost::messaging::types::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     message::add_body_to_linker(linker)?;
     bindings::wasmpost::messaging::topic::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    topic::add_publish_to_linker(linker)?;
     logging::add_to_linker(linker, asynchronous)?;
     bindings::wasi::config::store::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     if asynchronous {
         bindings_async::wasmpost::messaging::types_async::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+        message_async::add_publish_to_linker(linker)?;
     }
     wasi::add_to_linker(linker)?;
     http::add_to_linker(linker)

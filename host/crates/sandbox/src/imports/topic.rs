@@ -1,27 +1,78 @@
 //! Publishing: what a guest may write, within its grants and limits, goes to the outbox of its delivery.
 
-use wasmtime::component::Resource;
+use wasmpost_msg::{ATTRIBUTE_VALUES_MAX, ATTRIBUTES_BYTES_MAX};
+use wasmtime::component::{Linker, Resource, WasmList};
+use wasmtime::{AsContextMut, StoreContextMut};
 
 use crate::bindings::wasmpost::messaging::topic::{Host, HostMessageWriter};
 use crate::delivery::{AttributeList, Published, Writer};
 use crate::state::StoreState;
 
+const INTERFACE: &str = "wasmpost:messaging/topic@0.1.0";
+
+/// Attributes that still lie in the memory of the guest.
+pub(super) type GivenAttributes = WasmList<(String, WasmList<String>)>;
+
+/// Offers publishing in one call. What is generated takes a list in whole before anybody can say that it is too long.
+pub(super) fn add_publish_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let publish = |mut store: StoreContextMut<'_, StoreState>,
+                   (topic, attributes, body): (String, GivenAttributes, Vec<u8>)| {
+        let attributes = taken(&mut store, &attributes)?;
+        let delivery = &mut store.data_mut().delivery;
+        let published = delivery.publish_now(&topic, attributes, body);
+        Ok((delivery.unless_flooded(published)?,))
+    };
+    linker.instance(INTERFACE)?.func_wrap("publish", publish)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// As much of a list of attributes as has to be looked at: of one that is too long, enough for it to be refused.
+pub(super) fn taken(
+    mut store: impl AsContextMut<Data = StoreState>,
+    given: &GivenAttributes,
+) -> wasmtime::Result<AttributeList> {
+    let mut list = Vec::new();
+    let named: Vec<_> =
+        given.iter(store.as_context_mut())?.take(ATTRIBUTE_VALUES_MAX + 1).collect::<wasmtime::Result<_>>()?;
+    let (mut bytes, mut count) = (0, 0);
+    for (name, values) in named {
+        let mut taken = Vec::new();
+        for value in values.iter(store.as_context_mut())? {
+            let value = value?;
+            (bytes, count) = (value.len().saturating_add(bytes), count + 1);
+            taken.push(value);
+            if bytes > ATTRIBUTES_BYTES_MAX || count > ATTRIBUTE_VALUES_MAX {
+                break;
+            }
+        }
+        list.push((name, taken));
+        if bytes > ATTRIBUTES_BYTES_MAX || count > ATTRIBUTE_VALUES_MAX {
+            break;
+        }
+    }
+    Ok(list)
+}
+
 impl Host for StoreState {
     fn new_writer(&mut self, topic: String) -> wasmtime::Result<Published<Resource<Writer>>> {
-        match self.delivery.new_writer(&topic) {
+        let writer = self.delivery.new_writer(&topic);
+        match self.delivery.unless_flooded(writer)? {
             Ok(writer) => Ok(Ok(self.table.push(writer)?)),
             Err(refused) => Ok(Err(refused)),
         }
     }
 
     fn publish(&mut self, topic: String, attributes: AttributeList, body: Vec<u8>) -> wasmtime::Result<Published> {
-        Ok(self.delivery.publish_now(&topic, attributes, body))
+        let published = self.delivery.publish_now(&topic, attributes, body);
+        self.delivery.unless_flooded(published)
     }
 }
 
 impl HostMessageWriter for StoreState {
     fn set_attribute(&mut self, writer: Resource<Writer>, name: String, value: String) -> wasmtime::Result<Published> {
-        Ok(self.table.get_mut(&writer)?.set_attribute(&self.delivery, &name, &value))
+        Ok(self.table.get_mut(&writer)?.set_attribute(&mut self.delivery, &name, &value))
     }
 
     fn append_attribute(
@@ -30,7 +81,7 @@ impl HostMessageWriter for StoreState {
         name: String,
         value: String,
     ) -> wasmtime::Result<Published> {
-        Ok(self.table.get_mut(&writer)?.append_attribute(&self.delivery, &name, &value))
+        Ok(self.table.get_mut(&writer)?.append_attribute(&mut self.delivery, &name, &value))
     }
 
     fn set_delay(&mut self, writer: Resource<Writer>, delay: u64) -> wasmtime::Result<()> {

@@ -11,10 +11,12 @@ use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::io::AsyncWrite;
-use wasmtime::component::Linker;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, WasmList};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::bindings::io::poll::Host as _;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder};
 
 use crate::log::{GuestLog, Level, LogSource};
@@ -31,6 +33,7 @@ pub struct Surroundings {
     pub seed: u64,
 }
 
+const POLL: &str = "wasi:io/poll@0.2.12";
 /// What a guest may write at a time, in bytes.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 /// Random bytes that a guest may ask for at a time.
@@ -39,7 +42,26 @@ const RANDOM_BYTES_MAX: u64 = 64 << 10;
 const COARSE: Duration = Duration::from_millis(1);
 
 pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    linker.allow_shadowing(true);
+    // What is generated takes in a list of any length, and a guest needs not to have a handle for each of its elements.
+    linker
+        .instance(POLL)?
+        .func_wrap_async("poll", |store, (list,): (WasmList<Resource<DynPollable>>,)| Box::new(poll(store, list)))?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+async fn poll(
+    mut store: StoreContextMut<'_, StoreState>,
+    list: WasmList<Resource<DynPollable>>,
+) -> wasmtime::Result<(Vec<u32>,)> {
+    let max = store.data().shared.limits.handles as usize;
+    if list.len() > max {
+        return Err(wasmtime::Error::msg(format!("list to poll is over the limit of {max} handles")));
+    }
+    let list = list.iter(&mut store)?.collect::<wasmtime::Result<Vec<_>>>()?;
+    Ok((store.data_mut().table.poll(list).await?,))
 }
 
 /// The world as a guest sees it, with clocks that show milliseconds alone if they are to be coarse, and with the
@@ -149,6 +171,7 @@ impl Lines {
     fn take(&self, bytes: &[u8]) {
         let (mut line, mut rest) = (self.line.lock(), bytes);
         while !rest.is_empty() {
+            let Some(left) = self.log.bytes_left() else { return self.skip(&mut line, rest) };
             let from = rest;
             // Reading from memory does not fail; skipping there is as fast as the machine can, even for a GiB.
             let length = rest.skip_until(b'\n').unwrap_or(from.len());
@@ -156,11 +179,30 @@ impl Lines {
             let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
             // What does not fit into the log any more need not be kept until its line ends; one byte too many is, so
             // that the line counts as dropped.
-            let room = (self.log.bytes_left() + 1).saturating_sub(line.len());
+            let room = (left + 1).saturating_sub(line.len());
             line.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
             if ends {
                 self.end(&mut line);
             }
+        }
+    }
+
+    /// Counts the lines of a full log without looking at each.
+    fn skip(&self, line: &mut Vec<u8>, bytes: &[u8]) {
+        let (mut ends, mut rest) = (0, bytes);
+        while rest.skip_until(b'\n').is_ok_and(|length| length > 0) {
+            ends += 1;
+        }
+        if !bytes.ends_with(b"\n") {
+            ends -= u64::from(!bytes.is_empty());
+        }
+        if ends > 0 {
+            self.log.drop_lines(ends);
+            line.clear();
+        }
+        if let (true, Some(last)) = (line.is_empty(), bytes.last().filter(|last| **last != b'\n')) {
+            // So that the line counts when it ends.
+            line.push(*last);
         }
     }
 

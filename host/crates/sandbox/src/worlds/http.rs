@@ -25,6 +25,14 @@ const AUTHORITY: &str = "wasmpost.localhost";
 /// How much of the answer to a failure goes into its text, in bytes.
 const TOLD_BYTES_MAX: usize = 512;
 
+/// The answers that say to try again later, and may say when.
+const LATER: [StatusCode; 4] = [
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::TOO_EARLY,
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
+
 struct IncomingHandler(ProxyIndices);
 
 type Sent = Result<hyper::Response<HyperOutgoingBody>, ErrorCode>;
@@ -138,7 +146,7 @@ impl Answer {
         }
         let told = String::from_utf8_lossy(self.body.get(..TOLD_BYTES_MAX).unwrap_or(&self.body)).trim().to_owned();
         let text = format!("status {status}{}{told}", if told.is_empty() { "" } else { ": " });
-        let later = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let later = LATER.contains(&status);
         Err(match self.headers.get(RETRY_AFTER).filter(|_| later).and_then(retry_after) {
             Some(delay) => Failure::RetryAfter((u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX), text)),
             None if later || !status.is_client_error() => Failure::Retry(text),

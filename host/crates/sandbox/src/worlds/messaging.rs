@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use wasmpost_msg::Attributes;
+use wasmpost_msg::{ATTRIBUTE_VALUES_MAX, Attributes};
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, Instance, InstancePre, Linker, Resource};
 
 use super::Entry;
+use crate::audit::short;
 use crate::bindings::wasmpost::messaging::topic::PublishError;
 use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::delivery::told;
@@ -143,6 +144,9 @@ impl types::HostMessage for StoreState {
     }
 
     fn set_metadata(&mut self, message: Resource<Message>, metadata: types::Metadata) -> wasmtime::Result<()> {
+        if metadata.len() > ATTRIBUTE_VALUES_MAX {
+            return Err(wasmtime::Error::msg(format!("metadata over the limit of {ATTRIBUTE_VALUES_MAX} pairs")));
+        }
         let attributes = &mut self.table.get_mut(&message)?.attributes;
         let content_type = attributes.remove(CONTENT_TYPE);
         *attributes = Attributes::new();
@@ -164,7 +168,8 @@ impl types::HostMessage for StoreState {
 impl producer::Host for StoreState {
     fn send(&mut self, _: Resource<Client>, topic: String, message: Resource<Message>) -> Done {
         let message = self.table.delete(message)?;
-        Ok(self.send_message(&topic, message))
+        let sent = self.send_message(&topic, message);
+        self.delivery.unless_flooded(sent)
     }
 }
 
@@ -177,6 +182,7 @@ impl request_reply::Host for StoreState {
         options: Option<Resource<RequestOptions>>,
     ) -> Done<Vec<Resource<Message>>> {
         options.map(|options| self.table.delete(options)).transpose()?;
+        let topic = short(&topic);
         let text = format!("request to {topic:?} refused: queues of this host have no request-reply; send instead");
         Ok(Err(Error::Other(text)))
     }
@@ -184,12 +190,13 @@ impl request_reply::Host for StoreState {
     fn reply(&mut self, reply_to: Resource<Message>, message: Resource<Message>) -> Done {
         let message = self.table.delete(message)?;
         let topic = self.table.get(&reply_to)?.attributes.get(REPLY_TO).map(str::to_owned);
-        Ok(match topic {
+        let sent = match topic {
             Some(topic) => self.send_message(&topic, message),
             None => {
                 Err(Error::Other(format!("the message has no attribute {REPLY_TO} that names a topic for answers")))
             }
-        })
+        };
+        self.delivery.unless_flooded(sent)
     }
 }
 
@@ -220,7 +227,7 @@ impl StoreState {
 
     fn set_metadatum(&mut self, message: &Resource<Message>, key: &str, value: &str) -> wasmtime::Result<()> {
         let checked = self.delivery.check_attribute(&self.table.get(message)?.attributes, key, value);
-        checked.map_err(|refused| wasmtime::Error::msg(told(refused)))?;
+        self.hold(checked.map_err(|refused| wasmtime::Error::msg(told(refused)))?)?;
         self.table.get_mut(message)?.attributes.set(key, value);
         Ok(())
     }

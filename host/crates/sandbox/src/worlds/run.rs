@@ -1,14 +1,19 @@
 //! `wasi:cli/run`: commands. The body is their standard input, attributes are their environment, and their exit code
 //! tells what became of the message.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use bytes::Bytes;
+use wasmpost_msg::Attributes;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime_wasi::p2::bindings::CommandIndices;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
 use super::Entry;
+use crate::Level;
+use crate::audit::short;
 use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::error::exit_code;
 use crate::state::StoreState;
@@ -16,6 +21,9 @@ use crate::state::StoreState;
 /// The codes of `sysexits.h` that mean more than "failed".
 const EX_DATAERR: i32 = 65;
 const EX_TEMPFAIL: i32 = 75;
+
+/// How many names that are left out of the environment are told.
+const LEFT_OUT_TOLD: usize = 8;
 
 /// What a command finds when it starts, and what it leaves.
 pub(crate) struct Command {
@@ -40,8 +48,13 @@ impl Entry for Run {
         let delivery = &state.delivery;
         let (id, attempt) = (delivery.context.id().to_owned(), delivery.context.attempt().to_string());
         let host = [("WASMPOST_ID", id), ("WASMPOST_ATTEMPT", attempt)].map(|(name, value)| (name.to_owned(), value));
-        let attributes = delivery.attributes.iter().map(|(name, values)| (variable(name), values.join(", ")));
-        let environment = attributes.chain(host).filter(|(_, value)| !value.contains('\0')).collect();
+        let (mut environment, left_out) = variables(&delivery.attributes);
+        if !left_out.is_empty() {
+            let text = format!("attributes left out, for their environment variables belong to others: {left_out}");
+            delivery.log.tell(Level::Warn, &text);
+        }
+        environment.extend(host);
+        environment.retain(|(_, value)| !value.contains('\0'));
         let max = state.shared.limits.publish_message_bytes.bytes();
         state.command = Some(Command {
             arguments: vec![state.shared.name.to_string()],
@@ -77,8 +90,66 @@ impl StoreState {
     }
 }
 
+/// The environment that attributes make, and the names that are left out of it. A variable has one value: where several
+/// names come to the same variable, the one wins whose only signs are hyphens, as names of headers are written, and of
+/// others the first.
+fn variables(attributes: &Attributes) -> (Vec<(String, String)>, String) {
+    let mut found: Vec<(String, &str, &[String])> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut left_out = Vec::new();
+    for (name, values) in attributes.iter() {
+        let variable = variable(name);
+        let Some(other) = places.get(&variable).and_then(|at| found.get_mut(*at)) else {
+            places.insert(variable.clone(), found.len());
+            found.push((variable, name, values));
+            continue;
+        };
+        if is_plain(name) && !is_plain(other.1) {
+            left_out.push(std::mem::replace(other, (variable, name, values)).1);
+        } else {
+            left_out.push(name);
+        }
+    }
+    let more = left_out.len().saturating_sub(LEFT_OUT_TOLD);
+    let mut told = left_out.iter().take(LEFT_OUT_TOLD).map(|name| short(name)).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        told += &format!(" and {more} more");
+    }
+    (found.into_iter().map(|(variable, _, values)| (variable, values.join(", "))).collect(), told)
+}
+
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// `X-Github-Event` as `MSG_X_GITHUB_EVENT`.
 fn variable(name: &str) -> String {
     let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' };
     "MSG_".chars().chain(name.chars().map(letter)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(names: &[&str]) -> (Vec<(String, String)>, String) {
+        variables(&names.iter().map(|name| (*name, *name)).collect())
+    }
+
+    #[test]
+    fn a_variable_has_one_value_and_names_with_hyphens_win() {
+        for names in [["X_Role", "X-Role", "X.Role"], ["X-Role", "X.Role", "X_Role"]] {
+            let (environment, left_out) = seen(&names);
+            assert_eq!(environment, [("MSG_X_ROLE".to_owned(), "X-Role".to_owned())]);
+            assert!(left_out.contains("X_Role") && left_out.contains("X.Role") && !left_out.contains("X-Role"));
+        }
+        let (environment, left_out) = seen(&["X_Role", "X.Role"]);
+        assert_eq!((environment[0].1.as_str(), left_out.as_str()), ("X_Role", "X.Role"));
+    }
+
+    #[test]
+    fn names_that_meet_nobody_are_all_there() {
+        assert_eq!(seen(&["X-Role", "Role", "X_Rôle"]).0.len(), 3);
+        assert_eq!(seen(&["X-Role", "Role"]).1, "");
+    }
 }

@@ -5,6 +5,7 @@ use wasmtime::Store;
 use wasmtime::component::{HasSelf, Instance, InstancePre, Linker};
 
 use super::Entry;
+use crate::audit::short;
 use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::delivery::told;
 use crate::state::{REPLY_TO, StoreState};
@@ -55,12 +56,13 @@ impl consumer::Host for StoreState {
         _: Vec<u8>,
         _: u32,
     ) -> wasmtime::Result<Result<types::BrokerMessage, String>> {
+        let subject = short(&subject);
         Ok(Err(format!("request to {subject:?} refused: queues of this host have no request-reply; publish instead")))
     }
 
     fn publish(&mut self, message: types::BrokerMessage) -> wasmtime::Result<Result<(), String>> {
         let attributes = message.reply_to.map(|topic| (REPLY_TO.to_owned(), vec![topic]));
         let published = self.delivery.publish_now(&message.subject, attributes.into_iter().collect(), message.body);
-        Ok(published.map_err(told))
+        self.delivery.unless_flooded(published.map_err(told))
     }
 }

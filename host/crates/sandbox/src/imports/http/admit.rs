@@ -9,7 +9,10 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Method, Scheme};
 use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 
 use crate::HttpOrigin;
-use crate::state::Shared;
+use crate::audit::Denied;
+use crate::log::GuestLog;
+use crate::meter::Meter;
+use crate::state::{Shared, StoreState};
 
 /// The shortest timeout of a guest, so that none is zero.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
@@ -26,8 +29,10 @@ pub(super) struct Admission {
 /// A request that may be sent.
 pub(super) struct Admitted {
     pub(super) shared: Arc<Shared>,
-    /// The id of the message, for the log.
-    pub(super) id: String,
+    /// Where it is noted down if the request is denied after all.
+    pub(super) log: Arc<GuestLog>,
+    /// What pays for the work of the host.
+    pub(super) payer: Arc<Meter>,
     pub(super) origin: HttpOrigin,
     /// Its place among the open requests of the delivery.
     pub(super) permit: OwnedSemaphorePermit,
@@ -52,11 +57,11 @@ impl Admission {
     }
 
     /// The origin of a request and its place, if the request may be sent. Whatever becomes of it, it counts: what
-    /// refusals cost, a line in the log among it, has a bound as well.
+    /// refusals cost has a bound as well.
     pub(super) fn admit(
         &mut self,
         shared: &Shared,
-        id: &str,
+        log: &GuestLog,
         request: &HostOutgoingRequest,
     ) -> Result<(HttpOrigin, OwnedSemaphorePermit), ErrorCode> {
         let limits = &shared.limits;
@@ -66,14 +71,13 @@ impl Admission {
         }
         self.made += 1;
         // A tunnel would lead from the granted origin to others.
-        if method(&request.method) == "CONNECT" {
+        if method(&request.method).eq_ignore_ascii_case("CONNECT") {
             return Err(ErrorCode::HttpRequestMethodInvalid);
         }
         let origin = origin(request)
             .and_then(|origin| if shared.grants.allow_http(&origin) { Ok(origin) } else { Err(origin.to_string()) });
         let origin = origin.map_err(|denied| {
-            let (receiver, origin) = (&*shared.name, denied.escape_debug());
-            tracing::warn!(receiver, id, %origin, "HTTP request denied: no grant for the origin");
+            log.denied(&Denied::Origin(&denied));
             ErrorCode::HttpRequestDenied
         })?;
         let permit = Arc::clone(&self.open).try_acquire_owned().map_err(|_| ErrorCode::ConnectionLimitReached)?;
@@ -83,15 +87,15 @@ impl Admission {
 
 impl Admitted {
     pub(super) fn new(
-        shared: &Arc<Shared>,
-        id: &str,
+        state: &StoreState,
         origin: HttpOrigin,
         permit: OwnedSemaphorePermit,
         options: RequestOptions,
         left: Duration,
     ) -> Self {
-        let timeouts = Timeouts::new(options, left);
-        Self { shared: Arc::clone(shared), id: id.to_owned(), origin, permit, timeouts }
+        let (shared, timeouts) = (Arc::clone(&state.shared), Timeouts::new(options, left));
+        let (log, payer) = (Arc::clone(&state.delivery.log), Arc::clone(&state.payer));
+        Self { shared, log, payer, origin, permit, timeouts }
     }
 }
 

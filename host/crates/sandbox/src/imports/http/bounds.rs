@@ -1,19 +1,29 @@
 //! What the library leaves without a bound, or does not tell, and is done here instead of there.
 
-use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi_http::Error;
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Host as _, HostOutgoingRequest as _, IoError, Method};
+use wasmtime::component::{Lift, Linker, Resource, WasmList};
+use wasmtime::{AsContextMut, StoreContextMut};
+use wasmtime_wasi_http::p2::HeaderResult;
+use wasmtime_wasi_http::p2::bindings::http::types::{
+    ErrorCode, HeaderError, Host as _, HostFields as _, HostOutgoingRequest as _, IoError, Method,
+};
 use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
+use wasmtime_wasi_http::{Error, FieldMap, WasiHttpCtxView};
 
-use super::TYPES;
+use super::{FIELDS_BYTES_MAX, TYPES};
 use crate::state::StoreState;
 
 /// The longest name of a method, and the longest authority, in bytes: a guest can hold a thousand requests unsent, and
 /// what they consist of is memory of the host.
 const METHOD_BYTES_MAX: usize = 64;
 const AUTHORITY_BYTES_MAX: usize = 512;
+/// The longest path with its query, in bytes.
+const PATH_BYTES_MAX: usize = 8 << 10;
+/// More fields than this do not fit into the bytes of a message's fields, however short they are.
+const FIELDS_MAX: usize = FIELDS_BYTES_MAX / 32;
 
 type Request = Resource<HostOutgoingRequest>;
+type Fields = Resource<FieldMap>;
+type Store<'a> = StoreContextMut<'a, StoreState>;
 
 /// Puts bounds in front of what the library offers already.
 pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
@@ -34,6 +44,30 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result
             Ok((store.data_mut().http().set_authority(request, authority)?,))
         },
     )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-path-with-query",
+        |mut store, (request, path): (Request, Option<String>)| {
+            if path.as_ref().is_some_and(|path| path.len() > PATH_BYTES_MAX) {
+                return Ok((Err(()),));
+            }
+            Ok((store.data_mut().http().set_path_with_query(request, path)?,))
+        },
+    )?;
+    types.func_wrap("[static]fields.from-list", |mut store: Store<'_>, (list,): (WasmList<(String, Vec<u8>)>,)| {
+        let list = taken(&mut store, &list)?;
+        let mut http = store.data_mut().http();
+        let made = http.from_list(list);
+        Ok((told(&mut http, made)?,))
+    })?;
+    types.func_wrap(
+        "[method]fields.set",
+        |mut store: Store<'_>, (fields, name, values): (Fields, String, WasmList<Vec<u8>>)| {
+            let values = taken(&mut store, &values)?;
+            let mut http = store.data_mut().http();
+            let set = http.set(fields, name, values);
+            Ok((told(&mut http, set)?,))
+        },
+    )?;
     types.func_wrap("http-error-code", |mut store, (error,): (Resource<IoError>,)| {
         let code = store.data_mut().table.get(&error)?.downcast_ref::<Error>().and_then(code);
         match code {
@@ -46,6 +80,23 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result
     })?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// The elements of a list, if there are not more than a message can have fields.
+fn taken<T: Lift>(mut store: impl AsContextMut, list: &WasmList<T>) -> wasmtime::Result<Vec<T>> {
+    if list.len() > FIELDS_MAX {
+        return Err(wasmtime::Error::msg(format!(
+            "total size of fields is over the limit of {FIELDS_BYTES_MAX} bytes"
+        )));
+    }
+    list.iter(store.as_context_mut())?.collect()
+}
+
+fn told<T>(http: &mut WasiHttpCtxView<'_>, result: HeaderResult<T>) -> wasmtime::Result<Result<T, HeaderError>> {
+    match result {
+        Ok(made) => Ok(Ok(made)),
+        Err(error) => http.convert_header_error(error).map(Err),
+    }
 }
 
 /// The code for what reading a body can fail with. The library keeps these errors in a form that it does not look for.

@@ -16,6 +16,7 @@ use wasmtime_wasi_http::Error;
 
 use super::address::is_public;
 use super::admit::Admitted;
+use crate::audit::Denied;
 use crate::origin::HttpHost;
 use crate::{HttpOrigin, SandboxError};
 
@@ -110,8 +111,7 @@ impl Connector {
         let addresses = found.into_iter().map(|address| SocketAddr::new(address, request.origin.port));
         let allowed: Vec<_> = addresses.filter(may_reach).take(ADDRESSES_MAX).collect();
         if allowed.is_empty() {
-            let (receiver, id, origin) = (&*request.shared.name, &request.id, &request.origin);
-            tracing::warn!(receiver, id, %origin, address = %first, "HTTP request denied: the address is not public");
+            request.log.denied(&Denied::Address(&request.origin.to_string(), first));
             return Err(Error::HttpRequestDenied);
         }
         Ok(allowed)

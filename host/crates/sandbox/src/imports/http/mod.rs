@@ -5,7 +5,10 @@ mod admit;
 mod body;
 mod bounds;
 mod connect;
+mod head;
 mod send;
+
+use std::sync::Arc;
 
 use http::Request;
 use wasmtime::component::{Linker, Resource};
@@ -15,6 +18,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
 
+use crate::meter::Charged;
 use crate::state::StoreState;
 use admit::{Admission, Admitted};
 pub(crate) use connect::Connector;
@@ -25,6 +29,8 @@ const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 const TYPES: &str = "wasi:http/types@0.2.12";
 /// The most bytes of the fields of one message, names and values and what keeping them takes.
 const FIELDS_BYTES_MAX: usize = 32 << 10;
+/// The most informational heads before the response. Their bytes count with those of its own head.
+const INFORMATIONAL_MAX: u32 = 16;
 /// What a guest may write to the body of a request at a time. Two of these wait in the host for each body, sent or not.
 const CHUNK_BYTES_MAX: usize = 32 << 10;
 
@@ -78,12 +84,14 @@ impl StoreState {
         let (Some(http), found) = (&mut self.http, self.table.get_mut(&request)?) else {
             return Ok(Err(ErrorCode::InternalError(None)));
         };
-        match http.requests.admission.admit(&self.shared, self.delivery.context.id(), found) {
+        match http.requests.admission.admit(&self.shared, &self.delivery.log, found) {
             Ok((origin, permit)) => {
                 // In the one spelling that was compared with the grants.
                 found.authority = Some(origin.authority());
-                http.requests.admitted =
-                    Some(Admitted::new(&self.shared, self.delivery.context.id(), origin, permit, options, left));
+                let admitted = Admitted::new(self, origin, permit, options, left);
+                if let Some(http) = &mut self.http {
+                    http.requests.admitted = Some(admitted);
+                }
             }
             Err(refused) => {
                 self.table.delete(request)?;
@@ -104,7 +112,10 @@ impl WasiHttpHooks for Requests {
         let admitted = self.admitted.take();
         Box::new(async move {
             let admitted = admitted.ok_or(Error::HttpRequestDenied)?;
-            let response = send::send(admitted, request).await?;
+            let (payer, budget) = (Arc::clone(&admitted.payer), admitted.shared.limits.cpu.0);
+            let sent = Charged::new(payer, budget, send::send(admitted, request)).await;
+            // A guest whose time is used up is about to end.
+            let response = sent.unwrap_or(Err(Error::ConnectionTerminated))?;
             // The connection lives and ends with the body of the response.
             let ending: Ending = Box::new(std::future::ready(Ok(())));
             Ok((response, ending))

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
@@ -16,6 +17,8 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use super::FIELDS_BYTES_MAX;
 use super::admit::Admitted;
 use super::body::{Open, Overrun, RequestBody, ResponseBody};
+use super::head::Heads;
+use crate::meter::Charged;
 
 /// Sends a request; the response comes with its head, and its body is read from the connection.
 pub(super) async fn send(admitted: Admitted, request: Request<WasiBody>) -> Result<Response<WasiBody>, Error> {
@@ -25,15 +28,23 @@ pub(super) async fn send(admitted: Admitted, request: Request<WasiBody>) -> Resu
     }
     let connect = admitted.shared.connector.connect(&admitted);
     let stream = within(admitted.timeouts.connect, connect, Error::ConnectionTimeout).await??;
-    let overrun = Overrun::default();
-    let request = prepared(request)?.map(|body| RequestBody::new(body, max, overrun.clone()));
+    let (overrun, heads) = (Overrun::default(), Heads::default());
+    let mut request = prepared(request)?.map(|body| RequestBody::new(body, max, overrun.clone()));
+    let counted = heads.clone();
+    hyper::ext::on_informational(&mut request, move |_| counted.count());
     // What this holds of the response's head is held of its body as well.
-    let greeting = http1::Builder::new().max_buf_size(FIELDS_BYTES_MAX).handshake(TokioIo::new(stream));
+    let stream = TokioIo::new(heads.reader(stream));
+    let greeting = http1::Builder::new().max_buf_size(FIELDS_BYTES_MAX).handshake(stream);
     let (mut sender, connection) = greeting.await.map_err(|error| fault(&error, max, &overrun))?;
-    // What ends a connection is told by what was read from it.
-    let connection = spawn(async move { drop(connection.await) });
+    // What ends a connection is told by what was read from it. Its work is that of the guest, which pays for it.
+    let (payer, budget) = (Arc::clone(&admitted.payer), admitted.shared.limits.cpu.0);
+    let connection = spawn(async move { drop(Charged::new(payer, budget, connection).await) });
     let answer = within(admitted.timeouts.first_byte, sender.send_request(request), Error::ConnectionReadTimeout);
-    let response = answer.await?.map_err(|error| fault(&error, max, &overrun))?;
+    let response = answer.await?.map_err(|error| match heads.are_too_much() {
+        true => head_too_large(),
+        false => fault(&error, max, &overrun),
+    })?;
+    heads.end();
     if response.body().size_hint().lower() > max {
         return Err(Error::HttpResponseBodySize(Some(max)));
     }
@@ -47,13 +58,17 @@ pub(super) fn fault(error: &hyper::Error, body_max: u64, overrun: &Overrun) -> E
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
     match () {
         () if overrun.happened() => Error::HttpRequestBodySize(Some(body_max)),
-        () if error.is_parse_too_large() => Error::HttpResponseHeaderSectionSize(u32::try_from(FIELDS_BYTES_MAX).ok()),
+        () if error.is_parse_too_large() => head_too_large(),
         () if error.is_incomplete_message() || io == Some(io::ErrorKind::UnexpectedEof) => {
             Error::HttpResponseIncomplete
         }
         () if error.is_closed() || error.is_canceled() || io.is_some() => Error::ConnectionTerminated,
         () => Error::HttpProtocolError,
     }
+}
+
+fn head_too_large() -> Error {
+    Error::HttpResponseHeaderSectionSize(u32::try_from(FIELDS_BYTES_MAX).ok())
 }
 
 async fn within<F: Future>(time: Duration, future: F, late: Error) -> Result<F::Output, Error> {

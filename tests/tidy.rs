@@ -183,3 +183,106 @@ fn no_source_names_a_place_on_one_machine() {
     let found = sources().into_iter().filter(|(_, text)| places.iter().any(|place| text.contains(place)));
     expect_none("files that name a place on one machine", found.map(|(name, _)| name).collect());
 }
+
+/// The macros that log, with what stands between their parentheses, in `text`: the line, the macro, and the words.
+fn logged(text: &str) -> Vec<(usize, &'static str, String)> {
+    let mut found = Vec::new();
+    for level in ["error", "warn", "info", "debug", "trace", "event", "info_span", "debug_span", "span"] {
+        let begin = format!("tracing::{level}!(");
+        for (at, _) in text.match_indices(&begin) {
+            let (mut depth, mut is_text, mut is_escaped) = (1, false, false);
+            let rest = &text[at + begin.len()..];
+            let end = rest.char_indices().find(|(_, letter)| {
+                match letter {
+                    '"' if !is_escaped => is_text = !is_text,
+                    '(' if !is_text => depth += 1,
+                    ')' if !is_text => depth -= 1,
+                    _ => {}
+                }
+                is_escaped = *letter == '\\' && !is_escaped;
+                depth == 0
+            });
+            let words = rest[..end.unwrap().0].split_whitespace().collect::<Vec<_>>().join(" ");
+            found.push((text[..at].lines().count(), level, words));
+        }
+    }
+    found
+}
+
+/// The sources of the host, without tests, that log.
+fn logging_sources() -> Vec<(String, usize, &'static str, String)> {
+    let hosts = sources().into_iter().filter(|(name, _)| name.starts_with("host/") && !name.contains("/tests/"));
+    let events = hosts.flat_map(|(name, text)| {
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
+        logged(&code)
+            .into_iter()
+            .map(move |(line, level, words)| (name.clone(), line, level, words))
+            .collect::<Vec<_>>()
+    });
+    let events: Vec<_> = events.collect();
+    assert!(events.len() > 50, "events are where they are looked for");
+    events
+}
+
+/// The names of the fields that an event has.
+fn fields(words: &str) -> Vec<String> {
+    let before_text = words.split('"').next().unwrap();
+    let fields = before_text.split(',').map(|field| {
+        let name = field.split('=').next().unwrap().trim().trim_start_matches(['%', '?']);
+        name.rsplit('.').next().unwrap().trim_start_matches("r#").to_owned()
+    });
+    fields.filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn no_event_has_a_field_that_a_line_of_the_log_has_of_its_own() {
+    let taken = ["timestamp", "level", "message", "target", "span", "spans", "more", "dropped"];
+    let found = logging_sources().into_iter().flat_map(|(name, line, _, words)| {
+        let fields = fields(&words);
+        let twice = fields.iter().enumerate().filter(|(at, field)| fields[..*at].contains(field));
+        let bad: Vec<_> =
+            fields.iter().filter(|field| taken.contains(&&***field)).chain(twice.map(|(_, f)| f)).collect();
+        bad.into_iter().map(|field| format!("{name}:{line}: {field}")).collect::<Vec<_>>()
+    });
+    expect_none("fields whose names are taken", found.collect());
+}
+
+#[test]
+fn texts_are_logged_as_they_are_and_escaped_once_by_the_log() {
+    // What `Debug` is the text for: numbers with a unit, and words.
+    let plain = ["?cpu", "?wall", "?delay", "?pause", "?began.elapsed()", "?took"];
+    let found = logging_sources().into_iter().flat_map(|(name, line, _, words)| {
+        let before_text = words.split('"').next().unwrap().to_owned();
+        let debugged = before_text.split([',', '=']).map(|part| part.trim().to_owned());
+        let bad =
+            debugged.filter(|part| part.starts_with('?') && !plain.contains(&&**part) || part.contains("escape_"));
+        bad.map(|part| format!("{name}:{line}: {part}")).collect::<Vec<_>>()
+    });
+    expect_none("texts that are escaped before they are logged", found.collect());
+}
+
+#[test]
+fn what_is_logged_about_a_message_has_its_id() {
+    // They are about several, or about one that cannot be read.
+    let without = [
+        "messages of a topic that no queue took from were moved",
+        "deliveries could not be given back; their leases will lapse",
+        "leases could not be given back in time; they will lapse",
+        "faults on every message; slowed to one at a time",
+        "messages came faster than they were taken; some come again",
+        "stopping; messages in flight may finish",
+        "dead letter cannot be read; it is left where it is",
+        "something came that is no message of a stream",
+        "queue file was not closed in order; leases are given back when it is opened",
+        "a delivery panicked; its message will be redelivered",
+    ];
+    let found = logging_sources().into_iter().filter_map(|(name, line, level, words)| {
+        let text = words.split('"').nth(1).unwrap_or_default().to_owned();
+        let is_about = ["message", "lease", "deliver", "dead", "settled", "publishing denied", "HTTP request denied"]
+            .iter()
+            .any(|word| text.contains(word));
+        let tells = ["error", "warn"].contains(&level) && is_about && !without.contains(&&*text);
+        (tells && !fields(&words).iter().any(|field| field == "id")).then(|| format!("{name}:{line}: {text}"))
+    });
+    expect_none("warnings about a message without its id", found.collect());
+}

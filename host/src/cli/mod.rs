@@ -87,7 +87,10 @@ pub fn main() -> ExitCode {
     // A blocked thread, such as one that reads standard input, does not keep a command from ending.
     runtime.shutdown_background();
     // Why the work failed is more than that some output of it is missing.
-    done.and_then(|()| output::finish()).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+    let done = done.and_then(|()| output::finish());
+    let code = done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
+    logging::end();
+    code
 }
 
 /// Prints help and version, which are results, or what is wrong with the arguments.

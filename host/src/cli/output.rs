@@ -10,7 +10,7 @@ use serde::Serialize;
 use wasmpost_delivery::Timestamp;
 use wasmpost_msg::{cut, shown};
 
-use super::Failure;
+use super::{Failure, logging};
 
 /// The first error of writing to standard output. Nothing is written after it.
 static BROKEN: OnceLock<io::Error> = OnceLock::new();
@@ -25,8 +25,11 @@ pub(super) fn line(text: impl std::fmt::Display) {
 
 /// Prints a note that is not part of the result. It may carry text from outside.
 pub(super) fn note(text: impl std::fmt::Display) {
-    // Standard error is the place to tell of faults: there is none to tell that it cannot be written.
-    drop(writeln!(io::stderr().lock(), "{}", told(&text.to_string())));
+    let text = told(&text.to_string());
+    if !logging::note(&text) {
+        // Standard error is the place to tell of faults: there is none to tell that it cannot be written.
+        drop(writeln!(io::stderr().lock(), "{text}"));
+    }
 }
 
 /// Prints bytes of the result as they are.

@@ -6,7 +6,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use wasmpost_sandbox::{Grants, HttpOrigin, TopicPattern};
 
-use super::logging::Logging;
+use super::logging::{self, Logging};
 use super::signals::Signals;
 use super::target::DEFAULT_CONFIG;
 use super::{Failure, output};
@@ -96,6 +96,7 @@ impl Run {
             stopped = host.stop() => stopped,
             () = signals.next() => {
                 output::note("ended by a second signal; leases are given back at the next start");
+                logging::end();
                 std::process::exit(EXIT_INTERRUPTED);
             }
         };

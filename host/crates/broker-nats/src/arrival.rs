@@ -54,9 +54,9 @@ impl Arrival {
         }
         let intake = Arc::clone(intake);
         let settling = async move {
-            let (sequence, queue) = (self.sequence, Arc::clone(&intake.queue));
+            let (sequence, queue, id) = (self.sequence, Arc::clone(&intake.queue), self.envelope.id.clone());
             if let Err(error) = self.settle_in_later(&intake).await {
-                tracing::warn!(%queue, sequence, %error, "message could not be handed out; it comes again");
+                tracing::warn!(%queue, id, sequence, %error, "message could not be handed out; it comes again");
             }
             // Where it was not handed out, who pulls asks for another.
             intake.shelf.came.notify_one();
@@ -86,7 +86,7 @@ impl Arrival {
             let expired = hold.expire().await;
             hold.end();
             expired?;
-            return stats::count_expired(&intake.link, &intake.queue).await;
+            return stats::count_expired(&intake.link, &intake.queue, &hold.envelope.id).await;
         }
         if hidden > 0 && (first || now < due) {
             hold.settle()?;

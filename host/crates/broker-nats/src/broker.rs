@@ -137,7 +137,7 @@ impl Broker for NatsBroker {
                 let given_back = hold.put_back(Nack::give_back()).await;
                 hold.end();
                 if let Err(error) = given_back {
-                    tracing::warn!(queue = %hold.queue, %error, "lease could not be given back; it will lapse");
+                    tracing::warn!(queue = %hold.queue, id = hold.envelope.id, %error, "lease could not be given back; it will lapse");
                 }
             }
         });

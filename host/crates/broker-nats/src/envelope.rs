@@ -92,15 +92,17 @@ impl Envelope {
     /// What the headers tell. A message that another program published has its headers as attributes, and an id of its
     /// own only if it was told one.
     pub(crate) fn read(headers: Option<&HeaderMap>, topic: &str, id: impl FnOnce() -> String) -> Self {
-        if let Some(told) = headers.and_then(|headers| headers.get(HEADER)) {
-            match serde_json::from_str(told.as_str()) {
-                Ok(envelope) => return envelope,
-                Err(error) => tracing::warn!(topic, %error, "header of a message cannot be read; taken as foreign"),
-            }
+        let told = headers.and_then(|headers| headers.get(HEADER));
+        let read = told.map(|told| serde_json::from_str(told.as_str()));
+        if let Some(Ok(envelope)) = read {
+            return envelope;
         }
         let given = headers.and_then(|headers| headers.get(async_nats::header::NATS_MESSAGE_ID));
         let given = given.map(|id| id.as_str().to_owned()).filter(|id| !id.is_empty());
         let id = given.unwrap_or_else(id);
+        if let Some(Err(error)) = read {
+            tracing::warn!(topic, id, %error, "header of a message cannot be read; taken as foreign");
+        }
         Self { id, topic: topic.to_owned(), attributes: foreign(headers), ..Self::default() }
     }
 

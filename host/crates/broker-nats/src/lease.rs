@@ -60,7 +60,7 @@ impl Drop for NatsLease {
         let runtime = hold.link.runtime.clone();
         runtime.spawn(async move {
             if let Err(error) = hold.put_back(Nack::give_back()).await {
-                tracing::warn!(queue = %hold.queue, %error, "lease could not be given back; it will lapse");
+                tracing::warn!(queue = %hold.queue, id = hold.envelope.id, %error, "lease could not be given back; it will lapse");
             }
             hold.end();
         });

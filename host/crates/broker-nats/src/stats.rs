@@ -88,7 +88,7 @@ async fn expired(link: &Link, queue: &str) -> Result<(u64, u64), BrokerError> {
 }
 
 /// Counts a message that expired. Hosts that count at a time do it one after the other.
-pub(crate) async fn count_expired(link: &Link, queue: &str) -> Result<(), BrokerError> {
+pub(crate) async fn count_expired(link: &Link, queue: &str, id: &str) -> Result<(), BrokerError> {
     let subject = link.names.expired_subject(queue);
     for _ in 0..COUNT_TRIES {
         let (at, count) = expired(link, queue).await?;
@@ -107,6 +107,6 @@ pub(crate) async fn count_expired(link: &Link, queue: &str) -> Result<(), Broker
             Err(_) => return Err(unanswered(format!("queue {queue:?}: its count could not be stored"))),
         }
     }
-    tracing::warn!(queue, "an expired message was not counted");
+    tracing::warn!(queue, id, "an expired message was not counted");
     Ok(())
 }

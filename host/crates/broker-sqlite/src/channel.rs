@@ -9,6 +9,7 @@ use wasmpost_delivery::{Admission, BrokerError, BrokerErrorKind, Clock, Delivery
 
 use crate::error::{Failure, Outcome};
 use crate::job::Job;
+use crate::lease::Hold;
 use crate::store::Store;
 
 /// How many operations may wait for the writer at a time.
@@ -65,7 +66,13 @@ struct Answered;
 struct Call<T, F> {
     work: F,
     output: Option<T>,
-    reply: Option<Reply<T>>,
+    answer: Answer<T>,
+}
+
+/// Where an answer goes: to the caller, or into the log where nobody waits for it.
+enum Answer<T> {
+    To(Reply<T>),
+    About { queue: Arc<str>, id: Arc<str> },
 }
 
 /// The callers' end, shared by the broker, its queues and its leases.
@@ -93,16 +100,18 @@ where
     }
 
     fn answer(self: Box<Self>, result: Result<(), BrokerError>) {
-        match (self.reply, result) {
-            (Some(reply), Ok(())) => {
+        match (self.answer, result) {
+            (Answer::To(reply), Ok(())) => {
                 if let Some(output) = self.output {
                     // A caller that went away misses nothing.
                     drop(reply.send(Ok(output)));
                 }
             }
-            (Some(reply), Err(error)) => drop(reply.send(Err(error))),
-            (None, Ok(())) => {}
-            (None, Err(error)) => tracing::error!(%error, "not settled; will be redelivered"),
+            (Answer::To(reply), Err(error)) => drop(reply.send(Err(error))),
+            (Answer::About { .. }, Ok(())) => {}
+            (Answer::About { queue, id }, Err(error)) => {
+                tracing::error!(%queue, %id, %error, "not settled; will be redelivered");
+            }
         }
     }
 }
@@ -198,17 +207,18 @@ impl Channel {
         F: FnMut(&mut Store) -> Outcome<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let work = Box::new(Call { work, output: None, reply: Some(reply) });
+        let work = Box::new(Call { work, output: None, answer: Answer::To(reply) });
         self.send(Command::Work(Request { bytes, work, _room: Some(room) }))?;
         answer.await.unwrap_or_else(|_| Err(self.closed()))
     }
 
-    /// Has the writer do something without waiting for it.
-    pub(crate) fn tell<F>(&self, room: Option<Room>, work: F) -> Result<(), BrokerError>
+    /// Has the writer settle a lease without waiting for it.
+    pub(crate) fn tell<F>(&self, room: Option<Room>, hold: &Hold, work: F) -> Result<(), BrokerError>
     where
         F: FnMut(&mut Store) -> Outcome<()> + Send + 'static,
     {
-        let work = Box::new(Call { work, output: None, reply: None });
+        let answer = Answer::About { queue: Arc::clone(&hold.queue), id: Arc::clone(&hold.id) };
+        let work = Box::new(Call { work, output: None, answer });
         self.send(Command::Work(Request { bytes: 0, work, _room: room }))
     }
 

@@ -135,7 +135,7 @@ impl Lease for SqliteLease {
             self.hold.settle(self.channel.now())?;
             self.left = true;
             let token = self.hold.token;
-            return self.channel.tell(Some(room), move |store| store.ack(token, &[]));
+            return self.channel.tell(Some(room), &self.hold, move |store| store.ack(token, &[]));
         }
         if let Err(error) = outbox.iter().try_for_each(|publication| self.channel.admission().check(publication)) {
             self.left = true;
@@ -161,7 +161,7 @@ impl Drop for SqliteLease {
         }
         let token = self.hold.token;
         // A closed broker has given the lease back itself.
-        drop(self.channel.tell(None, move |store| store.nack(token, &Nack::give_back())));
+        drop(self.channel.tell(None, &self.hold, move |store| store.nack(token, &Nack::give_back())));
     }
 }
 

@@ -90,7 +90,8 @@ impl LogSource {
     }
 }
 
-/// Hands lines to `tracing`, with control characters escaped.
+/// Hands lines to `tracing` as they are. Whoever shows them replaces what a terminal would obey, as the log of the host
+/// does.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TracingSink;
 
@@ -213,10 +214,9 @@ impl Left {
 impl LogSink for TracingSink {
     fn record(&self, record: &LogRecord<'_>) {
         let LogRecord { receiver, message_id: id, level, source, context, text } = *record;
-        let (context, text) = (context.escape_debug(), text.escape_debug());
         macro_rules! emit {
             ($level:ident) => {
-                tracing::$level!(target: "wasmpost::guest", %receiver, %id, ?source, %context, "{text}")
+                tracing::$level!(target: "wasmpost::guest", receiver, id, source = source.as_str(), context, "{text}")
             };
         }
         match level {

@@ -45,7 +45,7 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
             let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = &outcome.usage;
             let error_text = error.text();
             tracing::warn!(
-                %queue, %receiver, %id, attempt = number, %reason, error = ?error_text, ?cpu, ?wall, memory_peak_bytes,
+                %queue, %receiver, %id, attempt = number, %reason, error = error_text, ?cpu, ?wall, memory_peak_bytes,
                 published_bytes, "dead-lettered"
             );
             let attempt = outcome.attempt(number, error, "reject", None);
@@ -120,11 +120,11 @@ fn log_nack(worker: &Worker, delivery: &Delivery, error: &ReceiveError, usage: &
     if counted {
         let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = usage;
         tracing::warn!(
-            %queue, %receiver, %id, attempt, %reason, ?error, ?delay, ?cpu, ?wall, memory_peak_bytes, published_bytes,
+            %queue, %receiver, %id, attempt, %reason, error, ?delay, ?cpu, ?wall, memory_peak_bytes, published_bytes,
             "failed; will be redelivered"
         );
     } else {
-        tracing::info!(%queue, %receiver, %id, attempt, %reason, ?error, ?delay, "given back uncounted");
+        tracing::info!(%queue, %receiver, %id, attempt, %reason, error, ?delay, "given back uncounted");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use url::Url;
@@ -46,6 +47,8 @@ pub struct Address {
     site: Option<Site>,
     /// How one is let in.
     pub access: Access,
+    /// How long to wait for a queue file that other processes have.
+    pub patience: Duration,
 }
 
 /// Access that is being checked.
@@ -139,7 +142,7 @@ impl Address {
         let scheme = scheme(url)?;
         let mut access = Access::default();
         if !scheme.is_remote {
-            return Ok(Self { url: url.to_owned(), site: (scheme.check)(url)?, access });
+            return Ok(Self { url: url.to_owned(), site: (scheme.check)(url)?, access, patience: Duration::ZERO });
         }
         let invalid = |fault: &dyn fmt::Display| {
             // What cannot be parsed is not shown: there may be a password in it.
@@ -160,12 +163,17 @@ impl Address {
         let stripped = parsed.set_username("").and_then(|()| parsed.set_password(None));
         stripped.map_err(|()| invalid(&"it has a user where none can be"))?;
         let url = String::from(parsed);
-        Ok(Self { site: (scheme.check)(&url)?, url, access })
+        Ok(Self { site: (scheme.check)(&url)?, url, access, patience: Duration::ZERO })
     }
 
     /// The embedded queue in a file.
     pub fn of_file(path: &Path) -> Self {
-        Self { url: format!("sqlite:{}", path.display()), site: None, access: Access::default() }
+        Self {
+            url: format!("sqlite:{}", path.display()),
+            site: None,
+            access: Access::default(),
+            patience: Duration::ZERO,
+        }
     }
 
     /// The URL, without any secret.
@@ -266,6 +274,16 @@ fn decoded(part: &str) -> String {
 fn check_sqlite(url: &str) -> Result<Option<Site>, BrokerError> {
     match url.strip_prefix("sqlite:") {
         None | Some("") => Err(invalid("sqlite: names no file; write sqlite:wasmpost.db")),
+        Some(":memory:") => {
+            let advice = "write memory: for a queue in memory, or sqlite:./:memory: for a file of that name";
+            Err(invalid(format!("sqlite::memory: is no queue file; {advice}")))
+        }
+        // Three slashes mean a path from the root to some programs, and one from the current directory to others.
+        Some(rest) if rest.starts_with("//") => {
+            let name = rest.trim_start_matches('/');
+            let advice = format!("write sqlite:{name} for a path from here, or sqlite:/{name} for one from the root");
+            Err(invalid(format!("{url} can be understood in two ways; {advice}")))
+        }
         Some(_) => Ok(None),
     }
 }
@@ -278,7 +296,8 @@ fn check_memory(url: &str) -> Result<Option<Site>, BrokerError> {
 }
 
 async fn open_sqlite(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
-    let broker: Arc<dyn Broker> = SqliteBroker::open(Path::new(address.rest()), SqliteOptions::default()).await?;
+    let options = SqliteOptions { patience: address.patience, ..SqliteOptions::default() };
+    let broker: Arc<dyn Broker> = SqliteBroker::open(Path::new(address.rest()), options).await?;
     Ok(broker)
 }
 
@@ -327,6 +346,21 @@ mod tests {
         let resolved = address.resolved(|path| Path::new("/srv").join(path));
         assert_eq!(resolved.url(), "sqlite:/srv/a b/@c.db");
         assert!(!resolved.access.is_given());
+    }
+
+    #[test]
+    fn a_url_that_other_programs_write_for_sqlite_is_refused_with_the_one_that_is_meant() {
+        for (url, meant) in [
+            ("sqlite://orders.db", "sqlite:orders.db"),
+            ("sqlite:///srv/orders.db", "sqlite:/srv/orders.db"),
+            ("sqlite::memory:", "memory:"),
+            ("sqlite:", "sqlite:wasmpost.db"),
+            ("memory:orders", "nothing behind"),
+        ] {
+            let error = Address::parse(url).unwrap_err().to_string();
+            assert!(error.contains(meant), "{error}");
+        }
+        assert!(Address::parse("sqlite:/srv/orders.db").is_ok() && Address::parse("sqlite:./:memory:").is_ok());
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Pipe {
                 moving.run(&**from, signals.next()).await?;
                 Ok(moving.moved())
             }
-            Reached::Host(host) => {
+            Reached::Host { host, .. } => {
                 let order = PipeOrder {
                     queue: self.from.name.clone(),
                     topics: self.topic.clone(),

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind, TenantQuota};
+use wasmpost_delivery::{Broker, BrokerErrorKind, TenantQuota};
 
 use super::Failure;
 use crate::config::{Config, DEFAULT_BROKER, DEFAULT_FILE};
-use crate::control::{RemoteBroker, socket_path};
+use crate::control::{self, RemoteBroker, SharedFile, socket_path};
 use crate::registry::Address;
 
 /// The configuration file that is used when it exists and no other is named.
@@ -34,7 +34,12 @@ pub(super) enum Reached {
     /// Opened by this process.
     Own(Arc<dyn Broker>),
     /// That of a host which has its file open.
-    Host(Arc<RemoteBroker>),
+    Host {
+        /// The host.
+        host: Arc<RemoteBroker>,
+        /// The file, for which the host is done without where it ends.
+        file: Arc<SharedFile>,
+    },
 }
 
 impl Target {
@@ -81,8 +86,8 @@ impl Target {
         let Some(file) = address.file() else {
             return Err(none("only hosts of a queue file can be asked from here".into()));
         };
-        let path = socket_path(&file);
-        RemoteBroker::connect(&path).await.map_err(|error| none(format!("{}: {error}", path.display())))
+        let told = |error| none(format!("{}: {error}", socket_path(&file).display()));
+        RemoteBroker::connect(&file).await.map_err(told)
     }
 
     /// Opens the broker. If a host has its file open, goes through the host.
@@ -103,23 +108,27 @@ impl Target {
         Ok(reached)
     }
 
+    /// A queue file that a host has is reached through the host; one that other commands have, when its turn comes.
     async fn reach(&self, make: bool) -> Result<Reached, Failure> {
-        let address = self.address()?;
-        let file = address.file();
-        if let Some(file) = file.as_deref().filter(|file| !make && !file.exists()) {
-            let fault = format!("queue file {} does not exist; name another one with --broker", file.display());
-            return Err(Failure::usage(anyhow::anyhow!(fault)));
-        }
+        let (address, quotas) = self.find()?;
         if address.is_in_memory() {
             let fault = "a broker in memory is gone with its process: there is nothing in it to see from here";
             return Err(Failure::usage(anyhow::anyhow!(fault)));
         }
-        match address.open().await {
-            Err(error) if error.kind() == BrokerErrorKind::InUse => match file {
-                Some(file) => remote(&file, error).await,
-                None => Err(error.into()),
-            },
-            opened => Ok(Reached::Own(opened?)),
+        let Some(file) = address.file() else { return Ok(Reached::Own(address.open().await?)) };
+        if !make && !file.exists() && !socket_path(&file).exists() {
+            let fault = format!("queue file {} does not exist; name another one with --broker", file.display());
+            return Err(Failure::usage(anyhow::anyhow!(fault)));
+        }
+        match control::reach(&address, &file).await {
+            Ok(control::Reached::File(broker)) => Ok(Reached::Own(broker)),
+            Ok(control::Reached::Host(host)) => {
+                let file = Arc::new(SharedFile::new(address, file, Arc::clone(&host), quotas));
+                Ok(Reached::Host { host, file })
+            }
+            // It was waited for; that others have it is nothing that the command said wrong.
+            Err(error) if error.kind() == BrokerErrorKind::InUse => Err(Failure::failed(error)),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -129,32 +138,7 @@ impl Reached {
     pub(super) fn broker(self) -> Arc<dyn Broker> {
         match self {
             Self::Own(broker) => broker,
-            Self::Host(host) => host,
-        }
-    }
-}
-
-async fn remote(file: &Path, in_use: BrokerError) -> Result<Reached, Failure> {
-    // The process that has the file may be about to listen, or about to end: both take moments.
-    const TRIES: u32 = 20;
-    const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
-    let path = socket_path(file);
-    let mut tries = 0;
-    loop {
-        match RemoteBroker::connect(&path).await {
-            Ok(host) => return Ok(Reached::Host(Arc::new(host))),
-            Err(_) if tries < TRIES => {
-                tries += 1;
-                tokio::time::sleep(PAUSE).await;
-                if let Ok(broker) = Address::of_file(file).open().await {
-                    return Ok(Reached::Own(broker));
-                }
-            }
-            Err(error) => {
-                let path = path.display();
-                let fault = format!("{in_use}, and no host answers at {path}: {error}");
-                return Err(Failure::usage(anyhow::anyhow!(fault)));
-            }
+            Self::Host { file, .. } => file,
         }
     }
 }

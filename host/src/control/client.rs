@@ -1,13 +1,16 @@
 //! The commands' end of the socket: a broker that lies in another process.
 
-use std::path::Path;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{SinkExt, StreamExt};
+use parking_lot::Mutex;
 use tokio::net::UnixStream;
-use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 use wasmpost_delivery::{
     Broker, BrokerError, BrokerErrorKind, Capabilities, DeadLetter, DeadLetterFilter, DeadLetters, Listed, Queue,
     QueueSpec, QueueStats, Receipt,
@@ -18,24 +21,84 @@ use crate::host::{ReceiverStatus, Reloaded, TenantStatus};
 
 use super::pipe::{self, PipeOrder};
 use super::protocol::{Frames, Request, Response, WirePublication, broken, decode, encode, frames};
+use super::socket::Socket;
 
+/// How long the host may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the host may take for one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long it may take to load its components again, which may have to be compiled.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a connection that is not used is taken for one that the host still has.
+const KEPT_MAX: Duration = Duration::from_secs(2);
+/// How long to wait until the host may have room for another connection.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The broker of a host that runs in another process. Queues cannot be served through it.
 pub struct RemoteBroker {
-    /// None once an answer was missed: the next one on that connection would be the answer to another question.
-    frames: Mutex<Option<Frames>>,
+    file: PathBuf,
+    /// A connection on which nothing is to be answered, and when it was used last.
+    kept: Mutex<Option<(Frames, Instant)>>,
+}
+
+/// Why there is no answer of the host to a request.
+pub(super) enum Missed {
+    /// The host did not get the request.
+    NotSent(String),
+    /// Whether it did what was asked for is unknown.
+    Unanswered(String),
+    /// It answered that it did not.
+    Refused(BrokerError),
+}
+
+impl Missed {
+    /// The error for those who asked; `open` says what may have happened.
+    pub(super) fn told(self, file: &Path, open: &str) -> BrokerError {
+        let file = file.display();
+        let context = match self {
+            Self::Refused(error) => return error,
+            Self::NotSent(cause) => format!("host of queue file {file} is gone: {cause}; nothing was sent to it"),
+            Self::Unanswered(cause) => format!("host of queue file {file} did not answer: {cause}; {open}"),
+        };
+        BrokerError::new(BrokerErrorKind::Unavailable, context)
+    }
+}
+
+/// Connects to the host that has a queue file, if it is one that can be trusted with what is sent.
+async fn link(file: &Path) -> io::Result<Frames> {
+    let socket = Socket::of(file)?;
+    let connecting = async {
+        loop {
+            match UnixStream::connect(socket.way()).await {
+                // As many connections wait as the system lets.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(PAUSE).await,
+                connected => return connected,
+            }
+        }
+    };
+    let timed_out = |_| io::Error::new(io::ErrorKind::TimedOut, "host is busy with connections of other commands");
+    let stream = timeout(CONNECT_TIMEOUT, connecting).await.map_err(timed_out)??;
+    check_peer(&stream, file)?;
+    Ok(frames(stream))
+}
+
+/// An error unless it is our own user that listens, or one who can do to the file what we can.
+fn check_peer(stream: &UnixStream, file: &Path) -> io::Result<()> {
+    const ROOT: u32 = 0;
+    let (peer, own) = (stream.peer_cred()?.uid(), rustix::process::geteuid().as_raw());
+    let is_owner = || file.metadata().is_ok_and(|metadata| metadata.uid() == peer);
+    if peer == own || peer == ROOT || own == ROOT && is_owner() {
+        return Ok(());
+    }
+    let fault = format!("user {peer} listens there, who is neither user {own} nor root; nothing was sent");
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, fault))
 }
 
 impl RemoteBroker {
-    /// Connects to the socket of a host.
-    pub async fn connect(path: &Path) -> std::io::Result<Self> {
-        let connecting = tokio::time::timeout(ANSWER_TIMEOUT, UnixStream::connect(path));
-        let stream = connecting.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-        Ok(Self { frames: Mutex::new(Some(frames(stream))) })
+    /// Connects to the host that has a queue file.
+    pub async fn connect(file: &Path) -> io::Result<Self> {
+        let frames = link(file).await?;
+        Ok(Self { file: file.to_owned(), kept: Mutex::new(Some((frames, Instant::now()))) })
     }
 
     /// What each tenant of the host may use and used.
@@ -56,7 +119,7 @@ impl RemoteBroker {
 
     /// Has the host load every component whose file has changed.
     pub async fn reload(&self) -> Result<Vec<Reloaded>, BrokerError> {
-        match self.ask_within(RELOAD_TIMEOUT, Request::Reload).await? {
+        match self.ask(Request::Reload).await? {
             Response::Reloaded(components) => Ok(components),
             _ => Err(broken("nothing about components")),
         }
@@ -70,30 +133,57 @@ impl RemoteBroker {
         to: Option<Arc<dyn Broker>>,
         stop: impl Future<Output = ()>,
     ) -> Result<u64, BrokerError> {
-        let gone = |cause: String| BrokerError::new(BrokerErrorKind::Unavailable, format!("host is gone: {cause}"));
-        let connection = self.frames.lock().await.take();
-        let mut frames = connection.ok_or_else(|| gone("an answer was missed before".into()))?;
-        frames.send(encode(&Request::Pipe(order))?).await.map_err(|error| gone(error.to_string()))?;
-        pipe::follow(&mut frames, to, stop).await.unwrap_or_else(|error| Err(gone(error.to_string())))
+        let request = Request::Pipe(order);
+        let told = |missed: Missed| missed.told(&self.file, &request.left_open());
+        let mut frames = self.send(encode(&request)?, ANSWER_TIMEOUT).await.map_err(told)?;
+        let followed = pipe::follow(&mut frames, to, stop).await;
+        followed.unwrap_or_else(|error| Err(told(Missed::Unanswered(error.to_string()))))
+    }
+
+    /// Publishes, and tells what is known where that fails.
+    pub(super) async fn try_publish(&self, publications: Vec<Publication>) -> Result<Vec<Receipt>, Missed> {
+        let publications = publications.into_iter().map(WirePublication::from).collect();
+        match self.try_ask(&Request::Publish(publications)).await? {
+            Response::Published(receipts) => Ok(receipts),
+            _ => Err(Missed::Unanswered(broken("no receipts").to_string())),
+        }
     }
 
     async fn ask(&self, request: Request) -> Result<Response, BrokerError> {
-        self.ask_within(ANSWER_TIMEOUT, request).await
+        let asked = self.try_ask(&request).await;
+        asked.map_err(|missed| missed.told(&self.file, &request.left_open()))
     }
 
-    async fn ask_within(&self, patience: Duration, request: Request) -> Result<Response, BrokerError> {
-        let gone = |cause: String| BrokerError::new(BrokerErrorKind::Unavailable, format!("host is gone: {cause}"));
-        let asking = async {
-            let mut connection = self.frames.lock().await;
-            let mut frames = connection.take().ok_or_else(|| gone("an answer was missed before".into()))?;
-            frames.send(encode(&request)?).await.map_err(|error| gone(error.to_string()))?;
-            let frame = frames.next().await.ok_or_else(|| gone("connection was closed".into()))?;
-            let frame = frame.map_err(|error| gone(error.to_string()))?;
-            *connection = Some(frames);
-            decode::<Response>(&frame)?.into_result()
-        };
-        let asked = tokio::time::timeout(patience, asking).await;
-        asked.unwrap_or_else(|_| Err(gone(format!("no answer within {patience:?}"))))
+    async fn try_ask(&self, request: &Request) -> Result<Response, Missed> {
+        let patience = if matches!(request, Request::Reload) { RELOAD_TIMEOUT } else { ANSWER_TIMEOUT };
+        let frame = encode(request).map_err(Missed::Refused)?;
+        let mut frames = self.send(frame, patience).await?;
+        let unanswered = |cause: String| Missed::Unanswered(cause);
+        let answered = timeout(patience, frames.next()).await;
+        let answered = answered.map_err(|_| unanswered(format!("nothing came within {patience:?}")))?;
+        let answered = answered.ok_or_else(|| unanswered("connection was closed".into()))?;
+        let answered = answered.map_err(|error| unanswered(error.to_string()))?;
+        let response = decode::<Response>(&answered).map_err(|error| unanswered(error.to_string()))?;
+        // A connection on which an answer was missed is not used again: the next one would be to another question.
+        *self.kept.lock() = Some((frames, Instant::now()));
+        response.into_result().map_err(Missed::Refused)
+    }
+
+    /// Sends on the connection that is kept, or on a new one where there is none or the host has closed it. What was not
+    /// sent to its end the host does not take for a request.
+    async fn send(&self, frame: bytes::Bytes, patience: Duration) -> Result<Frames, Missed> {
+        let kept = self.kept.lock().take().filter(|(_, used)| used.elapsed() < KEPT_MAX);
+        if let Some((mut frames, _)) = kept
+            && let Ok(Ok(())) = timeout(patience, frames.send(frame.clone())).await
+        {
+            return Ok(frames);
+        }
+        let mut frames = link(&self.file).await.map_err(|error| Missed::NotSent(error.to_string()))?;
+        match timeout(patience, frames.send(frame)).await {
+            Ok(Ok(())) => Ok(frames),
+            Ok(Err(error)) => Err(Missed::NotSent(error.to_string())),
+            Err(_) => Err(Missed::NotSent(format!("not read within {patience:?}"))),
+        }
     }
 
     async fn count(&self, request: Request) -> Result<u64, BrokerError> {
@@ -116,11 +206,8 @@ impl Broker for RemoteBroker {
     }
 
     async fn publish(&self, publications: Vec<Publication>) -> Result<Vec<Receipt>, BrokerError> {
-        let publications = publications.into_iter().map(WirePublication::from).collect();
-        match self.ask(Request::Publish(publications)).await? {
-            Response::Published(receipts) => Ok(receipts),
-            _ => Err(broken("no receipts")),
-        }
+        let ids = Request::ids_of(&publications);
+        self.try_publish(publications).await.map_err(|missed| missed.told(&self.file, &ids))
     }
 
     async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError> {

@@ -42,6 +42,39 @@ pub(super) enum Request {
     Pipe(PipeOrder),
 }
 
+impl Request {
+    /// What may have happened where no answer comes, and what to do then.
+    pub(super) fn left_open(&self) -> String {
+        let text = match self {
+            Self::Publish(publications) => {
+                return ids(publications.iter().map(|publication| publication.id.as_deref()));
+            }
+            Self::Stats | Self::List { .. } | Self::Show { .. } | Self::Tenants | Self::Receivers => "try again",
+            Self::Redrive(_) => "dead letters may have been redriven, list what is left of them",
+            Self::Purge(_) => "dead letters may have been purged, list what is left of them",
+            Self::Pipe(_) => "messages may have been moved, pipe again to move the others",
+            Self::Reload => "components may have been replaced, reload again to see",
+        };
+        text.to_owned()
+    }
+
+    /// The same for messages that were to be published.
+    pub(super) fn ids_of(publications: &[Publication]) -> String {
+        ids(publications.iter().map(|publication| publication.id.as_deref()))
+    }
+}
+
+fn ids<'a>(mut all: impl ExactSizeIterator<Item = Option<&'a str>>) -> String {
+    if all.len() == 1
+        && let Some(Some(id)) = all.next()
+    {
+        return format!("message {id:?} may have been stored, publish it again with the same id");
+    }
+    let without = all.filter(Option::is_none).count();
+    let doubled = if without > 0 { ", without an id it may be stored twice" } else { "" };
+    format!("messages may have been stored, publish them again with the same ids{doubled}")
+}
+
 /// What the host answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Response {

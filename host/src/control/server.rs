@@ -1,8 +1,8 @@
 //! The host's end of the socket.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use futures::{SinkExt, StreamExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind, DeadLetterFilter, DeadLetters};
 use wasmpost_msg::Publication;
 
@@ -17,50 +18,83 @@ use crate::host::View;
 
 use super::pipe::{self, Pipes};
 use super::protocol::{Frames, Request, Response, WireDeadLetter, decode, encode, frames};
+use super::socket::Socket;
 
-/// How many commands can be connected at a time.
-const CONNECTIONS_MAX: usize = 64;
-/// How long a connection may be silent.
+/// How many commands can be served at a time, and how many may be connected that have not said anything yet.
+const SERVED_MAX: usize = 64;
+const SILENT_MAX: usize = 256;
+/// How long a command may take to begin its first request, and to end any request that it has begun.
+const FIRST_WORD_MAX: Duration = Duration::from_secs(5);
+const REQUEST_MAX: Duration = Duration::from_secs(10);
+/// How long a command may be silent between requests, or take to read an answer.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long a command that said something waits until others are served.
+const TURN_MAX: Duration = Duration::from_secs(10);
 /// The most dead letters in one answer; a client asks on.
 const LETTERS_MAX: usize = 50;
 
 /// A socket that is listened on, until it is dropped.
 pub struct Listener {
-    path: PathBuf,
+    socket: Socket,
+    /// Device and number of the socket: another host may have put its own into the place.
+    identity: (u64, u64),
     accepting: AbortHandle,
 }
 
-/// Listens on a socket and lets those who connect use the broker and look at the host. Only this user can connect.
-pub fn listen(path: &Path, broker: Arc<dyn Broker>, view: Arc<dyn View>) -> io::Result<Listener> {
-    // Whoever holds the lock of the queue file owns the socket; what lies there is left over from a process that died.
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// What commands can use.
+struct Served {
+    broker: Arc<dyn Broker>,
+    view: Arc<dyn View>,
+    pipes: Pipes,
+    places: Semaphore,
+}
+
+/// Listens on the socket of a queue file and lets those who connect use the broker and look at the host. Only this user,
+/// and root, can connect.
+pub fn listen(file: &Path, broker: Arc<dyn Broker>, view: Arc<dyn View>) -> io::Result<Listener> {
+    let socket = Socket::of(file)?;
+    let way = socket.way();
+    // Whoever holds the lock of the queue file owns the socket: one that lies there is left over from a process that died.
+    match way.symlink_metadata() {
+        Ok(metadata) if metadata.file_type().is_socket() => std::fs::remove_file(&way)?,
+        Ok(_) => {
+            let fault = "what lies there is no socket; move it to another place";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, fault));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    let accepting = tokio::spawn(accept(listener, broker, view)).abort_handle();
-    Ok(Listener { path: path.to_owned(), accepting })
+    let listener = UnixListener::bind(&way)?;
+    std::fs::set_permissions(&way, std::fs::Permissions::from_mode(0o600))?;
+    let identity = identity(&way)?;
+    let served = Served { broker, view, pipes: Pipes::default(), places: Semaphore::new(SERVED_MAX) };
+    let accepting = tokio::spawn(accept(listener, Arc::new(served))).abort_handle();
+    Ok(Listener { socket, identity, accepting })
+}
+
+fn identity(way: &Path) -> io::Result<(u64, u64)> {
+    way.symlink_metadata().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
         self.accepting.abort();
-        drop(std::fs::remove_file(&self.path));
+        let way = self.socket.way();
+        if identity(&way).is_ok_and(|identity| identity == self.identity) {
+            drop(std::fs::remove_file(way));
+        }
     }
 }
 
-async fn accept(listener: UnixListener, broker: Arc<dyn Broker>, view: Arc<dyn View>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let pipes = Pipes::default();
+async fn accept(listener: UnixListener, served: Arc<Served>) {
+    let room = Arc::new(Semaphore::new(SERVED_MAX + SILENT_MAX));
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (broker, view, pipes) = (Arc::clone(&broker), Arc::clone(&view), pipes.clone());
+                let served = Arc::clone(&served);
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, &*broker, &*view, &pipes).await {
+                    if let Err(error) = converse(stream, &served).await {
                         tracing::debug!(%error, "connection of a command ended");
                     }
                     drop(place);
@@ -75,17 +109,31 @@ async fn accept(listener: UnixListener, broker: Arc<dyn Broker>, view: Arc<dyn V
     }
 }
 
-async fn converse(stream: UnixStream, broker: &dyn Broker, view: &dyn View, pipes: &Pipes) -> anyhow::Result<()> {
+async fn converse(stream: UnixStream, served: &Served) -> anyhow::Result<()> {
+    let (peer, own) = (stream.peer_cred()?.uid(), rustix::process::geteuid().as_raw());
+    anyhow::ensure!(peer == own || peer == 0, "user {peer} connected");
+    timeout(FIRST_WORD_MAX, stream.readable()).await??;
+    let Ok(place) = timeout(TURN_MAX, served.places.acquire()).await else {
+        let text = format!("host is busy with requests of {SERVED_MAX} other commands; nothing was done, try again");
+        let busy = Response::from(BrokerError::new(BrokerErrorKind::Unavailable, text));
+        timeout(REQUEST_MAX, frames(stream).send(encode(&busy)?)).await??;
+        return Ok(());
+    };
+    let _place = place?;
     let mut frames: Frames = frames(stream);
-    while let Some(frame) = tokio::time::timeout(SILENCE_MAX, frames.next()).await? {
+    let mut patience = REQUEST_MAX;
+    while let Some(frame) = timeout(patience, frames.next()).await? {
         let response = match decode(&frame?) {
-            Ok(Request::Pipe(order)) => return pipe::serve(&mut frames, broker, view, pipes, order).await,
-            Ok(request) => answer(request, broker, view).await.unwrap_or_else(Response::from),
+            Ok(Request::Pipe(order)) => {
+                return pipe::serve(&mut frames, &*served.broker, &*served.view, &served.pipes, order).await;
+            }
+            Ok(request) => answer(request, &*served.broker, &*served.view).await.unwrap_or_else(Response::from),
             Err(error) => error.into(),
         };
         // One that does not fit into a frame says so, and the connection goes on.
         let frame = encode(&response).or_else(|error| encode(&Response::from(error)))?;
-        tokio::time::timeout(SILENCE_MAX, frames.send(frame)).await??;
+        timeout(SILENCE_MAX, frames.send(frame)).await??;
+        patience = SILENCE_MAX;
     }
     Ok(())
 }

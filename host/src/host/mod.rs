@@ -18,7 +18,7 @@ use wasmpost_msg::Server;
 use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox};
 
 use crate::config::{Config, ReceiverConfig};
-use crate::control;
+use crate::control::{self, Reached};
 use crate::registry::Address;
 pub use components::{Components, load_components};
 pub use error::HostError;
@@ -105,10 +105,10 @@ impl Host {
         }
         for (address, broker, brokers) in opened {
             let Some(file) = address.file() else { continue };
-            let path = control::socket_path(&file);
             let view = ViewOf { served: Arc::clone(&self.served), brokers };
-            let listener = control::listen(&path, broker, Arc::new(view));
-            self.control.push(listener.map_err(|source| HostError::Control { path, source })?);
+            let listener = control::listen(&file, broker, Arc::new(view));
+            let fault = |source| HostError::Control { path: control::socket_path(&file), source };
+            self.control.push(listener.map_err(fault)?);
         }
         Ok(())
     }
@@ -267,19 +267,20 @@ fn serving(
     }))
 }
 
-/// Opens a broker, waiting for a command that has its file open for a moment.
+/// Opens a broker. A queue file is waited for while commands have it, and refused while another host has it.
 async fn open(address: &Address, host: &str) -> Result<Arc<dyn Broker>, BrokerError> {
-    const PAUSE: Duration = Duration::from_millis(50);
-    const PATIENCE: Duration = Duration::from_secs(3);
     let mut address = address.clone();
     address.access.client = Some(format!("wasmpost/{host}"));
-    let began = tokio::time::Instant::now();
-    loop {
-        match address.open().await {
-            Err(error) if error.kind() == BrokerErrorKind::InUse && began.elapsed() < PATIENCE => {
-                tokio::time::sleep(PAUSE).await;
-            }
-            opened => return opened,
+    let Some(file) = address.file() else { return address.open().await };
+    match control::reach(&address, &file).await? {
+        Reached::File(broker) => Ok(broker),
+        Reached::Host(_) => {
+            let (file, socket) = (file.display(), control::socket_path(&file));
+            let context = format!(
+                "queue file {file} is in use by another host, which answers at {}; stop it first",
+                socket.display()
+            );
+            Err(BrokerError::new(BrokerErrorKind::InUse, context))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use wasmpost::control::{RemoteBroker, socket_path};
+use wasmpost::control::RemoteBroker;
 use wasmpost_tests::prove::log::events;
 use wasmpost_tests::prove::seen::Life;
 use wasmpost_tests::{PATIENCE, Place, guest};
@@ -77,7 +77,7 @@ impl Proved {
     pub async fn connect(&mut self) -> Option<RemoteBroker> {
         let began = Instant::now();
         loop {
-            if let Ok(broker) = RemoteBroker::connect(&socket_path(&self.database)).await {
+            if let Ok(broker) = RemoteBroker::connect(&self.database).await {
                 return Some(broker);
             }
             if self.child.try_wait().unwrap().is_some() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use wasmpost::control::{RemoteBroker, socket_path};
+use wasmpost::control::RemoteBroker;
 use wasmpost_delivery::{Broker, BrokerErrorKind};
 use wasmpost_msg::Publication;
 use wasmpost_tests::prove::letter::Letter;
@@ -53,7 +53,7 @@ pub async fn publish_all(
     let publishers = by_publisher.into_iter().map(|ids| {
         let random = random.fork();
         async move {
-            if let Ok(broker) = RemoteBroker::connect(&socket_path(database)).await {
+            if let Ok(broker) = RemoteBroker::connect(database).await {
                 publish(&broker, ids, random, ledger).await;
             }
         }

@@ -165,6 +165,10 @@ impl Found {
         // From here on the file exists, and so does what links lead to.
         let mut found = Self { path: path.to_owned(), identity, file: Some(file) };
         found.path = path.canonicalize().map_err(|error| unusable(path, error))?;
+        if found.file.as_ref().is_some_and(|file| is_mount_point(file, &found.path)) {
+            let fault = "is a mount point, so that its log would not be beside it; mount its directory instead";
+            return Err(refused(&found.path, fault));
+        }
         Ok(found)
     }
 
@@ -206,10 +210,6 @@ impl Found {
         if links > 1 {
             let fault = format!("has {links} names (hard links), but its log is beside one only; remove the others");
             return Err(refused(&self.path, &fault));
-        }
-        if is_mount_point(file, &self.path) {
-            let fault = "is a mount point, so that its log would not be beside it; mount its directory instead";
-            return Err(refused(&self.path, fault));
         }
         LOCKED.lock().files.insert(self.identity);
         Ok(Held { found: self, log: OnceLock::new() })

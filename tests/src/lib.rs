@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the program, the guests, a directory to run in, and servers of brokers.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)] // A fault fails the test.
 
+pub mod certificates;
 pub mod ledger;
 pub mod proxy;
 pub mod servers;

@@ -1,4 +1,4 @@
-//! What `tests/prove/fuzz.rs` tries with proptest, for libFuzzer.
+//! What `tests/prove/fuzz/main.rs` tries with proptest, for libFuzzer.
 
 #[path = "../../prove/fuzz/targets.rs"]
 mod targets;

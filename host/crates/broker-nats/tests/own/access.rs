@@ -1,8 +1,8 @@
 //! Who is let in.
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use wasmpost_broker_nats::NatsBroker;
 use wasmpost_delivery::{Access, BrokerErrorKind};
+use wasmpost_tests::certificates::Authority;
 use wasmpost_tests::servers::NatsServer;
 
 pub(crate) async fn user_and_password_let_a_host_in() {
@@ -35,16 +35,11 @@ pub(crate) async fn a_certificate_of_an_own_authority_is_trusted_and_asked_for()
         std::fs::write(&path, content).unwrap();
         path
     };
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let ca_file = file("ca.pem", params.self_signed(&key).unwrap().pem());
-    let authority = Issuer::new(params, key);
+    let authority = Authority::new();
+    let ca_file = file("ca.pem", authority.pem().to_owned());
     let issue = |name: &str, host: &str| {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &authority).unwrap();
-        (file(&format!("{name}.pem"), certificate.pem()), file(&format!("{name}.key"), key.serialize_pem()))
+        let certified = authority.certify(host);
+        (file(&format!("{name}.pem"), certified.pem()), file(&format!("{name}.key"), certified.key_pem()))
     };
     let (certificate, key) = issue("server", "127.0.0.1");
     let tls = format!("tls {{ cert_file: {certificate:?}, key_file: {key:?}, ca_file: {ca_file:?}, verify: true }}");

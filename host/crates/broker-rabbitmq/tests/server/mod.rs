@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, RwLock};
 
-use base64::Engine;
 use libtest_mimic::Trial;
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
+use wasmpost_tests::certificates::Authority;
 use wasmpost_tests::servers::RabbitServer;
 
 /// As many cases as there can be: virtual hosts are defined when the server starts, which is faster than later.
@@ -168,25 +168,12 @@ fn free_port() -> u16 {
 
 /// Writes certificates of one authority, for the server and for a client.
 fn certify(directory: &Path) {
-    let mut authority = rcgen::CertificateParams::default();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    // A certificate whose issuer has its own name is taken for one that has none.
-    authority.distinguished_name.push(rcgen::DnType::CommonName, "authority of the tests");
-    let key = rcgen::KeyPair::generate().unwrap();
-    let root = authority.self_signed(&key).unwrap();
-    write_pem(directory, "ca.pem", "CERTIFICATE", root.der());
-    let issuer = rcgen::Issuer::new(authority, key);
+    let write = |file: &str, text: &str| std::fs::write(directory.join(file), text).unwrap();
+    let authority = Authority::new();
+    write("ca.pem", authority.pem());
     for name in ["server", "client"] {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer);
-        write_pem(directory, &format!("{name}.pem"), "CERTIFICATE", certificate.unwrap().der());
-        write_pem(directory, &format!("{name}.key"), "PRIVATE KEY", &key.serialize_der());
+        let certified = authority.certify("localhost");
+        write(&format!("{name}.pem"), &certified.pem());
+        write(&format!("{name}.key"), &certified.key_pem());
     }
-}
-
-fn write_pem(directory: &Path, file: &str, what: &str, der: &[u8]) {
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    let pem = format!("-----BEGIN {what}-----\n{}\n-----END {what}-----\n", lines.join("\n"));
-    std::fs::write(directory.join(file), pem).unwrap();
 }

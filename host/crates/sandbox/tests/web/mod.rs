@@ -16,6 +16,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 use wasmpost_sandbox::Resolver;
+use wasmpost_tests::certificates::Authority;
 
 /// How long anything may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -165,20 +166,15 @@ impl Resolver for Names {
 
 /// The certificate of a new authority, and TLS for a server that it certified under a name.
 pub(crate) fn certified(name: &str) -> (Vec<u8>, TlsAcceptor) {
-    let mut authority = rcgen::CertificateParams::default();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let issuer_key = rcgen::KeyPair::generate().unwrap();
-    let root = authority.self_signed(&issuer_key).unwrap().der().to_vec();
-    let issuer = rcgen::Issuer::new(authority, issuer_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let authority = Authority::new();
+    let certified = authority.certify(name);
+    let chain = vec![CertificateDer::from(certified.der())];
+    let key = PrivateKeyDer::try_from(certified.key_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(rustls::DEFAULT_VERSIONS)
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap();
-    (root, TlsAcceptor::from(Arc::new(config)))
+    (authority.der().to_vec(), TlsAcceptor::from(Arc::new(config)))
 }

@@ -1,15 +1,10 @@
 //! What is of NATS itself: checks at the start, who is let in, reconnects, and hosts that share a queue.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)] // A fault fails the test.
 
-#[path = "own/access.rs"]
 mod access;
-#[path = "own/core.rs"]
 mod core;
-#[path = "own/delivering.rs"]
 mod delivering;
-#[path = "own/sharing.rs"]
 mod sharing;
-#[path = "own/starting.rs"]
 mod starting;
 
 use std::sync::Arc;

@@ -1,16 +1,12 @@
 //! What is of RabbitMQ itself: its topology, its connections, and messages of other clients.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 
-#[path = "own/losses.rs"]
 mod losses;
-#[path = "own/proxy.rs"]
 mod proxy;
+#[path = "../server/mod.rs"]
 mod server;
-#[path = "own/sharing.rs"]
 mod sharing;
-#[path = "own/topology.rs"]
 mod topology;
-#[path = "own/work.rs"]
 mod work;
 
 use futures::future::LocalBoxFuture;

@@ -1,7 +1,6 @@
 //! Both embedded brokers against a model of a queue: random histories, compared after every step.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 
-#[path = "model/reference.rs"]
 mod reference;
 
 use std::sync::Arc;

@@ -5,20 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 #![allow(clippy::print_stderr)] // A proof tells its figures.
 
-#[path = "fuzz/components.rs"]
 mod components;
-#[path = "fuzz/mutation.rs"]
 mod mutation;
-#[path = "../outcome.rs"]
+#[path = "../../outcome.rs"]
 mod outcome;
-#[path = "fuzz/records.rs"]
 mod records;
+#[path = "../shared/mod.rs"]
 mod shared;
-#[path = "fuzz/targets.rs"]
 mod targets;
-#[path = "fuzz/text.rs"]
 mod text;
-#[path = "fuzz/worlds.rs"]
 mod worlds;
 
 use std::fmt::Debug;

@@ -3,8 +3,8 @@
 //! A language whose component is not there, because its toolchain is missing, is shown as ignored.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
-#[path = "languages/behaviours.rs"]
 mod behaviours;
+#[path = "../outcome.rs"]
 mod outcome;
 
 use std::collections::HashMap;

@@ -3,13 +3,9 @@
 //! A broker whose server is missing is shown as ignored; `make setup-brokers` installs them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 
-#[path = "brokers/hosts.rs"]
 mod hosts;
-#[path = "brokers/network.rs"]
 mod network;
-#[path = "brokers/restarts.rs"]
 mod restarts;
-#[path = "brokers/scene.rs"]
 mod scene;
 
 use libtest_mimic::{Arguments, Trial};

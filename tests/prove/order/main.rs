@@ -6,12 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 #![allow(clippy::print_stderr)] // A proof tells its figures.
 
-#[path = "order/disk.rs"]
 mod disk;
-#[path = "order/failing.rs"]
 mod failing;
+#[path = "../shared/mod.rs"]
 mod shared;
-#[path = "order/traced.rs"]
 mod traced;
 
 use std::process::{Command, Stdio};

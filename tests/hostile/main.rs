@@ -5,25 +5,14 @@
 //! test has to name for this to compile.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 
-#[path = "hostile/arena.rs"]
 mod arena;
-#[path = "hostile/bombs.rs"]
 mod bombs;
-#[path = "hostile/budgets.rs"]
 mod budgets;
-#[path = "hostile/guests.rs"]
 mod guests;
-#[path = "hostile/host.rs"]
 mod host;
-#[path = "hostile/limits.rs"]
 mod limits;
-#[path = "hostile/loading.rs"]
 mod loading;
-#[path = "hostile/output.rs"]
 mod output;
-#[path = "hostile/publishing.rs"]
 mod publishing;
-#[path = "hostile/traps.rs"]
 mod traps;
-#[path = "hostile/web.rs"]
 mod web;

@@ -4,10 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 #![allow(clippy::print_stderr)] // A proof tells its figures.
 
+#[path = "../shared/mod.rs"]
 mod shared;
-#[path = "soak/traffic.rs"]
 mod traffic;
-#[path = "soak/watch.rs"]
 mod watch;
 
 use std::time::{Duration, Instant};

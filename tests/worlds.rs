@@ -97,6 +97,8 @@ async fn the_status_of_a_response_says_what_becomes_of_the_message() {
         ("retry", after),
         ("reject", reject("status 400 Bad Request: e: reject")),
         ("status 418", reject("status 418 I'm a teapot: e: status 418")),
+        ("status 408", retry("status 408 Request Timeout: e: status 408")),
+        ("status 425", retry("status 425 Too Early: e: status 425")),
         ("status 429", retry("status 429 Too Many Requests: e: status 429")),
         ("status 500", retry("status 500 Internal Server Error: e: status 500")),
         ("status 302", retry("status 302 Found: e: status 302")),

@@ -123,6 +123,14 @@ async fn large_bodies_stream_side_by_side_and_need_not_be_read() {
 }
 
 #[tokio::test]
+async fn who_is_refused_more_topics_than_may_be_ends_the_instance() {
+    let within = all(&receiver_in(1, together(2)), ["yield 9", "deny 100"]).await;
+    assert_eq!(within[1].said(), "0 were granted");
+    let beyond = all(&receiver_in(1, together(2)), ["yield 1000", "deny 101"]).await;
+    assert_eq!(beyond.map(|outcome| outcome.failed()), [GIVEN_BACK, (Disposition::Retry, Reason::PublishLimit)]);
+}
+
+#[tokio::test]
 async fn each_way_to_fail_leaves_the_others_at_work() {
     let outcomes = all(&receiver_in(1, together(4)), ["yield 30", "retry", "later", "reject"]).await;
     outcomes[0].said();

@@ -80,6 +80,7 @@ fn status(response: &Publication) -> &str {
     response.attributes.get("Status").unwrap()
 }
 
+const HEAD_TOO_LARGE: &str = "HttpResponseHeaderSectionSize(Some(32768))";
 const DENIED: &str = "HttpRequestDenied";
 const READ_TIMEOUT: &str = "ConnectionReadTimeout";
 
@@ -214,8 +215,10 @@ async fn a_guest_does_not_choose_the_host_that_a_server_sees() {
 #[tokio::test]
 async fn a_tunnel_is_refused() {
     let server = Server::start().await;
-    let told = Client::of(&server).refused(&server.url("/hello"), &[("Method", "CONNECT")]).await;
-    assert_eq!((told.as_str(), server.connections()), ("HttpRequestMethodInvalid", 0));
+    for method in ["CONNECT", "connect", "Connect"] {
+        let told = Client::of(&server).refused(&server.url("/hello"), &[("Method", method)]).await;
+        assert_eq!((told.as_str(), server.connections()), ("HttpRequestMethodInvalid", 0), "{method}");
+    }
 }
 
 #[tokio::test]
@@ -277,8 +280,21 @@ async fn a_request_over_its_limit_is_an_error() {
 #[tokio::test]
 async fn a_head_over_its_limit_is_an_error() {
     let server = Server::start().await;
-    let told = Client::of(&server).refused(&server.url("/headers"), &[]).await;
-    assert_eq!(told, "HttpResponseHeaderSectionSize(Some(32768))");
+    for path in ["/headers", "/long-head"] {
+        assert_eq!(Client::of(&server).refused(&server.url(path), &[]).await, HEAD_TOO_LARGE, "{path}");
+    }
+    server.until_left_alone().await;
+}
+
+#[tokio::test]
+async fn informational_heads_are_few_and_count_with_the_head_of_the_response() {
+    let server = Server::start().await;
+    let client = Client::of(&server);
+    assert_eq!(status(&client.fetch(&server.url("/early?16"), &[]).await.unwrap()), "200");
+    for path in ["/early?17", "/early"] {
+        assert_eq!(client.refused(&server.url(path), &[]).await, HEAD_TOO_LARGE, "{path}");
+    }
+    server.until_left_alone().await;
 }
 
 #[tokio::test]

@@ -82,6 +82,10 @@ async fn process(message: &Message, body: &mut StreamReader<u8>) -> Result<(), F
             }
             Ok(())
         }
+        b"deny" => {
+            let granted = (0..number).filter(|_| message.new_writer("denied").is_ok()).count();
+            publish(message, &format!("{granted} were granted"))
+        }
         b"write" => write(message).map_err(|error| Failure::Retry(format!("{error:?}"))),
         _ => publish_body(message, &body),
     }

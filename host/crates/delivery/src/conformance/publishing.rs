@@ -197,7 +197,11 @@ pub(super) async fn what_cannot_be_published_is_refused_by_name_and_nothing_of_i
     let mut broken = Attributes::new();
     broken.set("Tag", "one\r\nTwo: 2");
     let body = "x".to_owned();
+    let many: Attributes = (0..1025).map(|_| ("Tag", "")).collect();
+    let late = Duration::from_secs(400 * 24 * 60 * 60 * 10);
     let wrong = [
+        (Publication::new("orders", many, body.clone()), "1025 values"),
+        (Publication { delay: late, ..publication("orders", "x") }, "delay"),
         (publication("", "x"), "name"),
         (publication("or ders", "x"), "or ders"),
         (publication("../orders", "x"), "../orders"),

@@ -119,6 +119,19 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Seen) ->
             }
             stream.write_all(b"Content-Length: 0\r\n\r\n").await?;
         }
+        "/long-head" => {
+            let head = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\nContent-Length: 0\r\n\r\n", "x".repeat(1 << 20));
+            stream.write_all(head.as_bytes()).await?;
+        }
+        // As many informational heads as the query says, or without end.
+        "/early" => {
+            let (mut left, early) = (query.parse().unwrap_or(u64::MAX), b"HTTP/1.1 103 Early Hints\r\nX-A: b\r\n\r\n");
+            while left > 0 {
+                stream.write_all(early).await?;
+                left -= 1;
+            }
+            stream.write_all(whole("hello").as_bytes()).await?;
+        }
         // Also `/stall`: reads what comes and never answers.
         _ => {}
     }

@@ -40,10 +40,11 @@ pub(super) async fn send(admitted: Admitted, request: Request<WasiBody>) -> Resu
     let (payer, budget) = (Arc::clone(&admitted.payer), admitted.shared.limits.cpu.0);
     let connection = spawn(async move { drop(Charged::new(payer, budget, connection).await) });
     let answer = within(admitted.timeouts.first_byte, sender.send_request(request), Error::ConnectionReadTimeout);
-    let response = answer.await?.map_err(|error| match heads.are_too_much() {
-        true => head_too_large(),
-        false => fault(&error, max, &overrun),
-    })?;
+    let answered = answer.await?;
+    if heads.are_too_much() {
+        return Err(head_too_large());
+    }
+    let response = answered.map_err(|error| fault(&error, max, &overrun))?;
     heads.end();
     if response.body().size_hint().lower() > max {
         return Err(Error::HttpResponseBodySize(Some(max)));

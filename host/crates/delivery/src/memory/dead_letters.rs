@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::MemoryBroker;
 use super::state::{Place, Taking};
-use crate::{BrokerError, DeadLetter, DeadLetterFilter, DeadLetters, Page};
+use crate::{BrokerError, DeadLetter, DeadLetterFilter, DeadLetters, Listed, Page};
 
 impl MemoryBroker {
     /// Removes the dead letters that are meant, or puts them back, some at a time with others in between.
@@ -34,6 +34,16 @@ fn meant(filter: &DeadLetterFilter) -> impl Fn(&DeadLetter) -> bool {
 
 #[async_trait]
 impl DeadLetters for MemoryBroker {
+    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<Listed>, BrokerError> {
+        let state = self.open()?;
+        let is_meant = meant(filter);
+        let mut page = Page::new(max);
+        let mut meant = state.dead().filter(|letter| is_meant(letter)).skip(skip);
+        // A copy of a body is another handle to it.
+        while meant.next().is_some_and(|letter| page.add(Listed::from(letter.clone()))) {}
+        Ok(page.into_letters())
+    }
+
     async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
         let state = self.open()?;
         let is_meant = meant(filter);

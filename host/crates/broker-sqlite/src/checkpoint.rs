@@ -15,6 +15,12 @@ const UNCOPIED_PAGES: i64 = 1024;
 /// How many pages the log may have before the writer itself makes it start over. It does so when all of it was copied
 /// and nobody is writing, which under constant load is never but here.
 const LOG_PAGES_MAX: i64 = 16 * 1024;
+/// How many pages the writer copies for that at most, for others wait meanwhile, and from how many pages in the log on it
+/// copies whatever there is.
+const COPIED_BY_WRITER: i64 = 256;
+const LOG_PAGES_FORCED: i64 = 24 * 1024;
+/// How many pages may be uncopied before work that can wait waits for the thread that copies them.
+const UNCOPIED_PAGES_MAX: i64 = 2 * UNCOPIED_PAGES;
 
 /// Has the log copied now and then.
 pub(crate) struct Checkpointer {
@@ -22,6 +28,9 @@ pub(crate) struct Checkpointer {
     thread: Option<JoinHandle<()>>,
     commits: u32,
     bytes: usize,
+    /// How many pages the log had when it was last looked at, and how many of them were uncopied.
+    log: i64,
+    uncopied: i64,
 }
 
 impl Checkpointer {
@@ -30,13 +39,13 @@ impl Checkpointer {
         let path = path.to_owned();
         let thread = std::thread::Builder::new().name("wasmpost-checkpoint".into());
         let thread = thread.spawn(move || run(path, wakes))?;
-        Ok(Self { wake: Some(wake), thread: Some(thread), commits: 0, bytes: 0 })
+        Ok(Self { wake: Some(wake), thread: Some(thread), commits: 0, bytes: 0, log: 0, uncopied: 0 })
     }
 
     /// One that copies nothing.
     #[cfg(feature = "prove")]
     pub(crate) fn idle() -> Self {
-        Self { wake: None, thread: None, commits: 0, bytes: 0 }
+        Self { wake: None, thread: None, commits: 0, bytes: 0, log: 0, uncopied: 0 }
     }
 
     /// Counts a commit of about so many bytes on the writer's connection, and has the log copied when it is long.
@@ -46,23 +55,39 @@ impl Checkpointer {
         if self.commits < COMMITS && self.bytes < COMMITTED_BYTES {
             return;
         }
+        self.look(connection);
+    }
+
+    /// Looks how long the log is, and has it copied when it is long.
+    pub(crate) fn look(&mut self, connection: &Connection) {
         (self.commits, self.bytes) = (0, 0);
         let pages = |mode| {
             let sql = format!("PRAGMA wal_checkpoint({mode})");
             let mut look = connection.prepare_cached(&sql)?;
             look.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
         };
-        match pages("NOOP") {
-            Ok((log, _)) if log >= LOG_PAGES_MAX => {
-                // The other thread has copied most of it. While it is at it, the next look tries again.
-                if let Err(error) = pages("PASSIVE") {
-                    tracing::warn!(%error, "log of the queue file could not be copied");
-                }
-            }
-            Ok((log, copied)) if log - copied >= UNCOPIED_PAGES => self.checkpoint(),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "log of the queue file could not be looked at"),
+        let mut looked = pages("NOOP");
+        if let Ok((log, copied)) = looked
+            && log >= LOG_PAGES_MAX
+            && (log - copied <= COPIED_BY_WRITER || log >= LOG_PAGES_FORCED)
+        {
+            // While the other thread is at it, the next look tries again.
+            looked = pages("PASSIVE");
         }
+        match looked {
+            Ok((log, copied)) => (self.log, self.uncopied) = (log, log - copied),
+            Err(error) => return tracing::warn!(%error, "log of the queue file could not be looked at"),
+        }
+        if self.uncopied >= UNCOPIED_PAGES || self.uncopied > 0 && self.log >= LOG_PAGES_MAX {
+            self.checkpoint();
+        }
+    }
+
+    /// Whether the log is copied about as fast as it grows. Work that can wait does so until it is.
+    pub(crate) fn keeps_up(&self) -> bool {
+        // A log of which all was copied starts over with the next commit.
+        let is_short = self.log < LOG_PAGES_MAX || self.uncopied == 0;
+        self.thread.is_none() || self.uncopied < UNCOPIED_PAGES_MAX && is_short
     }
 
     /// Has the log copied; if that is going on, it need not be asked for again.

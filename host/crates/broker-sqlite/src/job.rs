@@ -7,7 +7,7 @@ use crate::error::Outcome;
 use crate::store::{Grave, Store};
 
 /// Dead letters that are put back or deleted in one step, and how large their bodies may be together.
-const STEP_LETTERS: usize = 64;
+const STEP_LETTERS: usize = 32;
 const STEP_BYTES: usize = 1 << 20;
 /// Dead letters that are looked at in one step, and ids that are looked up.
 const STEP_LOOKED_AT: usize = 512;

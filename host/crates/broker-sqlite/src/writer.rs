@@ -20,6 +20,8 @@ use crate::store::Store;
 /// The most operations, and bytes of them, in one group.
 const GROUP_MAX: usize = 512;
 const GROUP_BYTES_MAX: usize = 4 << 20;
+/// How long work in steps waits until it is looked again whether the log was copied.
+const HELD_UP: Duration = Duration::from_millis(2);
 /// How long nothing has to happen before the file is tidied.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -151,7 +153,7 @@ impl Writer {
 
     /// Whether there is something to do without a command, at once.
     pub(crate) fn has_work(&self) -> bool {
-        !self.jobs.is_empty() || self.store.is_behind()
+        !self.jobs.is_empty() && self.checkpointer.keeps_up() || self.store.is_behind()
     }
 
     /// How long to wait for a command before there is something to do without one.
@@ -165,7 +167,8 @@ impl Writer {
         let until_idle = self.dirty.then_some(IDLE);
         let ids_next = self.store.ids_next().filter(|_| !self.dirty);
         let until_ids = ids_next.map(|next| next.since(now).max(Duration::from_millis(1)));
-        [until_next, until_idle, until_ids].into_iter().flatten().min()
+        let until_copied = (!self.jobs.is_empty()).then_some(HELD_UP);
+        [until_next, until_idle, until_ids, until_copied].into_iter().flatten().min()
     }
 
     /// No command came for so long.

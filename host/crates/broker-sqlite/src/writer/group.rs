@@ -100,7 +100,10 @@ impl Writer {
     /// The job whose turn it is. What nobody waits for any more goes no further.
     fn next_job(&mut self) -> Option<Job> {
         self.jobs.retain(Job::is_wanted);
-        self.jobs.pop_front()
+        if !self.jobs.is_empty() && !self.checkpointer.keeps_up() {
+            self.checkpointer.look(self.store.connection());
+        }
+        self.jobs.pop_front_if(|_| self.checkpointer.keeps_up())
     }
 
     /// A step of a job was committed, or refused.

@@ -7,6 +7,7 @@ mod backlog;
 mod durable;
 mod hosted;
 mod languages;
+mod letters;
 mod limits;
 mod measure;
 mod memory;
@@ -36,7 +37,7 @@ const USAGE: &str = "usage: throughput [GROUP...] [--rows PART-OF-ID] [--long] [
 
 /// What is measured, in this order.
 const GROUPS: &[&str] =
-    &["work", "limits", "threads", "tenants", "memory", "languages", "process", "durable", "backlog"];
+    &["work", "limits", "threads", "tenants", "memory", "languages", "process", "durable", "backlog", "letters"];
 
 /// What was asked for.
 #[derive(Default)]
@@ -103,6 +104,7 @@ fn measure(arguments: &Arguments) {
             "languages" => languages::run(&mut report, plan),
             "process" => process::run(&mut report, plan),
             "durable" => durable::run(&mut report, plan.rounds),
+            "letters" => letters::run(&mut report),
             _ => backlog::run(&mut report, &depths, plan.rounds),
         }
     }

@@ -33,6 +33,8 @@ const RELOAD_TIMEOUT: Duration = Duration::from_secs(600);
 const KEPT_MAX: Duration = Duration::from_secs(2);
 /// How long to wait until the host may have room for another connection.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long it may take to put back or delete dead letters, of which there may be millions.
+const LETTERS_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// The broker of a host that runs in another process. Queues cannot be served through it.
 pub struct RemoteBroker {
@@ -155,7 +157,11 @@ impl RemoteBroker {
     }
 
     async fn try_ask(&self, request: &Request) -> Result<Response, Missed> {
-        let patience = if matches!(request, Request::Reload) { RELOAD_TIMEOUT } else { ANSWER_TIMEOUT };
+        let patience = match request {
+            Request::Reload => RELOAD_TIMEOUT,
+            Request::Redrive(_) | Request::Purge(_) => LETTERS_TIMEOUT,
+            _ => ANSWER_TIMEOUT,
+        };
         let frame = encode(request).map_err(Missed::Refused)?;
         let mut frames = self.send(frame, patience).await?;
         let unanswered = |cause: String| Missed::Unanswered(cause);

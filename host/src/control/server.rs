@@ -127,6 +127,15 @@ async fn converse(stream: UnixStream, served: &Served) -> anyhow::Result<()> {
             Ok(Request::Pipe(order)) => {
                 return pipe::serve(&mut frames, &*served.broker, &*served.view, &served.pipes, order).await;
             }
+            Ok(request @ (Request::Redrive(_) | Request::Purge(_))) => {
+                // A command that was ended puts back or deletes no more.
+                let answering = answer(request, &*served.broker, &*served.view);
+                tokio::select! {
+                    biased;
+                    answered = answering => answered.unwrap_or_else(Response::from),
+                    _ = frames.next() => return Ok(()),
+                }
+            }
             Ok(request) => answer(request, &*served.broker, &*served.view).await.unwrap_or_else(Response::from),
             Err(error) => error.into(),
         };

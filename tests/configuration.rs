@@ -50,10 +50,12 @@ fn everything_can_be_said() {
         messages = 5000
         topics_max = 20
         publish = ["invoices.*", "@beta/inbox"]
+        topics = ["@beta/feed"]
         http = ["https://api.acme.test", "http://10.0.0.7:8080"]
         limits = { cpu = "1s" }
 
         [tenants.beta]
+        messages = 10
 
         [[receivers]]
         name = "billing"
@@ -147,6 +149,123 @@ fn a_receiver_cannot_be_granted_more_than_its_tenant_may() {
     let text = format!("{tenant}{MINIMAL}tenant = \"acme\"\nhttp = [\"https://a.test\", \"http://a.test\"]\n");
     let fault = self::fault(&text);
     assert!(fault.contains(":7:27:") && fault.contains("\"http://a.test\"") && fault.contains("acme"), "{fault}");
+}
+
+#[test]
+fn a_topic_of_another_tenant_is_taken_from_only_where_that_was_granted() {
+    let tenants = |topics: &str| format!("[tenants.acme]\n{topics}\n[tenants.beta]\n{MINIMAL}tenant = \"acme\"\n");
+    let receiver = "topics = [\"refunds\", \"@acme/own\", \"@beta/feed\"]\n";
+    for refused in ["", "topics = [\"@beta/other\"]", "publish = [\"@beta/feed\"]"] {
+        let fault = fault(&format!("{}{receiver}", tenants(refused)));
+        assert!(fault.contains(":8:34:") && fault.contains("may not take from \"@beta/feed\""), "{fault}");
+        assert!(fault.contains("topics under [tenants.acme]"), "{fault}");
+    }
+    let granted = format!("{}{receiver}", tenants("topics = [\"@beta/feed\"]"));
+    let config = Config::parse(&granted, "wasmpost.toml".as_ref()).unwrap();
+    assert_eq!(config.receivers[0].queue.all_topics()[1..], ["@acme/refunds", "@acme/own", "@beta/feed"]);
+    // What belongs to no tenant is the operator's own.
+    let operators = format!("[tenants.beta]\n{MINIMAL}topics = [\"@beta/feed\"]\n");
+    assert!(Config::parse(&operators, "wasmpost.toml".as_ref()).is_ok());
+}
+
+#[test]
+fn tenants_that_may_attack_have_a_quota_of_messages() {
+    let config = |broker: &str, quota: &str| {
+        format!(
+            "[brokers]\ndefault = \"{broker}\"\n[host]\nhostile = true\n[tenants.acme]\n{quota}\n{MINIMAL}tenant = \"acme\"\n"
+        )
+    };
+    let refused = fault(&config("sqlite:a.db", ""));
+    assert!(
+        refused.contains(":5:1:") && refused.contains("\"acme\"") && refused.contains("messages = 100000"),
+        "{refused}"
+    );
+    let is_taken = |broker: &str, quota: &str| Config::parse(&config(broker, quota), "wasmpost.toml".as_ref()).is_ok();
+    assert!(is_taken("sqlite:a.db", "messages = 10"));
+    // A server keeps no quotas, and is not asked for any.
+    assert!(is_taken("nats://broker.test/jobs", "") && !is_taken("nats://broker.test/jobs", "messages = 10"));
+    assert!(!is_taken("nats://broker.test/jobs", "topics_max = 10"));
+}
+
+#[test]
+fn quotas_hold_for_commands_without_a_host() {
+    let place = Place::default();
+    place.write("wasmpost.toml", "[tenants.acme]\nmessages = 2\n");
+    let publish = || place.run_with(&["publish", "@acme/orders", "-"], "hello");
+    publish().exits(0);
+    publish().exits(0);
+    publish().fails(1, &["\"acme\"", "2 messages"]);
+    place.write("messages.ndjson", "{\"body\":\"x\"}\n");
+    place.run(&["publish", "@acme/other", "--ndjson", "messages.ndjson"]).fails(1, &["\"acme\"", "2 messages"]);
+    place.run_with(&["publish", "orders", "-"], "of nobody").exits(0);
+}
+
+/// A configuration, and the words of the error that it is refused with, none if it is good.
+type Case = (String, &'static [&'static str]);
+
+fn cases(good: &str, broken: &str) -> Vec<Case> {
+    let receiver = |more: &str| format!("[[receivers]]\nqueue = \"a\"\ncomponent = {good:?}\n{more}\n");
+    let at = |url: &str, more: &str| format!("[brokers]\ndefault = \"{url}\"\n{}", receiver(more));
+    let table = |url: &str, key: &str| {
+        format!("[brokers.default]\nurl = \"{url}\"\n{key} = \"wasmpost.toml\"\n{}", receiver(""))
+    };
+    let long = "q".repeat(221);
+    let named = |url: &str, queue: &str| {
+        format!("[brokers]\ndefault = \"{url}\"\n[[receivers]]\nqueue = \"{queue}\"\ncomponent = {good:?}\n")
+    };
+    vec![
+        (receiver(""), &[]),
+        (at("sqlite:a.db", "publish_broker = \"default\""), &[]),
+        (at("memory:", "world = \"wasmpost:messaging/plugin\""), &["wasmpost:messaging/plugin"]),
+        (format!("[tenants.x]\nmessages = 5\n[host]\nhostile = true\n{}", receiver("tenant = \"x\"")), &[]),
+        (format!("[brokers]\nunused = \"nats://127.0.0.1:9/st\"\n{}", receiver("")), &[]),
+        (String::new(), &["names no receivers"]),
+        (at("sqlite:", ""), &["names no file"]),
+        (at("memory:x", ""), &["memory:"]),
+        (at("nats://127.0.0.1:9/st?password=x", ""), &["2:11", "no parameter \"password\""]),
+        (at("nats://127.0.0.1:9/st?replicas=9", ""), &["replicas=9"]),
+        (at("nats://127.0.0.1:9/a.b", ""), &["a.b"]),
+        (at("nats-core://127.0.0.1:9/st", ""), &["no streams"]),
+        (at("nats-core://127.0.0.1:9?replicas=3", ""), &["\"replicas\""]),
+        (named("nats-core://127.0.0.1:9", "a..b"), &["a..b"]),
+        (named("amqp://127.0.0.1:9", &long), &["220 bytes"]),
+        (at("amqp://127.0.0.1:9?heartbeat=x", ""), &["amqp://127.0.0.1:9"]),
+        (table("nats://127.0.0.1:9", "credentials_file"), &["\"default\"", "credentials"]),
+        (table("amqp://127.0.0.1:9", "credentials_file"), &["\"default\"", "no file of credentials"]),
+        (table("amqp://127.0.0.1:9", "ca_file"), &["\"default\"", "amqps://"]),
+        (table("amqps://127.0.0.1:9", "ca_file"), &["\"default\"", "wasmpost.toml"]),
+        (format!("[tenants.x]\nmessages = 5\n{}", at("nats://127.0.0.1:9", "tenant = \"x\"")), &["keeps no quotas"]),
+        (format!("[tenants.x]\n[host]\nhostile = true\n{}", receiver("tenant = \"x\"")), &["\"x\"", "hostile"]),
+        (format!("[tenants.x]\n[tenants.y]\n{}", receiver("tenant = \"x\"\ntopics = [\"@y/a\"]")), &["@y/a"]),
+        (format!("[host]\nhostile = true\nprofile = \"bounds\"\n{}", receiver("")), &["bounds"]),
+        (receiver("world = \"wasi:nothing/here\""), &["wasi:nothing/here"]),
+        (receiver("concurrent = 2"), &["concurrent"]),
+        (receiver("publish_broker = \"nowhere\""), &["nowhere"]),
+        (receiver("limits = { cpu = \"1 parsec\" }"), &["1 parsec"]),
+        (format!("[[receivers]]\nqueue = \"a\"\ncomponent = {broken:?}\n"), &["broken.wasm"]),
+        (format!("{}{}", receiver(""), receiver("name = \"b\"")), &["one receiver"]),
+    ]
+}
+
+#[test]
+fn check_and_run_give_the_same_answer_as_long_as_nothing_has_to_be_connected_to() {
+    let place = Place::default();
+    let broken = place.write("broken.wasm", "(module)");
+    for (text, words) in cases(guest("noop").to_str().unwrap(), broken.to_str().unwrap()) {
+        place.write("wasmpost.toml", &text);
+        let told = |ran: wasmpost_tests::Ran| {
+            let stderr = ran.stderr();
+            let error = stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default().to_owned();
+            (ran.0.status.code(), error)
+        };
+        let (checked, ran) =
+            (told(place.run(&["check"])), told(place.run(&["run", "--until-empty", "--log", "error"])));
+        assert_eq!(checked, ran, "{text}");
+        assert_eq!(checked.0, Some(if words.is_empty() { 0 } else { 2 }), "{text}: {}", checked.1);
+        for word in words {
+            assert!(checked.1.contains(word), "{word:?} in {:?} of {text}", checked.1);
+        }
+    }
 }
 
 #[test]

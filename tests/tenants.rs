@@ -1,6 +1,7 @@
 //! Tenants of one host, from outside: what is theirs, what they used, and components that change under them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 
+use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -83,6 +84,34 @@ fn a_tenant_with_as_many_messages_as_it_may_have_is_refused_more_by_name() {
     ran.fails(1, &["acme", "20"]);
     publish(&place, "@beta/orders", 30);
     wait_until_acked(&place, "@beta/orders", 30);
+}
+
+#[test]
+fn a_component_that_cannot_be_read_holds_up_no_reload_of_others() {
+    let place = Place::default();
+    let component = |name: &str, guest_name: &str| place.write(name, std::fs::read(guest(guest_name)).unwrap());
+    let receiver = |tenant: &str| {
+        format!(
+            "[tenants.{tenant}]\n[[receivers]]\ntenant = \"{tenant}\"\nqueue = \"orders\"\ncomponent = \"{tenant}.wasm\"\n"
+        )
+    };
+    let (first, second) = (component("a.wasm", "noop"), component("b.wasm", "trapping"));
+    place.write("wasmpost.toml", receiver("a") + &receiver("b"));
+    let host = place.start(&["run"]);
+    // One becomes a pipe that nobody writes to, the other one is replaced.
+    std::fs::remove_file(&first).unwrap();
+    assert!(Command::new("mkfifo").arg(&first).status().unwrap().success());
+    std::fs::copy(guest("noop"), &second).unwrap();
+    let reloaded = place.run(&["reload", "--json"]).fails(1, &["1 components were refused"]).json();
+    assert_eq!((&reloaded[0]["outcome"], &reloaded[1]["outcome"]), (&"refused".into(), &"replaced".into()));
+    std::fs::remove_file(&first).unwrap();
+    component("a.wasm", "counter");
+    let reloaded = place.run(&["reload", "--json"]).exits(0).json();
+    assert_eq!((&reloaded[0]["outcome"], &reloaded[1]["outcome"]), (&"replaced".into(), &"unchanged".into()));
+    publish(&place, "@b/orders", 1);
+    wait_until_acked(&place, "@b/orders", 1);
+    host.signal("TERM");
+    assert_eq!(host.end().0, Some(0));
 }
 
 #[test]

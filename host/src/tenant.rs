@@ -1,6 +1,7 @@
 //! A tenant: the owner of receivers, and what all of them may use together.
 
 use wasmpost_delivery::TenantQuota;
+use wasmpost_msg::tenant_of;
 use wasmpost_sandbox::{HttpOrigin, LimitCaps, Size, TopicPattern};
 
 /// The owner of receivers.
@@ -20,6 +21,8 @@ pub struct Tenant {
     pub topics_max: Option<u64>,
     /// The topics that its receivers can be granted; all of its own if none are named.
     pub publish: Option<Vec<TopicPattern>>,
+    /// The topics of other tenants that its queues can take from, by their whole names.
+    pub topics: Vec<String>,
     /// What no delivery of its receivers may exceed.
     pub limits: LimitCaps,
     /// The origins that its receivers can be granted HTTP requests to; all if none are named.
@@ -38,6 +41,11 @@ impl Tenant {
             Some(granted) => granted.iter().any(|pattern| pattern.covers(wanted)),
             None => wanted.tenant().is_none(),
         }
+    }
+
+    /// Whether its queues can take from this topic, with `name` its own name. Topics of other tenants have to be named.
+    pub fn may_take(&self, name: &str, topic: &str) -> bool {
+        tenant_of(topic).is_none_or(|tenant| tenant == name) || self.topics.iter().any(|granted| granted == topic)
     }
 
     /// Whether its receivers can be granted HTTP requests to this origin.

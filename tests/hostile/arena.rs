@@ -49,7 +49,7 @@ pub(crate) struct Fighting<'a> {
 impl Arena {
     pub(crate) fn new() -> Self {
         let config = format!(
-            "[host]\nhostile = true\n[tenants.{ATTACKER}]\n[tenants.{NEIGHBOUR}]\n\
+            "[host]\nhostile = true\n[tenants.{ATTACKER}]\nmessages = 100000\n[tenants.{NEIGHBOUR}]\nmessages = 100000\n\
              [[receivers]]\nqueue = {WORK:?}\ntenant = {NEIGHBOUR:?}\ncomponent = {:?}\npublish = [{ARRIVED:?}]\n\
              config = {{ to = {ARRIVED:?} }}\n\
              [[receivers]]\nqueue = {SEEN:?}\ntenant = {ATTACKER:?}\ncomponent = {:?}\n",

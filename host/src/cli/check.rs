@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use wasmpost_sandbox::{Limits, Sandbox};
+use wasmpost_sandbox::Limits;
 
 use super::single::tell_cache;
 use super::target::DEFAULT_CONFIG;
 use super::{Failure, output};
 use crate::config::{Config, ReceiverConfig};
-use crate::host::{Components, load_components};
+use crate::host::{Components, Prepared, prepare};
 
-/// Checks a configuration and loads every component, without serving.
+/// Checks a configuration and loads every component, without serving. What it takes, `run` takes as well, as far as that can
+/// be told without connecting to a broker.
 ///
 /// Shows the limits of each receiver that are not the default, as its tenant caps them.
 #[derive(Debug, Args)]
@@ -39,11 +40,10 @@ struct Receiver<'a> {
 }
 
 impl Check {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), Failure> {
         let config = Config::load(&self.config)?;
-        let sandbox = Sandbox::new(config.engine.clone()).map_err(Failure::usage)?;
+        let Prepared { sandbox, components } = prepare(&config).await?;
         tell_cache(&sandbox);
-        let components = load_components(&sandbox, &config)?;
         config.receivers.iter().for_each(|receiver| note_grants(receiver, &components));
         if self.json {
             let row = |receiver| described(receiver, &components);

@@ -63,7 +63,11 @@ impl From<HostError> for Failure {
     fn from(error: HostError) -> Self {
         match error {
             HostError::Broker(error) => error.into(),
-            HostError::Component { .. } | HostError::Sandbox(_) => Self::usage(error),
+            HostError::Component { .. }
+            | HostError::Sandbox(_)
+            | HostError::NoReceivers
+            | HostError::Access { .. }
+            | HostError::Queue { .. } => Self::usage(error),
             other => Self::failed(other),
         }
     }

@@ -124,7 +124,7 @@ impl Verb {
             Self::Invoke(verb) => verb.run().await,
             Self::Test(verb) => verb.run().await,
             Self::Inspect(verb) => verb.run(),
-            Self::Check(verb) => verb.run(),
+            Self::Check(verb) => verb.run().await,
             Self::Queues(verb) => verb.run().await,
             Self::DeadLetters(verb) => verb.run().await,
             Self::Tenants(verb) => verb.run().await,

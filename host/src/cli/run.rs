@@ -65,10 +65,6 @@ impl Run {
         if let Some(id) = &self.id {
             config.id.clone_from(id);
         }
-        if config.receivers.is_empty() {
-            let fault = "the configuration names no receivers; add one under [[receivers]]";
-            return Err(Failure::usage(anyhow::anyhow!(fault)));
-        }
         let mut host = tokio::select! {
             host = Host::start(config) => host?,
             // Nothing is in flight yet.

@@ -4,6 +4,7 @@ mod error;
 mod raw;
 mod raw_broker;
 mod raw_host;
+mod raw_promise;
 mod raw_tenant;
 pub(crate) mod word;
 

@@ -13,6 +13,7 @@ use wasmpost_sandbox::{Grants, Limits, Span};
 
 use super::raw_broker::RawBroker;
 use super::raw_host::{RawEngine, RawHost};
+use super::raw_promise;
 use super::raw_tenant::RawTenant;
 use super::word::{Concurrent, Name, Origin, Pattern, TenantName};
 use super::{Config, ConfigError, DEFAULT_BROKER, DEFAULT_FILE, ReceiverConfig};
@@ -35,7 +36,8 @@ pub struct RawConfig {
     receivers: Vec<RawReceiver>,
     /// Who owns receivers, and what all receivers of one owner may use together.
     #[serde(default)]
-    tenants: BTreeMap<TenantName, RawTenant>,
+    #[schemars(with = "BTreeMap<TenantName, RawTenant>")]
+    tenants: BTreeMap<TenantName, Spanned<RawTenant>>,
     /// The process itself.
     #[serde(default)]
     host: RawHost,
@@ -54,7 +56,8 @@ struct RawReceiver {
     /// receiver is within the tenant: its name elsewhere is @tenant/queue.
     #[schemars(with = "Name")]
     queue: Spanned<Name>,
-    /// More topics that the queue takes from; those of another tenant by their whole names, @tenant/topic.
+    /// More topics that the queue takes from; those of another tenant by their whole names, @tenant/topic, if its own is
+    /// described as one that may.
     #[serde(default)]
     #[schemars(with = "Vec<Name>")]
     topics: Vec<Spanned<Name>>,
@@ -196,7 +199,10 @@ impl RawConfig {
             let file = source.resolved(Path::new(DEFAULT_FILE));
             brokers.insert(DEFAULT_BROKER.to_owned(), Address::of_file(&file));
         }
-        let tenants: BTreeMap<_, _> = self.tenants.into_iter().map(|(name, raw)| (name.0, raw.into_tenant())).collect();
+        let table = |(name, raw): (&TenantName, &Spanned<RawTenant>)| (name.0.clone(), Spanned::new(raw.span(), ()));
+        let tables: BTreeMap<_, _> = self.tenants.iter().map(table).collect();
+        let tenant = |(name, raw): (TenantName, Spanned<RawTenant>)| (name.0, raw.into_inner().into_tenant());
+        let tenants: BTreeMap<_, _> = self.tenants.into_iter().map(tenant).collect();
         let mut receivers: Vec<ReceiverConfig> = Vec::new();
         let (mut names, mut queues) = (HashSet::new(), HashMap::new());
         for raw in self.receivers {
@@ -219,6 +225,8 @@ impl RawConfig {
             }
             receivers.push(receiver);
         }
+        let is_hostile = self.host.is_hostile();
+        raw_promise::check_quotas(&source, &brokers, &receivers, &tenants, &tables, is_hostile)?;
         let (engine, grace, id) = (self.host.engine(&self.engine, &source), self.host.grace(), self.host.id());
         Ok(Config { id, brokers, receivers, tenants, engine, grace })
     }
@@ -286,8 +294,17 @@ impl RawReceiver {
             return Err(source.fault(name, unknown(name.get_ref())));
         }
         for topic in &self.topics {
-            if let Some(other) = tenant_of(&topic.get_ref().0).filter(|other| !tenants.contains_key(*other)) {
+            let wanted = &topic.get_ref().0;
+            let Some(other) = tenant_of(wanted) else { continue };
+            if !tenants.contains_key(other) {
                 return Err(source.fault(topic, unknown(other)));
+            }
+            let name = self.tenant.as_ref().map(Spanned::get_ref);
+            let may = |name: &&String| tenants.get(*name).is_none_or(|tenant| tenant.may_take(name, wanted));
+            if let Some(name) = name.filter(|name| !may(name)) {
+                let fault =
+                    format!("tenant {name:?} may not take from \"{wanted}\"; name it in topics under [tenants.{name}]");
+                return Err(source.fault(topic, fault));
             }
         }
         let output = self.output.iter().filter_map(|topic| {

@@ -18,7 +18,8 @@ pub(super) struct RawHost {
     /// The name by which this host is known among those that share queues; the name of the machine and the number of the
     /// process unless given.
     id: Option<HostId>,
-    /// Whether tenants may attack each other: guests leave nothing behind for the next, and see coarse clocks.
+    /// Whether tenants may attack each other: guests leave nothing behind for the next, and see coarse clocks. Each tenant
+    /// then needs a quota of messages.
     hostile: bool,
     /// How accesses of guests to memory are kept in bounds: by guard pages, or by explicit checks.
     profile: RawProfile,
@@ -88,6 +89,10 @@ impl RawHost {
             compiler: Compiler::this_program(),
             ..EngineOptions::default()
         }
+    }
+
+    pub(super) fn is_hostile(&self) -> bool {
+        self.hostile
     }
 
     pub(super) fn id(&self) -> String {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use wasmpost_sandbox::{LimitCaps, Size};
 
 use super::raw::concurrency;
-use super::word::{Origin, Pattern};
+use super::word::{Name, Origin, Pattern};
 use crate::tenant::Tenant;
 
 /// An owner of receivers.
@@ -34,6 +34,9 @@ pub(super) struct RawTenant {
     topics_max: Option<std::num::NonZeroU64>,
     /// The topics that its receivers can be granted. All of its own unless given, and none of other tenants.
     publish: Option<Vec<Pattern>>,
+    /// The topics of other tenants that its queues can take from, by their whole names, @tenant/topic. None unless given.
+    #[serde(default)]
+    topics: Vec<Name>,
     /// The origins that its receivers can be granted HTTP requests to. All unless given.
     http: Option<Vec<Origin>>,
     /// What no delivery of its receivers may exceed.
@@ -59,6 +62,7 @@ impl RawTenant {
             messages: self.messages.map(std::num::NonZeroU64::get),
             topics_max: self.topics_max.map(std::num::NonZeroU64::get),
             publish: self.publish.map(|patterns| patterns.into_iter().map(|pattern| pattern.0).collect()),
+            topics: self.topics.into_iter().map(|topic| topic.0).collect(),
             http: self.http.map(|origins| origins.into_iter().map(|origin| origin.0).collect()),
             limits: self.limits,
         }

@@ -14,7 +14,7 @@ use crate::config::{Config, ReceiverConfig};
 pub type Components = HashMap<PathBuf, LoadedComponent>;
 
 /// Loads every component that the configuration names. The first in its order that cannot be loaded is the error.
-pub fn load_components(sandbox: &Sandbox, config: &Config) -> Result<Components, HostError> {
+pub(super) fn load_components(sandbox: &Sandbox, config: &Config) -> Result<Components, HostError> {
     let mut receivers: BTreeMap<&PathBuf, &ReceiverConfig> = BTreeMap::new();
     for receiver in &config.receivers {
         receivers.entry(&receiver.component).or_insert(receiver);
@@ -44,7 +44,7 @@ pub fn load_components(sandbox: &Sandbox, config: &Config) -> Result<Components,
 }
 
 /// Loads files on as many threads as there are processors, and gives what became of each, in their order.
-pub(super) fn load_all(sandbox: &Sandbox, paths: &[&PathBuf]) -> Vec<Result<LoadedComponent, LoadError>> {
+fn load_all(sandbox: &Sandbox, paths: &[&PathBuf]) -> Vec<Result<LoadedComponent, LoadError>> {
     let (next, results) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(paths.len());
     std::thread::scope(|scope| {

@@ -15,6 +15,25 @@ pub enum HostError {
     /// The engine could not be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// There is nothing to serve.
+    #[error("the configuration names no receivers; add one under [[receivers]]")]
+    NoReceivers,
+    /// What proves who connects to a broker is of no use.
+    #[error("broker {broker:?}: {source}")]
+    Access {
+        /// The name of the broker.
+        broker: String,
+        /// What is wrong with it.
+        source: BrokerError,
+    },
+    /// The broker can have no such queue.
+    #[error("receiver {receiver:?}: {source}")]
+    Queue {
+        /// The receiver.
+        receiver: String,
+        /// What is wrong with it.
+        source: BrokerError,
+    },
     /// A component was not loaded.
     #[error("{}receiver {receiver:?}: {source}", at.as_ref().map_or_else(String::new, |at| format!("{at}: ")))]
     Component {

@@ -2,6 +2,8 @@
 
 mod components;
 mod error;
+mod loads;
+mod prepare;
 mod replaceable;
 mod view;
 
@@ -20,8 +22,9 @@ use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox};
 use crate::config::{Config, ReceiverConfig};
 use crate::control::{self, Reached};
 use crate::registry::Address;
-pub use components::{Components, load_components};
+pub use components::Components;
 pub use error::HostError;
+pub use prepare::{Prepared, prepare};
 use replaceable::Replaceable;
 pub use view::{ReceiverStatus, Reloaded, TenantStatus, View};
 use view::{Served, ServedTenant, Serving, ViewOf, wasm_receiver};
@@ -47,12 +50,7 @@ pub struct Host {
 impl Host {
     /// Starts everything that the configuration names.
     pub async fn start(config: Config) -> Result<Self, HostError> {
-        let sandbox = Sandbox::new(config.engine.clone())?;
-        let components = {
-            let (sandbox, config) = (Arc::clone(&sandbox), config.clone());
-            let loading = tokio::task::spawn_blocking(move || load_components(&sandbox, &config));
-            loading.await.map_err(|error| HostError::Threads(std::io::Error::other(error)))??
-        };
+        let Prepared { sandbox, components } = prepare(&config).await?;
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         let preempt = {
             let sandbox = Arc::clone(&sandbox);
@@ -63,7 +61,8 @@ impl Host {
             sandbox,
             receivers: RwLock::default(),
             tenants: tenants(&config, &threads),
-            reloading: tokio::sync::Mutex::default(),
+            loads: loads::Loads::default(),
+            load_time: config.engine.load.compile_wall.0,
         };
         let mut host = Self {
             served: Arc::new(served),

@@ -1,8 +1,9 @@
 //! What other commands see of a host at work, and the one thing that they can have it do: reload its components.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
@@ -10,9 +11,16 @@ use serde::{Deserialize, Serialize};
 use wasmpost_delivery::{BreakerState, QueueServer, Share, ShareUsage};
 use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox, WasmReceiver};
 
-use super::components::load_all;
+use super::loads::{LoadedFile, Loads};
 use super::replaceable::Replaceable;
 use crate::config::ReceiverConfig;
+
+/// How long reading a component may take when it is loaded again, beside the time for compiling it.
+const READ_TIME_MAX: Duration = Duration::from_secs(10);
+/// The most time for compiling one then, whatever the configuration allows: the command waits for ten minutes.
+const LOAD_TIME_MAX: Duration = Duration::from_secs(320);
+/// How long a component may wait for its turn to be loaded again.
+const RELOAD_MAX: Duration = Duration::from_secs(240);
 
 /// What a host tells other commands.
 #[async_trait]
@@ -80,8 +88,10 @@ pub(super) struct Served {
     pub(super) sandbox: Arc<Sandbox>,
     pub(super) receivers: RwLock<Vec<Arc<Serving>>>,
     pub(super) tenants: Vec<ServedTenant>,
-    /// Held while components are reloaded: two at once could each put the older one in place.
-    pub(super) reloading: tokio::sync::Mutex<()>,
+    /// How components are loaded again.
+    pub(super) loads: Loads,
+    /// How long compiling one may take.
+    pub(super) load_time: Duration,
 }
 
 /// What all receivers of a tenant share.
@@ -135,23 +145,31 @@ impl View for Served {
     }
 
     async fn reload(&self) -> Vec<Reloaded> {
-        let _alone = self.reloading.lock().await;
         let mut by_file: BTreeMap<PathBuf, Vec<Arc<Serving>>> = BTreeMap::new();
         for serving in self.receivers.read().iter() {
             by_file.entry(serving.config.component.clone()).or_default().push(Arc::clone(serving));
         }
-        let (sandbox, files) = (Arc::clone(&self.sandbox), by_file.keys().cloned().collect::<Vec<_>>());
-        let loading = tokio::task::spawn_blocking(move || load_all(&sandbox, &files.iter().collect::<Vec<_>>()));
-        // The task neither panics nor is cancelled; if it were, nothing would have been replaced.
-        let loaded = loading.await.unwrap_or_default();
-        by_file
-            .into_iter()
-            .zip(loaded)
-            .map(|((file, servings), loaded)| match loaded {
-                Ok(loaded) => replace(&self.sandbox, file.display().to_string(), &servings, &loaded),
-                Err(error) => refused(&file.display(), &servings, &error),
-            })
-            .collect()
+        let reloading = by_file.iter().map(|(file, servings)| self.reload_one(file, servings));
+        futures::future::join_all(reloading).await
+    }
+}
+
+impl Served {
+    /// Loads one component again. It has its own time, whatever becomes of others.
+    async fn reload_one(&self, file: &Path, servings: &[Arc<Serving>]) -> Reloaded {
+        let (sandbox, path) = (Arc::clone(&self.sandbox), file.to_owned());
+        let tenant = servings.iter().find_map(|serving| serving.config.tenant.as_deref());
+        // What belongs to no tenant is the operator's own, and need not wait for one another.
+        let owner = tenant.map_or_else(|| file.display().to_string(), |tenant| format!("@{tenant}"));
+        let time = self.load_time.min(LOAD_TIME_MAX) + READ_TIME_MAX;
+        let loading = self.loads.load(&owner, file, RELOAD_MAX, time, move || sandbox.load_file(&path));
+        match loading.await {
+            Ok(LoadedFile { loaded: Ok(ref loaded), .. }) => {
+                replace(&self.sandbox, file.display().to_string(), servings, loaded)
+            }
+            Ok(LoadedFile { loaded: Err(ref error), .. }) => refused(&file.display(), servings, error),
+            Err(ref error) => refused(&file.display(), servings, error),
+        }
     }
 }
 
@@ -189,7 +207,7 @@ fn report(file: &dyn std::fmt::Display, servings: &[Arc<Serving>], outcome: &str
     }
 }
 
-fn refused(file: &dyn std::fmt::Display, servings: &[Arc<Serving>], error: &LoadError) -> Reloaded {
+fn refused(file: &dyn std::fmt::Display, servings: &[Arc<Serving>], error: &dyn std::fmt::Display) -> Reloaded {
     tracing::error!(component = %file, %error, "component refused; the old one serves on");
     Reloaded { error: Some(error.to_string()), ..report(file, servings, "refused") }
 }

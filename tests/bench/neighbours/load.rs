@@ -38,7 +38,7 @@ impl Arena {
     pub(crate) async fn start(attack: Option<&'static Attack>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut text = format!(
-            "[brokers]\ndefault = \"memory:\"\n[host]\nhostile = true\ncache_dir = {:?}\ngrace = \"0s\"\n[tenants.neighbour]\n[tenants.attacker]\n\
+            "[brokers]\ndefault = \"memory:\"\n[host]\nhostile = true\ncache_dir = {:?}\ngrace = \"0s\"\n[tenants.neighbour]\nmessages = 1000000\n[tenants.attacker]\nmessages = 1000000\n\
              [[receivers]]\nqueue = \"in\"\ntenant = \"neighbour\"\ncomponent = {:?}\npublish = [\"out\"]\n\
              config = {{ to = \"out\", spins = \"{SPINS}\" }}\n",
             cache(),

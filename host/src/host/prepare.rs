@@ -1,0 +1,46 @@
+//! What is checked of a configuration before a broker is connected to. `run` begins with it, and `check` is nothing else.
+
+use std::sync::Arc;
+
+use wasmpost_sandbox::Sandbox;
+
+use super::components::{Components, load_components};
+use super::error::HostError;
+use super::view::wasm_receiver;
+use crate::config::Config;
+
+/// What serving a configuration begins with.
+pub struct Prepared {
+    /// The engine.
+    pub sandbox: Arc<Sandbox>,
+    /// The components that receivers name.
+    pub components: Components,
+}
+
+/// Checks all of a configuration that can be checked without connecting to a broker, and loads its components.
+pub async fn prepare(config: &Config) -> Result<Prepared, HostError> {
+    if config.receivers.is_empty() {
+        return Err(HostError::NoReceivers);
+    }
+    for (name, address) in config.brokers_in_use() {
+        let refused = |source| HostError::Access { broker: name.clone(), source };
+        address.check_access().await.map_err(refused)?;
+    }
+    for receiver in &config.receivers {
+        let Some(address) = config.brokers.get(&receiver.broker) else { continue };
+        let refused = |source| HostError::Queue { receiver: receiver.name.clone(), source };
+        (address.scheme()?.check_queue)(&receiver.queue).map_err(refused)?;
+    }
+    let sandbox = Sandbox::new(config.engine.clone())?;
+    let components = {
+        let (sandbox, config) = (Arc::clone(&sandbox), config.clone());
+        let loading = tokio::task::spawn_blocking(move || load_components(&sandbox, &config));
+        loading.await.map_err(|error| HostError::Threads(std::io::Error::other(error)))??
+    };
+    for receiver in &config.receivers {
+        let Some(loaded) = components.get(&receiver.component) else { continue };
+        let made = wasm_receiver(&sandbox, loaded, receiver, None);
+        made.map(drop).map_err(|source| HostError::of_component(receiver, source))?;
+    }
+    Ok(Prepared { sandbox, components })
+}

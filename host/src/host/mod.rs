@@ -93,14 +93,14 @@ impl Host {
                 }
                 None => {
                     let broker = open(address, &config.id).await?;
+                    if broker.capabilities().quotas {
+                        broker.set_quotas(config.quotas()).await?;
+                    }
                     opened.push((address, Arc::clone(&broker), vec![name.clone()]));
                     broker
                 }
             };
-            self.brokers.insert(name.clone(), Arc::clone(&broker));
-            if broker.capabilities().quotas {
-                broker.set_quotas(config.quotas()).await?;
-            }
+            self.brokers.insert(name.clone(), broker);
         }
         for (address, broker, brokers) in opened {
             let Some(file) = address.file() else { continue };
@@ -132,12 +132,17 @@ impl Host {
             let forward = other.map(|broker| Forward::to(Arc::clone(broker)));
             let made = serving(&self.served.sandbox, receiver, (queue, forward), tenant, loaded);
             servings.push(made.map_err(|source| HostError::of_component(receiver, source))?);
-            tracing::info!(
-                host = %config.id, receiver = %receiver.name, queue = %receiver.queue.name, component = %loaded.digest(),
-                from_cache = loaded.is_from_cache(), "receiving"
-            );
         }
+        // Commands that come once it is told that messages are received see all receivers.
+        self.served.receivers.write().clone_from(&servings);
         for serving in &servings {
+            let receiver = &serving.config;
+            let loaded = components.get(&receiver.component);
+            tracing::info!(
+                host = %config.id, receiver = %receiver.name, queue = %receiver.queue.name,
+                component = %serving.digest.lock(), from_cache = loaded.is_some_and(LoadedComponent::is_from_cache),
+                "receiving"
+            );
             let (server, receiver, name) =
                 (Arc::clone(&serving.server), Arc::clone(&serving.receiver), serving.config.name.clone());
             self.tasks.spawn(async move {
@@ -145,7 +150,6 @@ impl Host {
                 served.map(drop).map_err(|source| HostError::Serve { receiver: name, source })
             });
         }
-        *self.served.receivers.write() = servings;
         Ok(())
     }
 

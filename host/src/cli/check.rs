@@ -12,10 +12,10 @@ use super::{Failure, output};
 use crate::config::{Config, ReceiverConfig};
 use crate::host::{Components, Prepared, prepare};
 
-/// Checks a configuration and loads every component, without serving. What it takes, `run` takes as well, as far as that can
-/// be told without connecting to a broker.
+/// Checks a configuration and loads every component, without serving.
 ///
-/// Shows the limits of each receiver that are not the default, as its tenant caps them.
+/// What it takes, `run` takes as well, as far as that can be told without connecting to a broker. Shows the limits of each
+/// receiver that are not the default, as its tenant caps them.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wasmpost check --config wasmpost.toml --limits")]
 pub(super) struct Check {

@@ -317,3 +317,36 @@ fn a_component_sends_http_requests_to_the_origins_that_it_is_granted() {
     assert!(line.contains(&origin) && line.contains("\"receiver\":\"urls\""), "{line}");
     place.run(&[&invoke[..], &["--http", "https://*"]].concat()).fails(2, &["https://*", "patterns are not supported"]);
 }
+
+#[test]
+fn a_list_says_what_it_left_out_and_goes_on_behind_it() {
+    let place = Place::default();
+    let lines: String = (0..120).map(|number| format!("{{\"id\":\"m{number}\",\"body\":\"x\"}}\n")).collect();
+    place.write("lines.ndjson", lines);
+    place.run(&["publish", "orders", "--ndjson", "lines.ndjson"]).exits(0);
+    let run = ["run", "--queue", "orders", "--component", &path("rejecting"), "--until-empty", "--log", "error"];
+    place.run(&run).exits(0);
+    let list = |more: &[&str]| place.run(&[&["dead-letters", "list"], more].concat()).exits(0);
+    let (all, some) = (list(&[]), list(&["--max", "70"]));
+    assert_eq!((all.stdout().lines().count(), all.stderr()), (121, String::new()));
+    assert_eq!(some.stdout().lines().count(), 71);
+    assert!(some.stderr().contains("70 of 120 shown") && some.stderr().contains("--skip 70"), "{}", some.stderr());
+    let rest = list(&["--max", "70", "--skip", "70", "--json"]);
+    assert_eq!((rest.json().as_array().unwrap().len(), rest.stderr()), (50, String::new()));
+    let one = list(&["--max", "1", "--reason", "rejected", "--json"]);
+    assert!(one.stderr().contains("1 shown, and there are more"), "{}", one.stderr());
+    assert_eq!(list(&["--max", "0"]).stdout().lines().count(), 1);
+}
+
+#[test]
+fn as_many_ids_as_a_command_can_have_are_redriven_or_purged() {
+    let place = Place::default();
+    place.run_with(&["publish", "orders", "--id", "there", "-"], "x").exits(0);
+    let run = ["run", "--queue", "orders", "--component", &path("rejecting"), "--until-empty", "--log", "error"];
+    place.run(&run).exits(0);
+    let ids: Vec<_> = (0..40_000).map(|number| number.to_string()).chain(["there".to_owned()]).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    assert_eq!(place.run(&[&["dead-letters", "redrive"], &ids[..]].concat()).exits(0).stdout(), "1 redriven\n");
+    place.run(&run).exits(0);
+    assert_eq!(place.run(&[&["dead-letters", "purge"], &ids[..]].concat()).exits(0).stdout(), "1 purged\n");
+}

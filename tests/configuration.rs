@@ -347,3 +347,32 @@ fn a_broker_that_is_a_server_has_a_table_of_who_comes() {
         assert!(!fault.contains("s3cret") && !fault.contains("in-url"), "{fault}");
     }
 }
+
+#[test]
+fn only_plain_files_are_read_up_to_a_size() {
+    let place = Place::default();
+    let fifo = place.path().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+    let large = place.path().join("large");
+    std::fs::File::create(&large).unwrap().set_len(1 << 40).unwrap();
+    for file in ["/dev/zero", fifo.to_str().unwrap(), large.to_str().unwrap(), "."] {
+        for call in [&["check", "--config", file][..], &["queues", "--config", file], &["run", "--config", file]] {
+            place.run(call).fails(2, &["could not be read"]);
+        }
+        place.run(&["inspect", file]).fails(2, &[]);
+        let text = format!("[brokers.far]\nurl = \"nats://localhost\"\nuser = \"u\"\npassword_file = {file:?}\n");
+        place.write("secret.toml", text);
+        place.run(&["check", "--config", "secret.toml"]).fails(2, &["secret.toml:4"]);
+        for name in ["wasmpost-test.toml", "case.toml"] {
+            let cases = Place::within(place.path());
+            cases.write("wasmpost-test.toml", "");
+            std::fs::remove_file(cases.path().join(name)).unwrap_or_default();
+            std::os::unix::fs::symlink(file, cases.path().join(name)).unwrap();
+            place.run(&["test", cases.path().to_str().unwrap()]).fails(2, &[]);
+        }
+        let cases = Place::within(place.path());
+        cases.write("wasmpost-test.toml", "");
+        cases.write("one.toml", format!("body_file = {file:?}\n"));
+        place.run(&["test", cases.path().to_str().unwrap()]).fails(2, &["one.toml:1", "could not be read"]);
+    }
+}

@@ -52,7 +52,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (proptest::option::of(0_u8..3), prop_oneof![3 => Just(0_u64), 1 => 1..20_u64],
               proptest::option::weighted(0.2, 1..60_u64))
-            .prop_map(|(key, delay, ttl)| Step::Publish { key, delay, ttl }),
+            // One that is to wait for longer than it lives is refused.
+            .prop_map(|(key, delay, ttl)| Step::Publish { key, delay, ttl: ttl.map(|ttl| ttl + delay) }),
         1 => (0_usize..8).prop_map(Step::PublishAgain),
         8 => (1_usize..4).prop_map(Step::Pull),
         4 => (lease.clone(), any::<bool>()).prop_map(|(lease, publishes)| Step::Ack { lease, publishes }),

@@ -15,6 +15,8 @@ use super::{Failure, output};
 
 /// How many dead letters are asked for at a time.
 const PAGE: usize = 50;
+/// How many ids are named in one request.
+const IDS: usize = 500;
 
 /// Lists, shows, redrives or purges dead letters.
 #[derive(Debug, Args)]
@@ -94,7 +96,7 @@ struct Selected {
     target: Target,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Filter {
     /// Only those of this queue.
     #[arg(long, value_name = "NAME")]
@@ -140,7 +142,7 @@ impl List {
     async fn run(self) -> Result<(), Failure> {
         let Self { filter, json, max, skip, target } = self;
         let filter = filter.of(Vec::new());
-        let broker = target.open_to_look().await?;
+        let broker = target.open(false).await?;
         let letters = broker.dead_letters().ok_or_else(unsupported)?;
         let find = async |found| letters.list(&filter, skip + found, PAGE.min(max - found)).await;
         let found = pages(max, find).await?;
@@ -182,7 +184,7 @@ async fn left_out(
 impl Show {
     async fn run(self) -> Result<(), Failure> {
         let filter = self.filter.of(vec![self.id.clone()]);
-        let broker = self.target.open_to_look().await?;
+        let broker = self.target.open(false).await?;
         let dead = broker.dead_letters().ok_or_else(unsupported)?;
         let letters = pages(PAGE, async |found| dead.show(&filter, found, PAGE - found).await).await?;
         broker.close().await?;
@@ -202,12 +204,19 @@ impl Show {
 impl Selected {
     async fn count(
         self,
-        act: impl AsyncFnOnce(&dyn DeadLettersOfBroker, DeadLetterFilter) -> Result<u64, BrokerError>,
+        act: impl AsyncFn(&dyn DeadLettersOfBroker, DeadLetterFilter) -> Result<u64, BrokerError>,
     ) -> Result<(u64, bool), Failure> {
         let by_id = !self.ids.is_empty();
         let broker = self.target.open_for_more(false).await?.broker();
         let letters = broker.dead_letters().ok_or_else(unsupported)?;
-        let count = act(letters, self.filter.of(self.ids)).await?;
+        let mut count = 0;
+        if by_id {
+            for ids in self.ids.chunks(IDS) {
+                count += act(letters, self.filter.clone().of(ids.to_vec())).await?;
+            }
+        } else {
+            count = act(letters, self.filter.of(Vec::new())).await?;
+        }
         broker.close().await?;
         Ok((count, by_id))
     }
@@ -246,22 +255,15 @@ impl<'a> From<&'a DeadLetter> for Full<'a> {
 }
 
 fn cells(Listed { letter, .. }: &Listed) -> Vec<String> {
-    let error = output::escaped(letter.evidence.error.lines().next().unwrap_or_default());
+    let error = letter.evidence.error.lines().next().unwrap_or_default();
     let error = error.chars().take(60).collect();
     let (reason, died) = (letter.evidence.reason.to_string(), output::time(letter.dead_at));
-    vec![
-        output::escaped(&letter.id).into_owned(),
-        letter.queue.clone(),
-        reason,
-        letter.deliveries.to_string(),
-        died,
-        error,
-    ]
+    vec![letter.id.clone(), letter.queue.clone(), reason, letter.deliveries.to_string(), died, error]
 }
 
 fn print(letter: &DeadLetter) {
     let evidence = &letter.evidence;
-    let field = |name: &str, value: &str| output::line(format_args!("{name:<12} {}", output::escaped(value)));
+    let field = |name: &str, value: &str| output::line(format_args!("{name:<12} {value}"));
     field("id", &letter.id);
     field("queue", &letter.queue);
     field("topic", &letter.topic);
@@ -297,7 +299,7 @@ fn print(letter: &DeadLetter) {
 fn print_attempt(attempt: &Attempt) {
     let Attempt { number, started_at, duration, verdict, delay, reason, error } = attempt;
     let delay = delay.map(|delay| format!(" after {delay:.1?}")).unwrap_or_default();
-    let (at, error) = (output::time(*started_at), output::escaped(error));
+    let at = output::time(*started_at);
     output::line(format_args!(
         "{:<12} {number} at {at} took {duration:.1?}: {verdict}{delay}, {reason}: {error}",
         "attempt"

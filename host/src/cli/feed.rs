@@ -18,7 +18,12 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 /// How long the input has to pause until what was read is published, and the broker is let go.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long the broker is kept while messages come one after the other. A queue file is then free for the next command.
-const KEPT_MAX: Duration = Duration::from_millis(500);
+const KEPT: Duration = Duration::from_millis(500);
+/// Where closing it takes long, as on a slow disk, it is kept for so many times as long: opening takes about as long, and
+/// most of the time is to go into publishing.
+const KEPT_TIMES: u32 = 20;
+/// It is kept no longer than this in any case: others wait for their turn.
+const KEPT_MAX: Duration = Duration::from_secs(5);
 /// How many pieces of input are read ahead.
 const READ_AHEAD: usize = 2;
 
@@ -34,10 +39,19 @@ pub(super) struct Piece {
     bytes: usize,
 }
 
+/// What comes of the input.
+pub(super) enum Next {
+    Piece(Piece),
+    Pause,
+    End,
+}
+
 /// Publishes to a broker that is opened when there is something to publish, and let go when there is not.
 pub(super) struct Feed<'a> {
     target: &'a Target,
     broker: Option<(Arc<dyn Broker>, Instant)>,
+    /// How long it took to close it, the last time.
+    closing: Duration,
     batch: Vec<Publication>,
     bytes: usize,
     /// The lines of the first and the last message in the batch.
@@ -74,23 +88,33 @@ impl Piece {
 
 impl<'a> Feed<'a> {
     pub(super) fn new(target: &'a Target) -> Self {
-        Self { target, broker: None, batch: Vec::new(), bytes: 0, span: None, published: 0, duplicates: 0 }
+        Self {
+            target,
+            broker: None,
+            closing: Duration::ZERO,
+            batch: Vec::new(),
+            bytes: 0,
+            span: None,
+            published: 0,
+            duplicates: 0,
+        }
     }
 
-    /// The next piece of the input, none at its end. While it pauses, what is in the batch is published, and the broker is
-    /// let go.
-    pub(super) async fn next(&mut self, pieces: &mut mpsc::Receiver<Piece>) -> Result<Option<Piece>, Failure> {
+    /// Waits for the next piece of the input. It pauses where something is to be done meanwhile: [`Self::settle`].
+    pub(super) async fn next(&self, pieces: &mut mpsc::Receiver<Piece>) -> Next {
         if self.batch.is_empty() && self.broker.is_none() {
-            return Ok(pieces.recv().await);
+            return pieces.recv().await.map_or(Next::End, Next::Piece);
         }
         match timeout(PAUSE, pieces.recv()).await {
-            Ok(piece) => Ok(piece),
-            Err(_) => {
-                self.flush().await?;
-                self.let_go().await?;
-                Ok(pieces.recv().await)
-            }
+            Ok(piece) => piece.map_or(Next::End, Next::Piece),
+            Err(_) => Next::Pause,
         }
+    }
+
+    /// Publishes what is in the batch, and lets the broker go.
+    pub(super) async fn settle(&mut self) -> Result<(), Failure> {
+        self.flush().await?;
+        self.let_go().await
     }
 
     /// Adds a message, and publishes the batch when it is full.
@@ -122,7 +146,7 @@ impl<'a> Feed<'a> {
         self.published += receipts.len();
         self.duplicates += receipts.iter().filter(|receipt| receipt.duplicate).count();
         self.broker = Some((broker, since));
-        if since.elapsed() >= KEPT_MAX {
+        if since.elapsed() >= (self.closing * KEPT_TIMES).clamp(KEPT, KEPT_MAX) {
             self.let_go().await?;
         }
         Ok(())
@@ -130,10 +154,11 @@ impl<'a> Feed<'a> {
 
     /// Closes the broker, if it is open.
     pub(super) async fn let_go(&mut self) -> Result<(), Failure> {
-        match self.broker.take() {
-            Some((broker, _)) => Ok(broker.close().await?),
-            None => Ok(()),
-        }
+        let Some((broker, _)) = self.broker.take() else { return Ok(()) };
+        let began = Instant::now();
+        broker.close().await?;
+        self.closing = began.elapsed();
+        Ok(())
     }
 
     /// A fault, and how much was published before it.

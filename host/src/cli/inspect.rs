@@ -60,7 +60,7 @@ impl Description {
         output::line(format_args!("digest     {}", self.digest));
         output::line(format_args!("size       {bytes} bytes"));
         if let Some(version) = &self.version {
-            output::line(format_args!("version    {}", output::escaped(version)));
+            output::line(format_args!("version    {}", output::name(version)));
         }
         let none = || vec!["none"];
         let imports: Vec<&str> = self.imports.iter().map(String::as_str).collect();
@@ -68,7 +68,7 @@ impl Description {
             let values = if values.is_empty() { none() } else { values.clone() };
             for (number, value) in values.into_iter().enumerate() {
                 let name = if number == 0 { name } else { "" };
-                output::line(format_args!("{name:<10} {}", output::escaped(value)));
+                output::line(format_args!("{name:<10} {}", output::name(value)));
             }
         }
     }

@@ -187,21 +187,21 @@ impl Report {
         output::line(format_args!("verdict     {}{}", self.verdict, after.unwrap_or_default()));
         if let (Some(reason), Some(error)) = (self.reason, &self.error) {
             output::line(format_args!("reason      {reason}"));
-            output::line(format_args!("error       {}", output::escaped(error)));
+            output::line(format_args!("error       {error}"));
         }
         for frame in self.backtrace.iter().flat_map(|backtrace| backtrace.lines()) {
-            output::line(format_args!("            {}", output::escaped(frame)));
+            output::line(format_args!("            {frame}"));
         }
         for published in &self.published {
             let Published { topic, attributes, bytes, .. } = published;
             output::line(format_args!("published   {topic}, {bytes} bytes"));
             for (name, values) in attributes.iter() {
-                output::line(format_args!("            {name}: {}", output::escaped(&values.join(", "))));
+                output::line(format_args!("            {name}: {}", values.join(", ")));
             }
         }
         for LogLine { level, source, context, text } in &self.log {
-            let context = if context.is_empty() { String::new() } else { format!("{}: ", output::escaped(context)) };
-            output::line(format_args!("log         {level} {source} {context}{}", output::escaped(text)));
+            let context = if context.is_empty() { String::new() } else { format!("{context}: ") };
+            output::line(format_args!("log         {level} {source} {context}{text}"));
         }
         let (duration, cpu) = (Duration::from_micros(self.duration_us), Duration::from_micros(self.cpu_us));
         output::line(format_args!("duration    {duration:?}"));

@@ -6,11 +6,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
-use wasmpost_msg::Attributes;
+use wasmpost_msg::{Attributes, cut};
 use wasmpost_sandbox::Span;
 
 /// The longest line, in bytes: room for the largest body in base64.
 const LINE_BYTES_MAX: u64 = 128 << 20;
+/// The most bytes of what the parser tells of a line. There may be a name from it in there.
+const FAULT_BYTES_MAX: usize = 200;
 /// What some editors put in front of a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// What a text in UTF-16 begins with, in either order.
@@ -109,8 +111,12 @@ fn parse(line: &[u8]) -> Result<Line, String> {
     let raw: RawLine = serde_json::from_slice(line).map_err(|error| {
         // The line is the only one that the parser sees, so its number would always be 1.
         let text = error.to_string();
-        let text = text.split(" at line ").next().unwrap_or_default().to_owned();
-        format!("{text} at column {}", error.column())
+        let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
+        let text = cut(text, FAULT_BYTES_MAX);
+        match error.column() {
+            0 => text.into_owned(),
+            column => format!("{text} at column {column}"),
+        }
     })?;
     let RawLine { attributes, body, body_base64, id, key, delay, ttl } = raw;
     let body = match (body, body_base64) {
@@ -167,6 +173,13 @@ mod tests {
     #[test]
     fn a_fault_at_the_end_of_a_line_tells_the_column_of_the_end() {
         assert!(all("{\"body\":\"x\"\n")[0].1.as_ref().unwrap_err().ends_with("at column 11"));
+    }
+
+    #[test]
+    fn a_name_in_a_fault_is_cut() {
+        let line = format!("{{\"{}\":1}}", "n".repeat(3_000_000));
+        let told = all(&line).remove(0).1.unwrap_err();
+        assert!(told.len() < 300 && told.ends_with("n\u{2026} at column 3000004"), "{:.300}", told);
     }
 
     #[test]

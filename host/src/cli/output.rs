@@ -15,11 +15,18 @@ use super::{Failure, logging};
 /// The first error of writing to standard output. Nothing is written after it.
 static BROKEN: OnceLock<io::Error> = OnceLock::new();
 
+/// The most bytes that are shown of a name.
+const NAME_BYTES_MAX: usize = 200;
 /// The most bytes that are shown of one cause of an error.
 const CAUSE_BYTES_MAX: usize = 2048;
 
-/// Prints a line of the result.
+/// Prints a line of the result. What comes from outside in it is escaped.
 pub(super) fn line(text: impl std::fmt::Display) {
+    painted(shown(&text.to_string()));
+}
+
+/// Prints a line of the result as it is: with colours, and with everything escaped before that comes from outside.
+pub(super) fn painted(text: impl std::fmt::Display) {
     write(|out| writeln!(out, "{text}"));
 }
 
@@ -39,13 +46,13 @@ pub(super) fn raw(bytes: &[u8]) {
 
 /// Prints a result as JSON.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    line(serde_json::to_string_pretty(value).map_err(Failure::failed)?);
+    painted(serde_json::to_string_pretty(value).map_err(Failure::failed)?);
     Ok(())
 }
 
 /// Prints a result as JSON on one line.
 pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
-    line(serde_json::to_string(value).map_err(Failure::failed)?);
+    painted(serde_json::to_string(value).map_err(Failure::failed)?);
     Ok(())
 }
 
@@ -88,8 +95,9 @@ fn told(text: &str) -> String {
     lines.join("\n  ")
 }
 
-/// Prints rows in columns as wide as their widest cell.
+/// Prints rows in columns as wide as their widest cell. Cells are escaped.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) {
+    let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain(header.get(column).map(|name| name.len())).max().unwrap_or(0)
@@ -99,8 +107,8 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) {
         line(padded.join("  ").trim_end());
     };
     show(&mut header.iter().copied());
-    for row in rows {
-        show(&mut row.iter().map(String::as_str));
+    for row in &rows {
+        show(&mut row.iter().map(|cell| &**cell));
     }
 }
 
@@ -114,9 +122,9 @@ pub(super) fn time(timestamp: Timestamp) -> String {
     humantime::format_rfc3339_millis(timestamp.into()).to_string()
 }
 
-/// A text from outside, with everything escaped that a terminal could obey.
-pub(super) fn escaped(text: &str) -> Cow<'_, str> {
-    shown(text)
+/// A name from outside, cut where it is too long to be of use.
+pub(super) fn name(text: &str) -> Cow<'_, str> {
+    cut(text, NAME_BYTES_MAX)
 }
 
 /// A body as JSON has it: as text where it is text, in base64 otherwise.

@@ -12,7 +12,7 @@ use wasmpost_delivery::{Admission, Receipt};
 use wasmpost_msg::{Attributes, Publication};
 use wasmpost_sandbox::Span;
 
-use super::feed::{Feed, Piece, read_ahead};
+use super::feed::{Feed, Next, Piece, read_ahead};
 use super::ndjson::{Line, Lines};
 use super::signals::Signals;
 use super::target::Target;
@@ -213,14 +213,23 @@ impl Publish {
         let mut signals = Signals::new()?;
         let (path, mut skipped) = (path.display(), 0);
         loop {
-            let piece = tokio::select! {
-                piece = feed.next(&mut pieces) => piece?,
+            // Nothing but waiting is given up: what is being published then counts.
+            let next = tokio::select! {
+                biased;
                 () = signals.next() => {
                     feed.flush().await?;
                     return Err(Failure::failed(anyhow::anyhow!(feed.so_far(format_args!("{path}: interrupted")))));
                 }
+                next = feed.next(&mut pieces) => next,
             };
-            let Some(Piece { lines, position, fault, .. }) = piece else { break };
+            let Piece { lines, position, fault, .. } = match next {
+                Next::Piece(piece) => piece,
+                Next::Pause => {
+                    feed.settle().await?;
+                    continue;
+                }
+                Next::End => break,
+            };
             for (number, line) in lines {
                 match line {
                     Ok(publication) => feed.add(number, publication).await?,

@@ -29,8 +29,7 @@ impl Reload {
             for component in &components {
                 let (outcome, file, receivers) =
                     (&component.outcome, &component.component, component.receivers.join(", "));
-                let why =
-                    component.error.as_ref().map_or_else(String::new, |error| format!(": {}", output::escaped(error)));
+                let why = component.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
                 output::line(format_args!("{outcome:<9}  {file} ({receivers}){why}"));
             }
         }

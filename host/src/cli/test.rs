@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use clap::Args;
 use clap::builder::styling::{AnsiColor, Style};
+use wasmpost_msg::shown;
 use wasmpost_sandbox::{EngineOptions, Size};
 
 use super::single::{engine, sandbox};
@@ -124,21 +125,25 @@ fn show(case: &Case, width: usize, outcome: &Outcome, difference: Option<&Differ
         (None, true) => ("updated", AnsiColor::Yellow),
         (None, false) => ("passed ", AnsiColor::Green),
     };
-    let name = output::escaped(&case.name);
-    output::line(format_args!("{}  {name:<width$}  {}", painted(color, word), outcome.ending));
+    let name = shown(&case.name);
+    output::painted(format_args!("{}  {name:<width$}  {}", painted(color, word), outcome.ending));
     let Some(difference) = difference else { return };
-    output::line(format_args!("    {} {}", painted(AnsiColor::Red, "- expected"), painted(AnsiColor::Green, "+ seen")));
+    output::painted(format_args!(
+        "    {} {}",
+        painted(AnsiColor::Red, "- expected"),
+        painted(AnsiColor::Green, "+ seen")
+    ));
     for line in &difference.lines {
         let text = match line {
-            Line::Same(text) => format!("  {}", output::escaped(text)),
-            Line::Expected(text) => painted(AnsiColor::Red, &format!("- {}", output::escaped(text))),
-            Line::Seen(text) => painted(AnsiColor::Green, &format!("+ {}", output::escaped(text))),
+            Line::Same(text) => format!("  {}", shown(text)),
+            Line::Expected(text) => painted(AnsiColor::Red, &format!("- {}", shown(text))),
+            Line::Seen(text) => painted(AnsiColor::Green, &format!("+ {}", shown(text))),
             Line::Gap => "  ...".to_owned(),
         };
-        output::line(format_args!("    {text}").to_string().trim_end());
+        output::painted(format_args!("    {text}").to_string().trim_end());
     }
     for note in &difference.notes {
-        output::line(format_args!("      {}", output::escaped(note)));
+        output::line(format_args!("      {note}"));
     }
 }
 

@@ -14,13 +14,13 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+    pub(crate) fn unreadable(path: &Path, error: &dyn fmt::Display) -> Self {
         Self { path: path.to_owned(), place: None, text: format!("could not be read: {error}") }
     }
 
     pub(crate) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let place = error.span().map(|span| place(text, span.start));
-        Self { path: path.to_owned(), place, text: error.message().trim().to_owned() }
+        Self { path: path.to_owned(), place, text: error.message().trim().replace('\n', "; ") }
     }
 
     pub(crate) fn at(path: &Path, text: &str, span: Range<usize>, fault: impl Into<String>) -> Self {

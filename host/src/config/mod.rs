@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wasmpost_delivery::{QueueSpec, RetryPolicy, TenantQuota};
-use wasmpost_sandbox::{Compiler, EngineOptions, Grants, Limits};
+use wasmpost_sandbox::{Compiler, EngineOptions, Grants, Limits, Size, read_plain_file};
 
 use crate::registry::Address;
 use crate::tenant::Tenant;
@@ -24,6 +24,9 @@ pub use raw::RawConfig;
 pub const DEFAULT_BROKER: &str = "default";
 /// The file in which messages are kept unless the configuration names another place.
 pub const DEFAULT_FILE: &str = "wasmpost.db";
+
+/// The largest configuration file.
+pub(crate) const FILE_BYTES_MAX: Size = Size(16 << 20);
 
 /// What a host is to do.
 #[derive(Debug, Clone)]
@@ -82,7 +85,7 @@ pub struct ReceiverConfig {
 impl Config {
     /// The configuration in a file. Paths in it are relative to its directory.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+        let text = read_text(path, FILE_BYTES_MAX)?;
         Self::parse(&text, path)
     }
 
@@ -149,6 +152,12 @@ impl ReceiverConfig {
             concurrent: 1,
         }
     }
+}
+
+/// The text of a plain file that has at most so many bytes.
+pub(crate) fn read_text(path: &Path, max: Size) -> Result<String, ConfigError> {
+    let bytes = read_plain_file(path, max).map_err(|error| ConfigError::unreadable(path, &error))?;
+    String::from_utf8(bytes).map_err(|_| ConfigError::unreadable(path, &"it is not text in UTF-8"))
 }
 
 /// Where compiled components are kept: `$XDG_CACHE_HOME/wasmpost`, or `~/.cache/wasmpost`. A relative path in one of the

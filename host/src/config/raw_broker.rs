@@ -9,6 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 use wasmpost_delivery::Access;
+use wasmpost_sandbox::{Size, read_plain_file};
 
 use super::ConfigError;
 use super::raw::Source;
@@ -16,7 +17,7 @@ use super::word::BrokerUrl;
 use crate::registry::Address;
 
 /// The longest secret that is read from a file, in bytes.
-const SECRET_BYTES_MAX: usize = 64 << 10;
+const SECRET_BYTES_MAX: Size = Size(64 << 10);
 
 /// A broker: its URL, or a table with the URL and what proves who connects.
 #[derive(Debug, JsonSchema)]
@@ -155,9 +156,8 @@ fn secret(
         Some(path) => source.fault(path, format!("{}: {fault}", resolved.display())),
         None => ConfigError::unreadable(&resolved, &std::io::Error::other(fault)),
     };
-    let text = std::fs::read_to_string(&resolved).map_err(|error| fault(error.to_string()))?;
-    if text.len() > SECRET_BYTES_MAX {
-        return Err(fault(format!("a secret has {SECRET_BYTES_MAX} bytes at most")));
-    }
+    let bytes = read_plain_file(&resolved, SECRET_BYTES_MAX);
+    let bytes = bytes.map_err(|error| fault(format!("a secret could not be read: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| fault("a secret is not text in UTF-8".to_owned()))?;
     Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned().into()))
 }

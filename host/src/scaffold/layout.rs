@@ -23,6 +23,7 @@ zig-cache/
 *.db
 *.db-shm
 *.db-wal
+*.db.lock
 *.db.sock
 ";
 

@@ -50,12 +50,14 @@ fn message(dice: &mut fastrand::Rng, publisher: usize, number: usize) -> Publica
     }
     let length = [0, 10, 1000, 6000][dice.usize(0..4)];
     let body: Vec<u8> = std::iter::repeat_with(|| dice.u8(..)).take(length).collect();
+    // The keys of a publisher are its own: the order between two of them is nobody's.
+    let key = (dice.u32(0..3) > 0).then(|| format!("key {publisher} {}", dice.u32(0..2)));
+    let delay = if dice.u32(0..5) == 0 { DELAY_MAX.mul_f64(dice.f64()) } else { Duration::ZERO };
     Publication {
         id: Some(id),
-        // The keys of a publisher are its own: the order between two of them is nobody's.
-        key: (dice.u32(0..3) > 0).then(|| format!("key {publisher} {}", dice.u32(0..2))),
-        delay: if dice.u32(0..5) == 0 { DELAY_MAX.mul_f64(dice.f64()) } else { Duration::ZERO },
-        ttl: (dice.u32(0..12) == 0).then(|| Duration::from_millis(dice.u64(100..6000))),
+        key,
+        delay,
+        ttl: (dice.u32(0..12) == 0).then(|| delay + Duration::from_millis(dice.u64(100..6000))),
         ..Publication::new(topic, attributes, body)
     }
 }

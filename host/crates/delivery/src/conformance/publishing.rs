@@ -199,6 +199,7 @@ pub(super) async fn what_cannot_be_published_is_refused_by_name_and_nothing_of_i
     let body = "x".to_owned();
     let many: Attributes = (0..1025).map(|_| ("Tag", "")).collect();
     let late = Duration::from_secs(400 * 24 * 60 * 60 * 10);
+    let second = Duration::from_secs(1);
     let wrong = [
         (Publication::new("orders", many, body.clone()), "1025 values"),
         (Publication { delay: late, ..publication("orders", "x") }, "delay"),
@@ -209,6 +210,8 @@ pub(super) async fn what_cannot_be_published_is_refused_by_name_and_nothing_of_i
         (Publication::new("orders", broken, body.clone()), "Tag"),
         (Publication { id: Some(String::new()), ..publication("orders", "x") }, "id"),
         (Publication { key: Some("a\nb".into()), ..publication("orders", "x") }, "key"),
+        (Publication { ttl: Some(Duration::ZERO), ..publication("orders", "x") }, "time to live"),
+        (Publication { ttl: Some(second), delay: second, ..publication("orders", "x") }, "delay of 1s"),
     ];
     for (publication_refused, named) in wrong {
         let batch = vec![publication("orders", "neighbour"), publication_refused];

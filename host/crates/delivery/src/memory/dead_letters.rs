@@ -6,9 +6,23 @@ use async_trait::async_trait;
 
 use super::MemoryBroker;
 use super::state::{Place, Taking};
-use crate::{BrokerError, DeadLetter, DeadLetterFilter, DeadLetters, Listed, Page};
+use crate::{BrokerError, DeadLetter, DeadLetterFilter, DeadLetters, Listed, Page, Paged};
 
 impl MemoryBroker {
+    fn page<T: Paged + From<DeadLetter>>(
+        &self,
+        filter: &DeadLetterFilter,
+        skip: usize,
+        max: usize,
+    ) -> Result<Vec<T>, BrokerError> {
+        let state = self.open()?;
+        let is_meant = meant(filter);
+        let mut page = Page::new(max);
+        let mut meant = state.dead().filter(|letter| is_meant(letter)).skip(skip);
+        while meant.next().is_some_and(|letter| page.add(T::from(letter.clone()))) {}
+        Ok(page.into_letters())
+    }
+
     /// Removes the dead letters that are meant, or puts them back, some at a time with others in between.
     async fn take_dead(&self, filter: &DeadLetterFilter, put_back: bool) -> Result<u64, BrokerError> {
         let meant = meant(filter);
@@ -35,22 +49,11 @@ fn meant(filter: &DeadLetterFilter) -> impl Fn(&DeadLetter) -> bool {
 #[async_trait]
 impl DeadLetters for MemoryBroker {
     async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<Listed>, BrokerError> {
-        let state = self.open()?;
-        let is_meant = meant(filter);
-        let mut page = Page::new(max);
-        let mut meant = state.dead().filter(|letter| is_meant(letter)).skip(skip);
-        // A copy of a body is another handle to it.
-        while meant.next().is_some_and(|letter| page.add(Listed::from(letter.clone()))) {}
-        Ok(page.into_letters())
+        self.page(filter, skip, max)
     }
 
     async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
-        let state = self.open()?;
-        let is_meant = meant(filter);
-        let mut page = Page::new(max);
-        let mut meant = state.dead().filter(|letter| is_meant(letter)).skip(skip);
-        while meant.next().is_some_and(|letter| page.add(letter.clone())) {}
-        Ok(page.into_letters())
+        self.page(filter, skip, max)
     }
 
     async fn redrive(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {

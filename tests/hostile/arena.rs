@@ -229,6 +229,13 @@ impl Aftermath {
         self.place.run(&list).exits(0).json().as_array().unwrap().clone()
     }
 
+    /// A dead letter with its body, of which lists tell the length alone.
+    pub(crate) fn whole(&self, letter: &Value) -> Value {
+        let shown = self.place.run(&["dead-letters", "show", letter["id"].as_str().unwrap(), "--json"]);
+        let same = |other: &Value| other["queue"] == letter["queue"];
+        shown.exits(0).json().as_array().unwrap().iter().find(|other| same(other)).unwrap().clone()
+    }
+
     /// The one message of an attacker died for a reason, and nothing was published.
     #[track_caller]
     pub(crate) fn died(&self, guest: Hostile, reason: &str) -> Value {
@@ -252,9 +259,14 @@ impl Aftermath {
         self.seen_letters().iter().map(|letter| letter["body"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// The same with all that is known about it.
+    /// The lengths of the bodies of what the attackers published to `seen`.
+    pub(crate) fn seen_bytes(&self) -> Vec<u64> {
+        self.letters(SEEN).iter().map(|letter| letter["body_bytes"].as_u64().unwrap()).collect()
+    }
+
+    /// What the attackers published to `seen`, with all that is known about it.
     pub(crate) fn seen_letters(&self) -> Vec<Value> {
-        self.letters(SEEN)
+        self.letters(SEEN).iter().map(|letter| self.whole(letter)).collect()
     }
 
     /// Whether a text is anywhere in the files of the queue.

@@ -48,7 +48,7 @@ fn a06_log_lines_over_the_limit_are_counted_and_the_others_are_one_line_each() {
     let after = Arena::new().attacker(A06_LOG_LINES, &settings).fight();
     after.survived(A06_LOG_LINES, 1);
     let logged = after.logged(A06_LOG_LINES.name);
-    assert_eq!((logged.len(), logged[1]), (258, r"\u{1b}[31m0\r\nforged\n"));
+    assert_eq!((logged.len(), logged[1]), (258, "\u{1b}[31m0\r\nforged\n"));
     assert_eq!(logged.last(), Some(&"9744 log lines over the limit were dropped"));
 }
 

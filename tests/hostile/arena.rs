@@ -288,7 +288,7 @@ impl Aftermath {
     pub(crate) fn more_denied(&self, receiver: &str) -> usize {
         let receiver = queue(ATTACKER, receiver);
         let of_receiver = self.log.iter().filter(|event| event["receiver"] == *receiver);
-        of_receiver.filter_map(|event| event["more"].as_u64()).sum::<u64>() as usize
+        of_receiver.filter_map(|event| event["denied"].as_u64()).sum::<u64>() as usize
     }
 
     /// Where in the log messages of a queue were acked.

@@ -81,7 +81,7 @@ impl Audit {
     /// Logs how many refusals were not told on their own, if there were some.
     pub(crate) fn tell_rest(&self, receiver: &str, id: &str) {
         if self.more > 0 {
-            tracing::warn!(receiver, id, more = self.more, "more publishes or HTTP requests denied than are told");
+            tracing::warn!(receiver, id, denied = self.more, "more publishes or HTTP requests denied than are told");
         }
     }
 }

@@ -1,80 +1,14 @@
 //! Outgoing HTTP: what guests reach, what they do not, and what they are told.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod client;
 mod guest;
 mod web;
 
-use std::sync::Arc;
-
-use guest::{built, message, options};
-use wasmpost_msg::{Publication, Reason, ReceiveError, Receiver};
-use wasmpost_sandbox::{EngineOptions, Limits, Network, Sandbox, WasmReceiver};
+use client::Client;
+use guest::built;
+use wasmpost_msg::{Publication, Reason};
 use web::{Names, Server, certified};
-
-/// A place to send requests from.
-#[derive(Default)]
-struct Client {
-    grants: Vec<String>,
-    names: Arc<Names>,
-    authorities: Vec<Vec<u8>>,
-    limits: Limits,
-}
-
-type Result<T = Publication> = std::result::Result<T, ReceiveError>;
-
-impl Client {
-    fn granted(grants: &[&str]) -> Self {
-        Self { grants: grants.iter().map(|grant| (*grant).to_owned()).collect(), ..Self::default() }
-    }
-
-    /// Granted the address of a server itself.
-    fn of(server: &Server) -> Self {
-        Self::granted(&[&server.url("")])
-    }
-
-    fn naming(mut self, names: Names) -> Self {
-        self.names = Arc::new(names);
-        self
-    }
-
-    fn limited(mut self, change: impl FnOnce(&mut Limits)) -> Self {
-        change(&mut self.limits);
-        self
-    }
-
-    /// What the guest publishes for a message with these attributes; nothing, where it did not.
-    async fn run(&self, attributes: &[(&str, &str)]) -> Result<Vec<Publication>> {
-        let resolver = Arc::clone(&self.names) as _;
-        let network = Network { resolver, authorities: self.authorities.clone() };
-        let sandbox = Sandbox::new(EngineOptions { pool_instances: 4, network, ..EngineOptions::default() }).unwrap();
-        let mut options = options();
-        options.limits = self.limits.clone();
-        options.grants.publish = vec!["out".parse().unwrap()];
-        options.grants.http = self.grants.iter().map(|grant| grant.parse().unwrap()).collect();
-        let loaded = sandbox.load(&built("a09-fetching")).unwrap();
-        let mut message = message("m1", 1, "");
-        for (name, value) in attributes {
-            message.attributes.set(name, *value);
-        }
-        let context = message.context.clone();
-        WasmReceiver::new(sandbox, loaded, options).unwrap().receive(message).await?;
-        Ok(context.outbox().take())
-    }
-
-    /// The response that the guest got.
-    async fn fetch(&self, url: &str, more: &[(&str, &str)]) -> Result {
-        let published = self.run(&[&[("Url", url)], more].concat()).await?;
-        Ok(published.into_iter().next().unwrap())
-    }
-
-    /// What the guest was told instead of a response.
-    async fn refused(&self, url: &str, more: &[(&str, &str)]) -> String {
-        match self.fetch(url, more).await {
-            Ok(response) => panic!("{url} answered {response:?}"),
-            Err(error) => error.text().to_owned(),
-        }
-    }
-}
 
 fn status(response: &Publication) -> &str {
     response.attributes.get("Status").unwrap()

@@ -286,3 +286,13 @@ fn what_is_logged_about_a_message_has_its_id() {
     });
     expect_none("warnings about a message without its id", found.collect());
 }
+
+#[test]
+fn errors_are_logged_with_their_causes() {
+    let found = logging_sources().into_iter().filter_map(|(name, line, _, words)| {
+        // Those who write it out know that the error tells its causes itself.
+        let is_short = words.contains("%error") && !words.contains("error = %error");
+        is_short.then(|| format!("{name}:{line}: write error = %wasmpost_msg::chain(&error)"))
+    });
+    expect_none("log lines that lose the cause of an error", found.collect());
+}

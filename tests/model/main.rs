@@ -11,7 +11,8 @@ use reference::{Id, Model};
 use wasmpost_broker_sqlite::{SqliteBroker, SqliteOptions};
 use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
 use wasmpost_delivery::{
-    Attempt, Broker, BrokerErrorKind, Clock, DeadLetterFilter, Delivery, Evidence, Nack, Queue, QueueSpec, QueueStats,
+    Attempt, AttemptVerdict, Broker, BrokerErrorKind, Clock, DeadLetterFilter, Delivery, Evidence, Nack, Queue,
+    QueueSpec, QueueStats,
 };
 use wasmpost_msg::{Attributes, Publication, Reason};
 
@@ -296,7 +297,7 @@ fn attempt(delivery: &Delivery) -> Attempt {
         number: delivery.deliveries,
         started_at: delivery.published_at,
         duration: Duration::ZERO,
-        verdict: "nack".into(),
+        verdict: AttemptVerdict::Nack,
         delay: None,
         reason: Reason::Failed,
         error: "no".into(),

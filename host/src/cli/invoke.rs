@@ -159,7 +159,7 @@ impl Invoke {
 impl Report {
     fn new(result: &Result<(), ReceiveError>, outbox: Vec<Publication>, log: Vec<LogLine>, usage: Usage) -> Self {
         let error = result.as_ref().err();
-        let (verdict, delay) = match RetryPolicy::default().verdict(0, result, 0.0) {
+        let (verdict, delay) = match RetryPolicy::default().verdict(0, 0, result, 0.0) {
             Verdict::Ack => ("ack", None),
             Verdict::Nack { delay, .. } => ("nack", Some(delay)),
             Verdict::DeadLetter { .. } => ("reject", None),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use wasmpost_delivery::{Broker, QueueSpec, topic_name_fault};
+use wasmpost_msg::chain;
 
 use super::logging::Logging;
 use super::signals::Signals;
@@ -147,7 +148,7 @@ impl Pipe {
 async fn close(broker: &dyn Broker) {
     match tokio::time::timeout(CLOSE_TIMEOUT, broker.close()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "broker was not closed"),
+        Ok(Err(error)) => tracing::error!(error = %chain(&error), "broker was not closed"),
         Err(_) => tracing::error!("closing the broker took too long"),
     }
 }

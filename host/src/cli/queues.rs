@@ -103,14 +103,18 @@ impl Columns {
 }
 
 fn state(receiver: Option<&ReceiverStatus>) -> String {
-    match receiver.map(|receiver| receiver.breaker) {
-        None => "-".to_owned(),
-        Some(BreakerState::Closed) => "ok".to_owned(),
-        Some(BreakerState::Open { pause_ms }) => {
+    let Some(receiver) = receiver else { return "-".to_owned() };
+    let mut state = match receiver.breaker {
+        BreakerState::Closed => "ok".to_owned(),
+        BreakerState::Open { pause_ms } => {
             let pause = Duration::from_secs(pause_ms.div_ceil(1000));
             format!("slowed, pause {}", humantime::format_duration(pause))
         }
+    };
+    if receiver.given_back > 0 {
+        state = format!("{state}, {} given back", receiver.given_back);
     }
+    state
 }
 
 #[cfg(test)]

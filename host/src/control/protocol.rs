@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::net::UnixStream;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use wasmpost_delivery::{BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilter, Listed, QueueStats, Receipt};
-use wasmpost_msg::{Attributes, Publication};
+use wasmpost_msg::{Attributes, Publication, chain};
 
 use super::pipe::PipeOrder;
 use crate::host::{ReceiverStatus, Reloaded, TenantStatus};
@@ -190,7 +190,7 @@ impl TryFrom<WireFilter> for DeadLetterFilter {
 
 impl From<BrokerError> for Response {
     fn from(error: BrokerError) -> Self {
-        Self::Error { kind: format!("{:?}", error.kind()), text: error.to_string() }
+        Self::Error { kind: format!("{:?}", error.kind()), text: chain(&error).to_string() }
     }
 }
 

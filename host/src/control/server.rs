@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind, DeadLetterFilter, DeadLetters};
-use wasmpost_msg::Publication;
+use wasmpost_msg::{Publication, chain};
 
 use crate::host::View;
 
@@ -95,14 +95,15 @@ async fn accept(listener: UnixListener, served: Arc<Served>) {
                 let served = Arc::clone(&served);
                 tokio::spawn(async move {
                     if let Err(error) = converse(stream, &served).await {
-                        tracing::debug!(%error, "connection of a command ended");
+                        let error = format!("{error:#}");
+                        tracing::debug!(error, "connection of a command ended");
                     }
                     drop(place);
                 });
             }
             Err(error) => {
                 // Usually there are no file descriptors left; some will be free again soon.
-                tracing::warn!(%error, "connection of a command was not accepted");
+                tracing::warn!(error = %chain(&error), "connection of a command was not accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

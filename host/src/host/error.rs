@@ -35,7 +35,7 @@ pub enum HostError {
         source: BrokerError,
     },
     /// A component was not loaded.
-    #[error("{}receiver {receiver:?}: {source}", at.as_ref().map_or_else(String::new, |at| format!("{at}: ")))]
+    #[error("{}receiver {receiver:?}", at.as_ref().map_or_else(String::new, |at| format!("{at}: ")))]
     Component {
         /// The receiver.
         receiver: String,
@@ -48,7 +48,7 @@ pub enum HostError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     /// A server ended by itself.
-    #[error("receiver {receiver:?} stopped: {source}")]
+    #[error("receiver {receiver:?} stopped")]
     Serve {
         /// The receiver.
         receiver: String,
@@ -56,7 +56,7 @@ pub enum HostError {
         source: ServeError,
     },
     /// The local socket for other commands could not be set up.
-    #[error("socket {path:?} for other commands could not be set up: {source}")]
+    #[error("socket {path:?} for other commands could not be set up")]
     Control {
         /// The socket.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum HostError {
         source: std::io::Error,
     },
     /// The threads for guests could not be started.
-    #[error("threads for guests could not be started: {0}")]
+    #[error("threads for guests could not be started")]
     Threads(#[source] std::io::Error),
     /// Deliveries were interrupted at shutdown.
     #[error("{in_flight} deliveries were interrupted and given back")]
@@ -77,5 +77,49 @@ pub enum HostError {
 impl HostError {
     pub(super) fn of_component(config: &ReceiverConfig, source: LoadError) -> Self {
         Self::Component { receiver: config.name.clone(), at: config.component_at.clone(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use wasmpost_delivery::BrokerErrorKind;
+    use wasmpost_msg::chain;
+
+    use super::*;
+
+    const CAUSE: &str = "disk is gone";
+
+    fn disk() -> io::Error {
+        io::Error::other(CAUSE)
+    }
+
+    fn broker() -> BrokerError {
+        BrokerError::new(BrokerErrorKind::Unavailable, "queue file could not be read").caused_by(disk())
+    }
+
+    #[test]
+    fn every_cause_is_told_once_however_deep_it_is() {
+        let within = LoadError::In { path: "orders.wasm".into(), fault: Box::new(LoadError::NotWasm(CAUSE.into())) };
+        let receiver = || "orders".to_owned();
+        let errors = [
+            HostError::Sandbox(SandboxError::Thread(disk())),
+            HostError::Component { receiver: receiver(), at: Some("wasmpost.toml:2".into()), source: within },
+            HostError::Broker(broker()),
+            HostError::Serve { receiver: receiver(), source: ServeError::Broker(Box::new(broker())) },
+            HostError::Control { path: "wasmpost.sock".into(), source: disk() },
+            HostError::Threads(disk()),
+        ];
+        for error in errors {
+            let (alone, told) = (error.to_string(), chain(&error).to_string());
+            let parts: Vec<_> = told.split(": ").collect();
+            let mut once = parts.clone();
+            once.sort_unstable();
+            once.dedup();
+            assert_eq!(parts.len(), once.len(), "each part is told once: {told}");
+            assert!(told.ends_with(CAUSE) && !alone.contains(CAUSE), "{alone} | {told}");
+            assert_eq!(format!("{:#}", anyhow::Error::new(error)), told);
+        }
     }
 }

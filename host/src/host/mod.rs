@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use wasmpost_delivery::{
     Broker, BrokerError, BrokerErrorKind, Forward, Queue, QueueServer, QueueServerOptions, Share, Threads,
 };
-use wasmpost_msg::Server;
+use wasmpost_msg::{Server, chain};
 use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox};
 
 use crate::config::{Config, ReceiverConfig};
@@ -291,7 +291,9 @@ async fn open(address: &Address, host: &str) -> Result<Arc<dyn Broker>, BrokerEr
 async fn close(name: &str, broker: &dyn Broker) {
     match tokio::time::timeout(CLOSE_TIMEOUT, broker.close()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(broker = %name, %error, "broker was not closed"),
+        Ok(Err(error)) => {
+            tracing::error!(broker = %name, error = %chain(&error), "broker was not closed")
+        }
         Err(_) => tracing::error!(broker = %name, "closing the broker took too long"),
     }
 }

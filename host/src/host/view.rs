@@ -64,6 +64,9 @@ pub struct ReceiverStatus {
     pub component: String,
     /// How many of its deliveries are in flight.
     pub in_flight: usize,
+    /// How many messages it gave back uncounted that neither ended nor failed since. Each waits longer each time.
+    #[serde(default)]
+    pub given_back: usize,
     /// Whether it is slowed.
     pub breaker: BreakerState,
 }
@@ -139,6 +142,7 @@ impl View for Served {
             broker: serving.config.broker.clone(),
             component: serving.digest.lock().clone(),
             in_flight: serving.server.in_flight(),
+            given_back: serving.server.given_back(),
             breaker: serving.server.breaker(),
         };
         self.receivers.read().iter().map(status).collect()
@@ -208,7 +212,7 @@ fn report(file: &dyn std::fmt::Display, servings: &[Arc<Serving>], outcome: &str
 }
 
 fn refused(file: &dyn std::fmt::Display, servings: &[Arc<Serving>], error: &dyn std::fmt::Display) -> Reloaded {
-    tracing::error!(component = %file, %error, "component refused; the old one serves on");
+    tracing::error!(component = %file, error = %error, "component refused; the old one serves on");
     Reloaded { error: Some(error.to_string()), ..report(file, servings, "refused") }
 }
 

@@ -35,7 +35,7 @@ pub enum ScaffoldError {
     #[error("{} is not an empty directory; name another one with --directory", .0.display())]
     InTheWay(PathBuf),
     /// A file could not be written.
-    #[error("{} could not be written: {source}", path.display())]
+    #[error("{} could not be written", path.display())]
     Write {
         /// The file.
         path: PathBuf,

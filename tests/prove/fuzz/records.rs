@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use wasmpost_broker_sqlite::{SqliteBroker, SqliteOptions};
-use wasmpost_delivery::{Attempt, Broker, DeadLetterFilter, Evidence, Nack, QueueSpec};
+use wasmpost_delivery::{Attempt, AttemptVerdict, Broker, DeadLetterFilter, Evidence, Nack, QueueSpec};
 use wasmpost_msg::{Attributes, Publication, Reason};
 
 use super::fuzz;
@@ -32,7 +32,7 @@ async fn with_letters(path: &std::path::Path) {
         number,
         started_at: wasmpost_delivery::Timestamp::default(),
         duration: Duration::from_millis(3),
-        verdict: "nack".into(),
+        verdict: AttemptVerdict::Nack,
         delay: Some(Duration::ZERO),
         reason: Reason::Trap,
         error: "trap".into(),

@@ -6,6 +6,7 @@ use std::time::Instant;
 use async_nats::jetstream;
 use async_nats::jetstream::AckKind;
 use wasmpost_delivery::{Attempt, BrokerError, CRASHES_MAX, Evidence, Nack, Timestamp};
+use wasmpost_msg::chain;
 
 use crate::envelope::Envelope;
 use crate::hold::{Hold, Told};
@@ -33,7 +34,7 @@ impl Arrival {
                 (info.consumer.to_owned(), info.stream_sequence, info.delivered, stored_at)
             }
             Err(error) => {
-                tracing::warn!(queue = %intake.queue, %error, "something came that is no message of a stream");
+                tracing::warn!(queue = %intake.queue, error = %error, "something came that is no message of a stream");
                 return None;
             }
         };
@@ -56,7 +57,10 @@ impl Arrival {
         let settling = async move {
             let (sequence, queue, id) = (self.sequence, Arc::clone(&intake.queue), self.envelope.id.clone());
             if let Err(error) = self.settle_in_later(&intake).await {
-                tracing::warn!(%queue, id, sequence, %error, "message could not be handed out; it comes again");
+                tracing::warn!(
+                    %queue, id, sequence, error = %chain(&error),
+                    "message could not be handed out; it comes again"
+                );
             }
             // Where it was not handed out, who pulls asks for another.
             intake.shelf.came.notify_one();

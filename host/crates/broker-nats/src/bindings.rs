@@ -10,6 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use wasmpost_delivery::{BrokerError, QueueSpec};
+use wasmpost_msg::chain;
 
 use crate::envelope::Envelope;
 use crate::error::{ANSWER_TIMEOUT, in_time, unanswered, unavailable};
@@ -193,7 +194,7 @@ pub(crate) async fn watch(link: Arc<Link>) -> Result<(), BrokerError> {
 /// What was told while the connection was lost. A server that just began may need some time.
 async fn load_again(link: &Link) {
     while let Err(error) = load(link).await {
-        tracing::warn!(%error, "queues could not be read after a reconnect; trying again");
+        tracing::warn!(error = %chain(&error), "queues could not be read after a reconnect; trying again");
         let closed = tokio::time::timeout(RELOAD_PAUSE, link.closed.cancelled()).await;
         if closed.is_ok() {
             return;
@@ -204,6 +205,6 @@ async fn load_again(link: &Link) {
 fn learn(link: &Link, payload: &Bytes) {
     match serde_json::from_slice::<Binding>(payload) {
         Ok(binding) => link.bindings.add(binding),
-        Err(error) => tracing::warn!(%error, "what is told of a queue cannot be read"),
+        Err(error) => tracing::warn!(error = %chain(&error), "what is told of a queue cannot be read"),
     }
 }

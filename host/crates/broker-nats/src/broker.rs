@@ -10,7 +10,7 @@ use wasmpost_delivery::{
     Access, Admission, Broker, BrokerError, Capabilities, Clock, DeadLetters, Nack, Queue, QueueSpec, QueueStats,
     Receipt, Site,
 };
-use wasmpost_msg::Publication;
+use wasmpost_msg::{Publication, chain};
 
 use crate::connect::{self, Connection, connect};
 use crate::dead_letters::EVIDENCE_BYTES_MAX;
@@ -137,7 +137,10 @@ impl Broker for NatsBroker {
                 let given_back = hold.put_back(Nack::give_back()).await;
                 hold.end();
                 if let Err(error) = given_back {
-                    tracing::warn!(queue = %hold.queue, id = hold.envelope.id, %error, "lease could not be given back; it will lapse");
+                    tracing::warn!(
+                        queue = %hold.queue, id = %hold.envelope.id, error = %chain(&error),
+                        "lease could not be given back; it will lapse"
+                    );
                 }
             }
         });
@@ -145,7 +148,7 @@ impl Broker for NatsBroker {
             join_all(giving_back).await;
             // Whatever was said last is on its way when the process ends.
             if let Err(error) = self.link.client.flush().await {
-                tracing::debug!(%error, "connection could not be flushed");
+                tracing::debug!(error = %error, "connection could not be flushed");
             }
         };
         if tokio::time::timeout(CLOSE_TIMEOUT, ending).await.is_err() {

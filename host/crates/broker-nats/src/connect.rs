@@ -91,7 +91,7 @@ fn refused(servers: &str, error: async_nats::ConnectError) -> BrokerError {
     let kind = error.kind();
     if matches!(kind, Authentication | AuthorizationViolation) {
         let fault = format!("{servers} does not let this host in; give user and password, token or credentials_file");
-        return BrokerError::new(BrokerErrorKind::Invalid, fault).caused_by(error);
+        return BrokerError::new(BrokerErrorKind::Invalid, fault).caused_by(error.to_string());
     }
     unavailable(format!("no NATS server could be reached at {servers}"), error)
 }
@@ -105,8 +105,8 @@ fn notice(event: &Event, count: &watch::Sender<u64>) {
             }
         }
         Event::Disconnected => tracing::warn!("connection to NATS was lost; connecting again"),
-        Event::ServerError(error) => tracing::warn!(%error, "NATS server refused something"),
-        Event::ClientError(error) => tracing::warn!(%error, "NATS connection failed"),
+        Event::ServerError(error) => tracing::warn!(error = %error, "NATS server refused something"),
+        Event::ClientError(error) => tracing::warn!(error = %error, "NATS connection failed"),
         Event::SlowConsumer(_) => tracing::warn!("messages came faster than they were taken; some come again"),
         Event::LameDuckMode => tracing::warn!("NATS server is about to end; another is connected to"),
         Event::Draining | Event::Closed => tracing::debug!(%event, "NATS connection"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use serde::{Deserialize, Serialize};
 use wasmpost_delivery::{Attempt, BrokerError, DeadLetter, Timestamp};
-use wasmpost_msg::{Attributes, Publication, attribute_fault};
+use wasmpost_msg::{Attributes, Publication, attribute_fault, chain};
 
 use crate::error::invalid;
 
@@ -101,7 +101,7 @@ impl Envelope {
         let given = given.map(|id| id.as_str().to_owned()).filter(|id| !id.is_empty());
         let id = given.unwrap_or_else(id);
         if let Some(Err(error)) = read {
-            tracing::warn!(topic, id, %error, "header of a message cannot be read; taken as foreign");
+            tracing::warn!(topic, id, error = %chain(&error), "header of a message cannot be read; taken as foreign");
         }
         Self { id, topic: topic.to_owned(), attributes: foreign(headers), ..Self::default() }
     }

@@ -12,9 +12,10 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// A passing fault: `what` could not be done.
+/// A passing fault: `what` could not be done. Errors of the client tell their causes themselves: only their text is kept,
+/// so that no cause is told twice.
 pub(crate) fn unavailable(what: impl Into<String>, source: impl Into<Source>) -> BrokerError {
-    BrokerError::new(BrokerErrorKind::Unavailable, what).caused_by(source)
+    BrokerError::new(BrokerErrorKind::Unavailable, what).caused_by(source.into().to_string())
 }
 
 /// The same, where the server answered in no time.
@@ -47,7 +48,7 @@ pub(crate) fn not_stored(subject: &str, error: PublishError) -> BrokerError {
         (_, Some(refused)) => kind_of(refused),
         _ => BrokerErrorKind::Unavailable,
     };
-    BrokerError::new(kind, what).caused_by(error)
+    BrokerError::new(kind, what).caused_by(error.to_string())
 }
 
 /// What the caller does next after the server refused something.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use wasmpost_delivery::{BrokerError, Evidence, Lease, Nack, Renewer};
-use wasmpost_msg::Publication;
+use wasmpost_msg::{Publication, chain};
 
 use crate::hold::Hold;
 
@@ -60,7 +60,10 @@ impl Drop for NatsLease {
         let runtime = hold.link.runtime.clone();
         runtime.spawn(async move {
             if let Err(error) = hold.put_back(Nack::give_back()).await {
-                tracing::warn!(queue = %hold.queue, id = hold.envelope.id, %error, "lease could not be given back; it will lapse");
+                tracing::warn!(
+                    queue = %hold.queue, id = %hold.envelope.id, error = %chain(&error),
+                    "lease could not be given back; it will lapse"
+                );
             }
             hold.end();
         });

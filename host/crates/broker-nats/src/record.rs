@@ -3,6 +3,7 @@
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use serde::{Deserialize, Serialize};
 use wasmpost_delivery::{Attempt, BrokerError};
+use wasmpost_msg::chain;
 
 use crate::error::{in_time, unavailable};
 use crate::link::Link;
@@ -57,7 +58,7 @@ impl Record {
         let subject = link.names.attempts_subject(queue, sequence);
         let deleting = link.attempts.purge().filter(subject);
         if let Err(error) = in_time(|| "attempts could not be deleted".to_owned(), async { deleting.await }).await {
-            tracing::debug!(queue, sequence, %error, "what attempts came to stays until it is too old");
+            tracing::debug!(queue, sequence, error = %chain(&error), "what attempts came to stays until it is too old");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lapin::message::Delivery as Arrived;
 use wasmpost_delivery::{BrokerError, CRASHES_MAX, Evidence};
+use wasmpost_msg::chain;
 
 use crate::envelope::Envelope;
 use crate::feed::Feed;
@@ -59,14 +60,20 @@ pub(crate) fn arrive(feed: &Arc<Feed>, session: &Arc<Session>, consumer: u64, ar
 async fn take_detour(feed: Arc<Feed>, hold: Hold, envelope: Envelope, returns: u32, detour: Detour) {
     let id = envelope.head.id.clone();
     if let Err(error) = detoured(&feed, envelope, returns, &detour).await {
-        tracing::warn!(queue = feed.queue(), %id, %error, "message could not be passed on; it is tried again");
+        tracing::warn!(
+            queue = feed.queue(), %id, error = %chain(&error),
+            "message could not be passed on; it is tried again"
+        );
         return hold.requeue_later();
     }
     if matches!(detour, Detour::Expire) {
         feed.tally().lock().expired += 1;
     }
     if let Err(error) = hold.ack().await {
-        tracing::debug!(queue = feed.queue(), %id, %error, "message comes again after it was passed on");
+        tracing::debug!(
+            queue = feed.queue(), %id, error = %chain(&error),
+            "message comes again after it was passed on"
+        );
     }
 }
 

@@ -1,5 +1,5 @@
 //! What there is at the broker: which queues take from which topics. AMQP cannot list that, so it is written in one
-//! message of a queue, which is read and written under the lock of all hosts.
+//! message of a queue, which is read and written under the lock of all hosts. Who only reads takes a copy (`copy.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,8 +12,8 @@ use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 use crate::error::{answered, failed, unavailable};
 use crate::link::Link;
 use crate::lock::{Lock, Locked};
-use crate::names::{CATALOGUE, short};
-use crate::topology;
+use crate::names::{CATALOGUE, COPY, short};
+use crate::{copy, topology};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Catalogue {
@@ -50,20 +50,28 @@ pub(crate) struct Opened {
     before: Catalogue,
     channel: Channel,
     last: Option<u64>,
+    /// Whether those who only read miss a copy.
+    copy_missing: bool,
     locked: Locked,
 }
 
-/// Reads the catalogue. What is then added to it is to be declared first.
+/// Reads the catalogue, to change it. What is then added to it is to be declared first.
 pub(crate) async fn open(link: &Link, publishing: &Link, lock: &Lock) -> Result<Opened, BrokerError> {
     let locked = lock.take(link).await?;
     topology::declare_catalogue(link).await?;
+    let copy_missing = copy::declare(link).await?;
     let channel = publishing.confirming().await?;
     let (catalogue, last) = read(&channel).await?;
     let before = catalogue.clone();
-    Ok(Opened { catalogue, before, channel, last, locked })
+    Ok(Opened { catalogue, before, channel, last, copy_missing, locked })
 }
 
 impl Opened {
+    /// Has a copy made of it although nothing changes.
+    pub(crate) fn copy(&mut self) {
+        self.copy_missing = true;
+    }
+
     /// Writes it again, as it was where the change failed, and lets others have it.
     pub(crate) async fn close<T>(mut self, changed: Result<T, BrokerError>) -> Result<T, BrokerError> {
         if changed.is_err() {
@@ -77,8 +85,13 @@ impl Opened {
 
     async fn write_back(&mut self) -> Result<(), BrokerError> {
         // What was read is not put back but written anew: until that is confirmed, the old one would come back.
+        let is_changed = self.catalogue != self.before;
         self.catalogue.version += 1;
-        write(&self.channel, &self.catalogue).await?;
+        // The copy comes first: should this end in between, it tells of something that was declared already.
+        if is_changed || self.copy_missing {
+            write(&self.channel, COPY, &self.catalogue).await?;
+        }
+        write(&self.channel, CATALOGUE, &self.catalogue).await?;
         if let Some(tag) = self.last {
             let all = BasicAckOptions { multiple: true };
             answered("replacing the catalogue", self.channel.basic_ack(tag, all)).await?;
@@ -95,23 +108,26 @@ async fn read(channel: &Channel) -> Result<(Catalogue, Option<u64>), BrokerError
         let got = answered("reading the catalogue", channel.basic_get(short(CATALOGUE), BasicGetOptions::default()));
         let Some(message) = got.await? else { return Ok((newest, last)) };
         last = Some(message.delivery_tag);
-        let read: Catalogue = serde_json::from_slice(&message.data).map_err(|error| {
-            let context = format!("queue {CATALOGUE:?} holds what is no catalogue: {error}");
-            BrokerError::new(BrokerErrorKind::Corrupt, context)
-        })?;
+        let read = parsed(CATALOGUE, &message.data)?;
         if read.version >= newest.version {
             newest = read;
         }
     }
 }
 
-async fn write(channel: &Channel, catalogue: &Catalogue) -> Result<(), BrokerError> {
+pub(crate) fn parsed(queue: &str, bytes: &[u8]) -> Result<Catalogue, BrokerError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        BrokerError::new(BrokerErrorKind::Corrupt, format!("queue {queue:?} holds what is no catalogue: {error}"))
+    })
+}
+
+async fn write(channel: &Channel, queue: &str, catalogue: &Catalogue) -> Result<(), BrokerError> {
     let json = serde_json::to_vec(catalogue).map_err(|error| unavailable(format!("catalogue: {error}")))?;
     let properties =
         lapin::BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
     let options = lapin::options::BasicPublishOptions { mandatory: true, ..Default::default() };
     let what = "writing the catalogue";
-    let sent = answered(what, channel.basic_publish("".into(), short(CATALOGUE), options, &json, properties)).await?;
+    let sent = answered(what, channel.basic_publish("".into(), short(queue), options, &json, properties)).await?;
     let confirmed = tokio::time::timeout(crate::error::ANSWER_MAX, sent).await;
     match confirmed.map_err(|_| unavailable(format!("{what}: no confirm came")))? {
         Ok(lapin::Confirmation::Ack(None)) => Ok(()),

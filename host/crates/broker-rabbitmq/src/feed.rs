@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmpost_delivery::{BrokerError, BrokerErrorKind, QueueSpec};
+use wasmpost_msg::chain;
 
 use crate::arrival::{self, Incoming};
 use crate::error::{answered, unavailable};
@@ -219,7 +220,7 @@ impl Feed {
         match self.open(more).await {
             // Somebody deleted the queue: it is declared as at start.
             Err(error) if error.kind() == BrokerErrorKind::NotFound => {
-                tracing::warn!(queue = self.queue(), %error, "declared again");
+                tracing::warn!(queue = self.queue(), error = %chain(&error), "declared again");
                 self.hub.declare(&self.spec).await?;
                 self.open(more).await
             }
@@ -290,7 +291,7 @@ impl Feed {
     fn fail(&self, error: &BrokerError) {
         let mut state = self.state.lock();
         state.failures += 1;
-        state.failure = (error.kind(), error.to_string());
+        state.failure = (error.kind(), chain(error).to_string());
         drop(state);
         self.arrived.notify_waiters();
     }
@@ -327,7 +328,7 @@ impl Feed {
         };
         for incoming in unasked.into_values() {
             if let Err(error) = incoming.hold.requeue().await {
-                tracing::debug!(queue = self.queue(), %error, "delivery goes back with its channel");
+                tracing::debug!(queue = self.queue(), error = %chain(&error), "delivery goes back with its channel");
             }
         }
     }

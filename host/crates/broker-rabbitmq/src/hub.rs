@@ -7,14 +7,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use wasmpost_delivery::{Admission, BrokerError, Clock, Evidence, QueueSpec, Timestamp};
-use wasmpost_msg::Publication;
+use wasmpost_msg::{Publication, chain};
 
 use crate::catalogue::{self, Catalogue, Opened};
 use crate::envelope::{Death, Envelope};
 use crate::link::Link;
 use crate::lock::Lock;
 use crate::publisher::{Outgoing, Publisher};
-use crate::{delay, names, topology};
+use crate::{copy, delay, names, topology};
 
 pub(crate) struct Hub {
     pub(crate) link: Arc<Link>,
@@ -145,9 +145,13 @@ impl Hub {
         tokio::join!(self.link.close(), self.publishing.close());
     }
 
-    /// What the catalogue says.
+    /// What the catalogue says. Nothing is written for it, but the first copy.
     pub(crate) async fn read_catalogue(&self) -> Result<Catalogue, BrokerError> {
-        let opened = self.catalogue().await?;
+        if let Some(read) = copy::read(&self.link).await? {
+            return Ok(read);
+        }
+        let mut opened = self.catalogue().await?;
+        opened.copy();
         let read = opened.catalogue.clone();
         opened.close(Ok(read)).await
     }
@@ -191,7 +195,7 @@ impl Patience<'_> {
         if !error.passes() || Instant::now() + self.pause > self.deadline {
             return Err(error);
         }
-        tracing::debug!(%error, "trying again");
+        tracing::debug!(error = %chain(&error), "trying again");
         let pause = self.pause.mul_f64(0.5 + fastrand::f64());
         drop(tokio::time::timeout(pause, self.link.closed().cancelled()).await);
         self.pause = (self.pause * 2).min(Duration::from_secs(2));

@@ -4,12 +4,14 @@
 //! its body travels in one header (`envelope.rs`). Delays are queues with a time to live, from which messages come back
 //! into their own queue (`delay.rs`); dead letters are a queue beside it. The names of all of this are in `names.rs`.
 //!
-//! AMQP lists neither queues nor bindings: what there is is written in a message of its own (`catalogue.rs`).
+//! AMQP lists neither queues nor bindings: what there is is written in a message of its own (`catalogue.rs`), and
+//! copied for those who only read it (`copy.rs`).
 
 mod access;
 mod arrival;
 mod broker;
 mod catalogue;
+mod copy;
 mod dead;
 mod delay;
 mod envelope;

@@ -7,6 +7,7 @@ use lapin::{Channel, Connection};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use wasmpost_delivery::{BrokerError, BrokerErrorKind};
+use wasmpost_msg::chain;
 
 use crate::access::Target;
 use crate::error::{answered, closed};
@@ -88,7 +89,7 @@ impl Link {
         let Some(connection) = self.live.lock().await.take() else { return };
         if let Err(error) = answered("closing the connection", connection.close(200, "closed".into())).await {
             // It is gone either way; the broker notices by itself.
-            tracing::debug!(%error, "connection was not closed in order");
+            tracing::debug!(error = %chain(&error), "connection was not closed in order");
         }
     }
 }

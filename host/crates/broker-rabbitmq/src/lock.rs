@@ -9,6 +9,7 @@ use lapin::types::FieldTable;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 use wasmpost_delivery::{BrokerError, BrokerErrorKind};
+use wasmpost_msg::chain;
 
 use crate::error::{answered, unavailable};
 use crate::link::Link;
@@ -71,6 +72,6 @@ async fn release(channel: Channel) {
     let deleting = channel.queue_delete(short(LOCK), QueueDeleteOptions::default());
     if let Err(error) = answered("releasing the lock of the catalogue", deleting).await {
         // It ends with the connection, which is why it could not be released.
-        tracing::debug!(%error, "lock was not released in order");
+        tracing::debug!(error = %chain(&error), "lock was not released in order");
     }
 }

@@ -13,6 +13,7 @@ use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use wasmpost_delivery::{BrokerError, BrokerErrorKind};
+use wasmpost_msg::chain;
 
 use crate::envelope::Envelope;
 use crate::error::{answered, closed, unavailable};
@@ -136,7 +137,7 @@ impl Lane {
 
     /// The numbers of those that were returned.
     async fn publish(&mut self, batch: &[Job]) -> Result<HashSet<usize>, (BrokerErrorKind, String)> {
-        let told = |error: &BrokerError| (error.kind(), error.to_string());
+        let told = |error: &BrokerError| (error.kind(), chain(error).to_string());
         self.link.check_room().await.map_err(|error| told(&error))?;
         let channel = match self.channel.take().filter(|channel| channel.status().connected()) {
             Some(channel) => channel,
@@ -152,9 +153,9 @@ impl Lane {
             Err(error) => match error.kind() {
                 BrokerErrorKind::Invalid if messages.len() == 1 => Err(told(&error)),
                 _ if self.link.check_room().await.is_err_and(|error| error.kind() == BrokerErrorKind::Full) => {
-                    Err((BrokerErrorKind::Full, error.to_string()))
+                    Err((BrokerErrorKind::Full, told(&error).1))
                 }
-                _ => Err((BrokerErrorKind::Unavailable, error.to_string())),
+                _ => Err((BrokerErrorKind::Unavailable, told(&error).1)),
             },
         }
     }

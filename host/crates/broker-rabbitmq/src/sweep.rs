@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lapin::options::{BasicAckOptions, BasicGetOptions};
 use wasmpost_delivery::{BrokerError, BrokerErrorKind};
+use wasmpost_msg::chain;
 
 use crate::envelope::Envelope;
 use crate::error::answered;
@@ -32,7 +33,7 @@ pub(crate) async fn again(hub: Arc<Hub>, queue: String, topics: Vec<String>) {
     for pause in AGAIN {
         tokio::time::sleep(pause).await;
         if let Err(error) = all(&hub, &queue, &topics).await {
-            tracing::warn!(queue, %error, "what topics kept was not moved");
+            tracing::warn!(queue, error = %chain(&error), "what topics kept was not moved");
         }
     }
 }

@@ -142,7 +142,7 @@ async fn declare(channel: &Channel, queue: ShortString, arguments: FieldTable) -
     answered(&what, channel.queue_declare(queue, options, arguments)).await.map(drop)
 }
 
-async fn finish(channel: Channel) -> Result<(), BrokerError> {
+pub(crate) async fn finish(channel: Channel) -> Result<(), BrokerError> {
     answered("closing a channel", channel.close(200, "done".into())).await
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use wasmpost_delivery::{Admission, BrokerError, BrokerErrorKind, Clock, Delivery, Quotas, Timestamp};
+use wasmpost_msg::chain;
 
 use crate::error::{Failure, Outcome};
 use crate::job::Job;
@@ -110,7 +111,7 @@ where
             (Answer::To(reply), Err(error)) => drop(reply.send(Err(error))),
             (Answer::About { .. }, Ok(())) => {}
             (Answer::About { queue, id }, Err(error)) => {
-                tracing::error!(%queue, %id, %error, "not settled; will be redelivered");
+                tracing::error!(%queue, %id, error = %chain(&error), "not settled; will be redelivered");
             }
         }
     }

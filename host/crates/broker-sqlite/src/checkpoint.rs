@@ -76,7 +76,7 @@ impl Checkpointer {
         }
         match looked {
             Ok((log, copied)) => (self.log, self.uncopied) = (log, log - copied),
-            Err(error) => return tracing::warn!(%error, "log of the queue file could not be looked at"),
+            Err(error) => return tracing::warn!(error = %error, "log of the queue file could not be looked at"),
         }
         if self.uncopied >= UNCOPIED_PAGES || self.uncopied > 0 && self.log >= LOG_PAGES_MAX {
             self.checkpoint();
@@ -110,14 +110,14 @@ fn run(path: PathBuf, wakes: Receiver<()>) {
     let connection = match Connection::open(&path) {
         Ok(connection) => connection,
         Err(error) => {
-            tracing::error!(%error, "log of the queue file will only be copied when it is closed");
+            tracing::error!(error = %error, "log of the queue file will only be copied when it is closed");
             return;
         }
     };
     while wakes.recv().is_ok() {
         let copied = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         if let Err(error) = copied {
-            tracing::warn!(%error, "log of the queue file could not be copied");
+            tracing::warn!(error = %error, "log of the queue file could not be copied");
         }
     }
 }

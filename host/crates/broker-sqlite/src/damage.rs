@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
+use wasmpost_msg::chain;
 
 use crate::held::with_suffix;
 
@@ -37,7 +38,10 @@ pub(crate) fn tell(file: &Path) {
     let damage = match found {
         Ok(Some(damage)) if damage.commits > 0 => damage,
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return tracing::warn!(path = %log.display(), %error, "log of the queue file could not be looked through");
+            return tracing::warn!(
+                path = %log.display(), error = %chain(&error),
+                "log of the queue file could not be looked through"
+            );
         }
         _ => return,
     };
@@ -48,7 +52,7 @@ pub(crate) fn tell(file: &Path) {
     }
     let copied = if kept.exists() { Ok(0) } else { std::fs::copy(&log, &kept) };
     if let Err(error) = copied {
-        tracing::warn!(path = %kept.display(), %error, "damaged log could not be kept");
+        tracing::warn!(path = %kept.display(), error = %chain(&error), "damaged log could not be kept");
     }
     let (path, kept) = (log.display(), kept.display());
     tracing::error!(

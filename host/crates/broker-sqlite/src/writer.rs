@@ -182,7 +182,7 @@ impl Writer {
     /// Bounded work for an idle moment; the next goes on where there is more.
     fn tidy(&mut self, now: Timestamp) {
         self.dirty = self.store.tidy(now).unwrap_or_else(|error| {
-            tracing::warn!(%error, "queue file could not be tidied");
+            tracing::warn!(error = %error, "queue file could not be tidied");
             false
         });
         self.checkpointer.checkpoint();
@@ -212,7 +212,7 @@ impl Writer {
         match close {
             Some(Close { give_back: true, reply }) => {
                 if let Err(error) = self.store.close(self.channel.now()) {
-                    tracing::error!(%error, "queue file was not closed in order; leases are given back when it is opened");
+                    tracing::error!(error = %error, "queue file was not closed in order; leases are given back when it is opened");
                 }
                 replies.push(reply);
             }

@@ -86,8 +86,8 @@ pub struct Attempt {
     /// How long it took; in JSON in microseconds.
     #[serde(rename = "duration_us", with = "crate::micros")]
     pub duration: Duration,
-    /// What was decided: `nack` or `reject`.
-    pub verdict: String,
+    /// What was decided.
+    pub verdict: AttemptVerdict,
     /// For a nack, the time until the message could be delivered again; in JSON in microseconds.
     #[serde(rename = "delay_us", with = "optional_micros")]
     pub delay: Option<Duration>,
@@ -96,6 +96,16 @@ pub struct Attempt {
     pub reason: Reason,
     /// The first 256 bytes of the error.
     pub error: String,
+}
+
+/// What was decided about an attempt that failed; the word for it in JSON and tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttemptVerdict {
+    /// The message is delivered again.
+    Nack,
+    /// The message became a dead letter.
+    Reject,
 }
 
 /// Which dead letters are meant. A filter with nothing set means all.
@@ -234,6 +244,15 @@ impl Evidence {
     }
 }
 
+impl std::fmt::Display for AttemptVerdict {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Nack => "nack",
+            Self::Reject => "reject",
+        })
+    }
+}
+
 fn reason_word<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(reason.as_str())
 }
@@ -254,5 +273,22 @@ mod optional_micros {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_micros))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_are_read_and_written_in_the_words_that_files_have() {
+        for (word, verdict) in [("nack", AttemptVerdict::Nack), ("reject", AttemptVerdict::Reject)] {
+            let stored = format!(
+                "{{\"number\":1,\"started_at\":3,\"duration_us\":4,\"verdict\":\"{word}\",\"delay_us\":null,\"reason\":\"trap\",\"error\":\"x\"}}"
+            );
+            let attempt: Attempt = serde_json::from_str(&stored).unwrap();
+            assert_eq!((attempt.verdict, attempt.verdict.to_string().as_str()), (verdict, word));
+            assert_eq!(serde_json::to_string(&attempt).unwrap(), stored);
+        }
     }
 }

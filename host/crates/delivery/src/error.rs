@@ -72,9 +72,30 @@ impl BrokerError {
 
 impl fmt::Display for BrokerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.context)?;
-        self.source.as_ref().map_or(Ok(()), |source| write!(formatter, ": {source}"))
+        formatter.write_str(&self.context)
     }
 }
 
-impl std::error::Error for BrokerError {}
+impl std::error::Error for BrokerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let source: &(dyn std::error::Error + 'static) = self.source.as_deref()?;
+        Some(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmpost_msg::chain;
+
+    use super::*;
+
+    #[test]
+    fn an_error_tells_itself_and_its_cause_is_told_by_the_chain_once() {
+        let disk = std::io::Error::other("disk is gone");
+        let inner = BrokerError::new(BrokerErrorKind::Unavailable, "file could not be read").caused_by(disk);
+        let error = BrokerError::new(BrokerErrorKind::Closed, "queue is not used any more").caused_by(inner);
+        assert_eq!(error.to_string(), "queue is not used any more");
+        let told = "queue is not used any more: file could not be read: disk is gone";
+        assert_eq!(chain(&error).to_string(), told);
+    }
+}

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmpost_msg::{Disposition, Publication, Reason, ReceiveError};
+use wasmpost_msg::{Disposition, Publication, Reason, ReceiveError, chain};
 
 use crate::{Broker, BrokerErrorKind};
 
@@ -34,15 +34,21 @@ impl Forward {
         let confirmed = tokio::time::timeout(CONFIRM_TIMEOUT, self.broker.publish(outbox)).await;
         let (disposition, reason, text) = match confirmed {
             Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) if error.kind() == BrokerErrorKind::Invalid => {
-                (Disposition::Retry, Reason::Failed, format!("other broker refused what was published: {error}"))
-            }
-            Ok(Err(error)) if error.kind() == BrokerErrorKind::Limit => {
-                (Disposition::Retry, Reason::PublishLimit, format!("other broker has no room for it: {error}"))
-            }
-            Ok(Err(error)) => {
-                (Disposition::GiveBack, Reason::HostBusy, format!("published messages were not forwarded: {error}"))
-            }
+            Ok(Err(error)) if error.kind() == BrokerErrorKind::Invalid => (
+                Disposition::Retry,
+                Reason::Failed,
+                format!("other broker refused what was published: {}", chain(&error)),
+            ),
+            Ok(Err(error)) if error.kind() == BrokerErrorKind::Limit => (
+                Disposition::Retry,
+                Reason::PublishLimit,
+                format!("other broker has no room for it: {}", chain(&error)),
+            ),
+            Ok(Err(error)) => (
+                Disposition::GiveBack,
+                Reason::HostBusy,
+                format!("published messages were not forwarded: {}", chain(&error)),
+            ),
             Err(_) => {
                 let text = format!("other broker confirmed nothing for {CONFIRM_TIMEOUT:?}");
                 (Disposition::GiveBack, Reason::HostBusy, text)

@@ -37,7 +37,8 @@ pub use admission::Admission;
 pub use broker::{Broker, Capabilities, Queue, QueueSpec, QueueStats, Receipt};
 pub use clock::{Clock, Timestamp};
 pub use dead_letter::{
-    Attempt, DeadLetter, DeadLetterFilter, DeadLetters, Evidence, HISTORY_MAX, Listed, PAGE_BYTES_MAX, Page, Paged,
+    Attempt, AttemptVerdict, DeadLetter, DeadLetterFilter, DeadLetters, Evidence, HISTORY_MAX, Listed, PAGE_BYTES_MAX,
+    Page, Paged,
 };
 pub use error::{BrokerError, BrokerErrorKind};
 pub use forward::Forward;

@@ -4,6 +4,18 @@ use std::time::Duration;
 
 use wasmpost_msg::{Disposition, Reason, ReceiveError};
 
+/// How many failures a message has before a receiver that always asks for an early time gets later ones.
+const PATIENT_FAILURES: u32 = 8;
+/// The pauses of a message that is given back uncounted time and again.
+const RETURNS: RetryPolicy = RetryPolicy {
+    attempts_max: u32::MAX,
+    backoff_first: Duration::from_secs(1),
+    backoff_max: Duration::from_secs(300),
+    jitter: 0.2,
+    retry_after_min: Duration::ZERO,
+    retry_after_max: Duration::ZERO,
+};
+
 /// When a message is delivered again, and when no more. Pure: the same inputs give the same verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
@@ -15,7 +27,8 @@ pub struct RetryPolicy {
     pub backoff_max: Duration,
     /// How much longer than its backoff a delay may be, as a share of it. It is never shorter.
     pub jitter: f64,
-    /// The shortest delay that a receiver can ask for.
+    /// The shortest delay that a receiver can ask for. From the ninth failure on it doubles, up to `backoff_max`: what
+    /// never ends gets rarer.
     pub retry_after_min: Duration,
     /// The longest delay that a receiver can ask for.
     pub retry_after_max: Duration,
@@ -55,16 +68,18 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// What becomes of a message that failed `failures` times before, now that a receiver returned `result`. `random`,
-    /// from 0 to 1, spreads the delays.
-    pub fn verdict(&self, failures: u32, result: &Result<(), ReceiveError>, random: f64) -> Verdict {
+    /// What becomes of a message that failed `failures` times before and was given back `returns` times since it last
+    /// failed, now that a receiver returned `result`. `random`, from 0 to 1, spreads the delays.
+    pub fn verdict(&self, failures: u32, returns: u32, result: &Result<(), ReceiveError>, random: f64) -> Verdict {
         let Err(error) = result else { return Verdict::Ack };
         let failures = failures.saturating_add(1);
         match error.disposition() {
             Disposition::Reject => Verdict::DeadLetter { reason: error.reason() },
             // The host is at fault: the delay keeps it from trying as fast as it can.
             Disposition::GiveBack => {
-                let delay = if error.reason() == Reason::Shutdown { Duration::ZERO } else { self.backoff(1, random) };
+                let is_shutdown = error.reason() == Reason::Shutdown;
+                let delay =
+                    if is_shutdown { Duration::ZERO } else { RETURNS.backoff(returns.saturating_add(1), random) };
                 Verdict::Nack { delay, counted: false }
             }
             _ if failures >= self.attempts_max => {
@@ -73,10 +88,17 @@ impl RetryPolicy {
             }
             Disposition::Retry => Verdict::Nack { delay: self.backoff(failures, random), counted: true },
             Disposition::RetryAfter(delay) => {
-                let delay = delay.clamp(self.retry_after_min, self.retry_after_max.max(self.retry_after_min));
-                Verdict::Nack { delay, counted: true }
+                let min = self.retry_after_floor(failures);
+                Verdict::Nack { delay: delay.clamp(min, self.retry_after_max.max(min)), counted: true }
             }
         }
+    }
+
+    /// The shortest delay that a receiver can ask for after `failures` failures.
+    fn retry_after_floor(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(PATIENT_FAILURES).min(31);
+        let grown = self.retry_after_min.saturating_mul(1 << doublings).min(self.backoff_max);
+        grown.max(self.retry_after_min)
     }
 
     /// The delay after `failures` failures, from 1.
@@ -94,12 +116,12 @@ mod tests {
     use super::*;
 
     fn failed(failures: u32, error: ReceiveError) -> Verdict {
-        RetryPolicy::default().verdict(failures, &Err(error), 0.0)
+        RetryPolicy::default().verdict(failures, 0, &Err(error), 0.0)
     }
 
     #[test]
     fn ok_is_acked_whatever_failed_before() {
-        assert_eq!(RetryPolicy::default().verdict(7, &Ok(()), 0.5), Verdict::Ack);
+        assert_eq!(RetryPolicy::default().verdict(7, 3, &Ok(()), 0.5), Verdict::Ack);
     }
 
     #[test]
@@ -147,6 +169,34 @@ mod tests {
         assert_eq!(delay(90), Duration::from_secs(90));
         assert_eq!(delay(0), Duration::from_millis(100));
         assert_eq!(delay(100 * 365 * 86400), Duration::from_secs(86400));
+    }
+
+    #[test]
+    fn a_receiver_that_asks_for_no_delay_for_ever_gets_longer_ones() {
+        let policy = RetryPolicy { attempts_max: u32::MAX, ..RetryPolicy::default() };
+        let at_once = Err(ReceiveError::retry_after(Duration::ZERO, "now"));
+        let millis = |failures, result: &Result<(), ReceiveError>| match policy.verdict(failures, 0, result, 0.0) {
+            Verdict::Nack { delay, counted: true } => delay.as_millis(),
+            verdict => panic!("{verdict:?}"),
+        };
+        let delays: Vec<_> = (6..14).map(|failures| millis(failures, &at_once)).collect();
+        assert_eq!(delays, [100, 100, 200, 400, 800, 1600, 3200, 6400]);
+        assert_eq!(millis(1_000_000, &at_once), 300_000);
+        // Whoever asks for more than that is obeyed.
+        assert_eq!(millis(11, &Err(ReceiveError::retry_after(Duration::from_secs(60), "later"))), 60_000);
+    }
+
+    #[test]
+    fn what_is_given_back_time_and_again_waits_longer_each_time() {
+        let busy = Err(ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, "no room"));
+        let policy = RetryPolicy { backoff_max: Duration::from_millis(10), ..RetryPolicy::default() };
+        let seconds: Vec<_> = (0..11)
+            .map(|returns| match policy.verdict(0, returns, &busy, 0.0) {
+                Verdict::Nack { delay, counted: false } => delay.as_secs(),
+                verdict => panic!("{verdict:?}"),
+            })
+            .collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
     }
 
     #[test]

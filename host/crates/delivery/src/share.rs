@@ -29,6 +29,9 @@ pub struct ShareUsage {
     pub failed: u64,
     /// Messages that became dead letters.
     pub dead: u64,
+    /// Deliveries that were given back uncounted: the host was at fault, or stopped.
+    #[serde(default)]
+    pub given_back: u64,
     /// CPU time; in JSON in microseconds.
     #[serde(rename = "cpu_us", with = "crate::micros")]
     pub cpu: Duration,
@@ -111,7 +114,7 @@ impl Share {
             Ending::Acked => used.acked += 1,
             Ending::Failed => used.failed += 1,
             Ending::Dead => used.dead += 1,
-            Ending::GivenBack => {}
+            Ending::GivenBack => used.given_back += 1,
         }
         used.cpu += usage.cpu;
         used.wall += usage.wall;
@@ -176,6 +179,7 @@ mod tests {
             acked: 1,
             failed: 1,
             dead: 1,
+            given_back: 1,
             cpu: Duration::from_millis(10),
             wall: Duration::from_millis(20),
             memory_peak_bytes: 300,

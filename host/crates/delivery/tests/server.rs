@@ -9,12 +9,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
 use wasmpost_delivery::{
-    Broker, Clock, DeadLetter, DeadLetterFilter, DeadLetters, QueueServer, QueueServerOptions, QueueSpec, QueueStats,
-    Share,
+    AttemptVerdict, Broker, Clock, DeadLetter, DeadLetterFilter, DeadLetters, QueueServer, QueueServerOptions,
+    QueueSpec, QueueStats, Share,
 };
 use wasmpost_msg::{
-    Attributes, GraceExpired, Message, Publication, Reason, ReceiveError, Receiver, ReceiverFunc, ServeError, Server,
-    ServerClosed, Topic,
+    Attributes, Disposition, GraceExpired, Message, Publication, Reason, ReceiveError, Receiver, ReceiverFunc,
+    ServeError, Server, ServerClosed, Topic,
 };
 
 const LONG: Duration = Duration::from_secs(25);
@@ -130,7 +130,7 @@ async fn a_failing_message_is_redelivered_with_backoff_and_at_last_dead_lettered
     assert_eq!((letters[0].evidence.reason, letters[0].evidence.error.as_str()), (Reason::Attempts, "a failed"));
     assert_eq!(letters[0].attempts.len(), 8);
     assert_eq!(letters[0].attempts[6].delay.map(|delay| delay.as_secs() >= 64), Some(true));
-    assert_eq!((letters[0].attempts[7].verdict.as_str(), letters[0].attempts[7].delay), ("reject", None));
+    assert_eq!((letters[0].attempts[7].verdict, letters[0].attempts[7].delay), (AttemptVerdict::Reject, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -434,4 +434,33 @@ async fn a_receiver_whose_lease_was_lost_is_told_so_and_not_of_a_shutdown() {
     bench.drained().await;
     serving.stop().await;
     assert_eq!(bench.stats("orders").await.acked, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_given_back_for_ever_waits_longer_each_time() {
+    let bench = Bench::new();
+    bench.publish(&["a"]).await;
+    let (called, mut calls) = mpsc::unbounded_channel();
+    let serving = bench
+        .serve(ReceiverFunc(move |message: Message| {
+            called.send(Instant::now()).unwrap();
+            let is_last = message.context.attempt() > 12;
+            async move {
+                let busy = ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, "no room");
+                if is_last { Ok(()) } else { Err(busy) }
+            }
+        }))
+        .await;
+    let mut times = Vec::new();
+    for _ in 0..12 {
+        times.push(calls.recv().await.unwrap());
+    }
+    let pauses: Vec<_> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+    for (pause, expected) in pauses.iter().zip([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]) {
+        assert!((expected..=expected + expected / 5).contains(pause), "{pauses:?}");
+    }
+    assert_eq!(serving.server.given_back(), 1);
+    bench.drained().await;
+    assert_eq!((serving.server.given_back(), bench.stats("orders").await.acked), (0, 1));
+    serving.stop().await;
 }

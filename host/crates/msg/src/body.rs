@@ -34,7 +34,7 @@ pub enum BodyError {
         max: usize,
     },
     /// Its source failed.
-    #[error("body could not be read: {0}")]
+    #[error("body could not be read")]
     Read(#[from] io::Error),
 }
 

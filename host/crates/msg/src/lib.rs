@@ -10,6 +10,7 @@
 mod attributes;
 mod body;
 mod bounds;
+mod chain;
 mod context;
 pub mod decorator;
 mod error;
@@ -25,6 +26,7 @@ mod within;
 pub use attributes::{Attributes, canonical_name};
 pub use body::{Body, BodyError};
 pub use bounds::{ATTRIBUTE_VALUES_MAX, ATTRIBUTES_BYTES_MAX, BODY_BYTES_MAX, DELAY_MAX, delay_fault, id_fault};
+pub use chain::{Chain, chain};
 pub use context::{Component, Context, Usage};
 pub use error::{Disposition, Reason, ReceiveError};
 pub use message::Message;

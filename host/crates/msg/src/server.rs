@@ -39,6 +39,6 @@ pub enum ServeError {
     #[error("server serves already or was shut down")]
     NotIdle,
     /// The broker cannot be used any more.
-    #[error("{0}")]
+    #[error("broker failed")]
     Broker(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

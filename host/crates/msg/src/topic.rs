@@ -49,7 +49,7 @@ pub enum WriteError {
         max: usize,
     },
     /// The message could not be forwarded.
-    #[error("message was not published: {0}")]
+    #[error("message was not published")]
     Publish(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

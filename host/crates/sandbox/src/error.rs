@@ -46,7 +46,7 @@ pub enum SandboxError {
     #[error("component_model_async is not for hostile guests: switch one of the two off")]
     AsyncForHostile,
     /// The thread that measures time could not be started.
-    #[error("thread for the epoch could not be started: {0}")]
+    #[error("thread for the epoch could not be started")]
     Thread(#[source] io::Error),
     /// A certificate is not one of an authority that servers of HTTP can be checked with.
     #[error("outgoing HTTP could not be set up: {0}")]

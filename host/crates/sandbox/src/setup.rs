@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmpost_msg::{BodyError, Context, Disposition, Message, Reason, ReceiveError};
+use wasmpost_msg::{BodyError, Context, Disposition, Message, Reason, ReceiveError, chain};
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::wasmpost::messaging::types::Failure;
@@ -69,7 +69,7 @@ impl Setup {
                 let text = format!("body is larger than {max}, the limit of receiver {:?}", self.shared.name);
                 ReceiveError::new(Disposition::Reject, Reason::BodyTooLarge, text)
             }
-            error => ReceiveError::retry(error.to_string()),
+            error => ReceiveError::retry(chain(&error).to_string()),
         })
     }
 

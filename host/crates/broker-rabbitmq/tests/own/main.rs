@@ -28,6 +28,7 @@ cases! {
     topology::a_name_that_does_not_fit_is_refused,
     topology::messages_of_other_clients_come_with_their_headers_and_keep_one_id,
     topology::attributes_that_fit_into_no_frame_arrive,
+    topology::looking_at_queues_waits_for_no_lock_and_sees_those_of_other_hosts,
     losses::serving_goes_on_after_a_restart_of_the_server,
     losses::serving_goes_on_after_the_connection_was_cut,
     losses::serving_goes_on_after_the_queue_was_deleted,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wasmpost_delivery::{Attempt, Broker, Nack, QueueSpec, Timestamp};
+use wasmpost_delivery::{Attempt, AttemptVerdict, Broker, Nack, QueueSpec, Timestamp};
 use wasmpost_msg::Reason;
 
 use crate::server::VirtualHost;
@@ -62,7 +62,7 @@ pub(crate) async fn a_delay_of_several_hops_is_not_shortened_by_another_host(hos
         number: 1,
         started_at: Timestamp::default(),
         duration: Duration::ZERO,
-        verdict: "nack".into(),
+        verdict: AttemptVerdict::Nack,
         delay: Some(delay),
         reason: Reason::Failed,
         error: "no".into(),

@@ -8,7 +8,7 @@ use wasmpost_delivery::{Access, Broker, BrokerErrorKind, Nack, QueueSpec};
 use wasmpost_msg::{Attributes, Publication};
 
 use crate::server::VirtualHost;
-use crate::work::{next, open, publication};
+use crate::work::{PATIENCE, next, open, publication};
 
 /// Another client.
 pub(crate) async fn client(host: &VirtualHost) -> Connection {
@@ -116,4 +116,22 @@ pub(crate) async fn attributes_that_fit_into_no_frame_arrive(host: VirtualHost) 
     let got = next(&queue).await;
     assert_eq!(got.attributes, sent.attributes);
     assert!(got.body == sent.body, "body is byte-identical");
+}
+
+pub(crate) async fn looking_at_queues_waits_for_no_lock_and_sees_those_of_other_hosts(host: VirtualHost) {
+    let (one, other) = (open(&host.url()).await, open(&host.url()).await);
+    let names = async |broker: &RabbitBroker| {
+        let stats = tokio::time::timeout(PATIENCE / 4, broker.stats()).await.unwrap().unwrap();
+        stats.into_iter().map(|stats| stats.queue).collect::<Vec<_>>()
+    };
+    one.queue(QueueSpec::new("orders")).await.unwrap();
+    assert_eq!(names(&other).await, ["orders"]);
+    let invoices = other.queue(QueueSpec::new("invoices")).await.unwrap();
+    assert_eq!(names(&one).await, ["invoices", "orders"]);
+    // Somebody changes the catalogue, and takes long for it.
+    let channel = client(&host).await.create_channel().await.unwrap();
+    let alone = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("wasmpost.lock".into(), alone, FieldTable::default()).await.unwrap();
+    assert_eq!(names(&one).await, ["invoices", "orders"]);
+    tokio::time::timeout(PATIENCE / 4, invoices.drained()).await.unwrap().unwrap();
 }

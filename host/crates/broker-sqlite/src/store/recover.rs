@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmpost_delivery::{Attempt, Evidence, Timestamp};
+use wasmpost_delivery::{Attempt, AttemptVerdict, Evidence, Timestamp};
 use wasmpost_msg::Reason;
 
 use super::{ALONE, LEASED, Store};
@@ -57,7 +57,7 @@ impl Store {
             number: deliveries,
             started_at: since,
             duration: self.now.since(since),
-            verdict: if is_last { "reject" } else { "nack" }.into(),
+            verdict: if is_last { AttemptVerdict::Reject } else { AttemptVerdict::Nack },
             delay: (!is_last).then_some(Duration::ZERO),
             reason: Reason::Crash,
             error: "process ended while it had the message".into(),

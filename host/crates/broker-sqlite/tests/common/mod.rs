@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmpost_broker_sqlite::{SqliteBroker, SqliteOptions};
-use wasmpost_delivery::{Attempt, Broker, Clock, Delivery, Queue, QueueSpec, QueueStats};
+use wasmpost_delivery::{Attempt, AttemptVerdict, Broker, Clock, Delivery, Queue, QueueSpec, QueueStats};
 use wasmpost_msg::{Attributes, Publication, Reason};
 
 /// A queue file in a directory of its own, and a clock that stands still until it is advanced.
@@ -75,7 +75,7 @@ pub fn failed(delivery: &Delivery) -> Attempt {
         number: delivery.deliveries,
         started_at: delivery.published_at,
         duration: Duration::from_millis(5),
-        verdict: "nack".into(),
+        verdict: AttemptVerdict::Nack,
         delay: None,
         reason: Reason::Failed,
         error: "no".into(),

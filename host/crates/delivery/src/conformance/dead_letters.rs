@@ -6,7 +6,7 @@ use wasmpost_msg::{Attributes, Publication, Reason};
 
 use super::Fixture;
 use super::fixture::{attempt, evidence, publication};
-use crate::{DeadLetterFilter, HISTORY_MAX, Nack, PAGE_BYTES_MAX};
+use crate::{AttemptVerdict, DeadLetterFilter, HISTORY_MAX, Nack, PAGE_BYTES_MAX};
 
 async fn kill(fixture: &Fixture, queue: &str, body: &str, reason: Reason) {
     // Each dies at a time of its own, so that their order is known.
@@ -56,12 +56,16 @@ pub(super) async fn a_dead_letter_tells_every_attempt(fixture: Fixture) {
     let why = evidence(&delivery, Reason::Attempts, "failure 3");
     delivery.lease.reject(why).await.unwrap();
     let letters = fixture.dead().show(&DeadLetterFilter::default(), 0, 10).await.unwrap();
-    let told: Vec<_> = letters[0]
-        .attempts
-        .iter()
-        .map(|attempt| (attempt.number, attempt.verdict.as_str(), attempt.error.as_str()))
-        .collect();
-    assert_eq!(told, [(1, "nack", "failure 1"), (2, "nack", "failure 2"), (3, "reject", "failure 3")]);
+    let told: Vec<_> =
+        letters[0].attempts.iter().map(|attempt| (attempt.number, attempt.verdict, attempt.error.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (1, AttemptVerdict::Nack, "failure 1"),
+            (2, AttemptVerdict::Nack, "failure 2"),
+            (3, AttemptVerdict::Reject, "failure 3")
+        ]
+    );
     assert_eq!(letters[0].deliveries, 3);
 }
 

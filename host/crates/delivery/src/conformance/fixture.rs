@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use wasmpost_msg::{Attributes, Publication, Reason};
 
 use super::{Harness, Time, WINDOW_SECONDS};
-use crate::{Attempt, Broker, Clock, DeadLetters, Delivery, Evidence, Nack, Queue, QueueSpec, QueueStats};
+use crate::{
+    Attempt, AttemptVerdict, Broker, Clock, DeadLetters, Delivery, Evidence, Nack, Queue, QueueSpec, QueueStats,
+};
 
 /// How long anything may take before the case fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -219,7 +221,7 @@ pub(super) fn attempt(delivery: &Delivery, error: &str) -> Attempt {
         number: delivery.deliveries,
         started_at: delivery.published_at,
         duration: Duration::from_millis(12),
-        verdict: "nack".into(),
+        verdict: AttemptVerdict::Nack,
         delay: Some(Duration::from_secs(1)),
         reason: Reason::Failed,
         error: error.into(),
@@ -234,7 +236,7 @@ pub(super) fn evidence(delivery: &Delivery, reason: Reason, error: &str) -> Evid
         component_version: Some("1.2.3".into()),
         cpu: Duration::from_micros(1500),
         memory_peak_bytes: 65536,
-        attempt: Some(Attempt { verdict: "reject".into(), delay: None, reason, ..attempt(delivery, error) }),
+        attempt: Some(Attempt { verdict: AttemptVerdict::Reject, delay: None, reason, ..attempt(delivery, error) }),
         ..Evidence::by_host(reason, error)
     }
 }

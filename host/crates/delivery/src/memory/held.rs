@@ -8,7 +8,7 @@ use wasmpost_msg::{Publication, Reason};
 
 use super::state::Signals;
 use crate::prove::{Break, is_broken};
-use crate::{Attempt, DeadLetter, Evidence, QueueStats, Timestamp};
+use crate::{Attempt, AttemptVerdict, DeadLetter, Evidence, QueueStats, Timestamp};
 
 #[derive(Default)]
 pub(super) struct Held {
@@ -198,7 +198,7 @@ impl Attempt {
             number,
             started_at: since,
             duration: now.since(since),
-            verdict: "nack".into(),
+            verdict: AttemptVerdict::Nack,
             delay: Some(Duration::ZERO),
             reason: Reason::LeaseExpired,
             error: "lease was not renewed in time".into(),

@@ -3,10 +3,13 @@
 use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
-use wasmpost_msg::{Context, Disposition, Message, Publication, Reason, ReceiveError, Receiver, SafeReceiver, within};
+use wasmpost_msg::{
+    Context, Disposition, Message, Publication, Reason, ReceiveError, Receiver, SafeReceiver, chain, within,
+};
 
 use super::breaker::Breaker;
 use super::keeper::Keeper;
+use super::returns::Returns;
 use super::settle::{Outcome, settle};
 use crate::prove::{Point, pass};
 use crate::{Admission, BrokerErrorKind, Delivery, Queue, QueueServerOptions, forwarded};
@@ -21,6 +24,7 @@ pub(super) struct Worker {
     pub(super) stop: CancellationToken,
     pub(super) keeper: std::sync::Arc<Keeper>,
     pub(super) breaker: std::sync::Arc<Breaker>,
+    pub(super) returns: std::sync::Arc<Returns>,
 }
 
 impl Worker {
@@ -102,13 +106,13 @@ impl Worker {
     fn room(&self, outbox: &[Publication]) -> Result<(), ReceiveError> {
         self.source.room(outbox).map_err(|refused| match refused.kind() {
             // No waiting makes it fit.
-            BrokerErrorKind::Invalid => ReceiveError::retry(format!("published message refused: {refused}")),
+            BrokerErrorKind::Invalid => ReceiveError::retry(format!("published message refused: {}", chain(&refused))),
             BrokerErrorKind::Limit => {
-                let text = format!("published messages have no room: {refused}");
+                let text = format!("published messages have no room: {}", chain(&refused));
                 ReceiveError::new(Disposition::Retry, Reason::PublishLimit, text)
             }
             _ => {
-                let text = format!("published messages have no room: {refused}");
+                let text = format!("published messages have no room: {}", chain(&refused));
                 ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text)
             }
         })
@@ -119,5 +123,5 @@ impl Worker {
 fn check(outbox: &[Publication]) -> Result<(), ReceiveError> {
     let admission = Admission::default();
     let fault = outbox.iter().find_map(|publication| admission.check(publication).err());
-    fault.map_or(Ok(()), |fault| Err(ReceiveError::retry(format!("published message refused: {fault}"))))
+    fault.map_or(Ok(()), |fault| Err(ReceiveError::retry(format!("published message refused: {}", chain(&fault)))))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wasmpost_msg::{Context, Reason};
+use wasmpost_msg::{Context, Reason, chain};
 
 use crate::{BrokerErrorKind, Renewer};
 
@@ -129,7 +129,9 @@ async fn renew(lease: &Lease) {
             lease.delivery.cancel(Reason::LeaseExpired);
         }
         // The next round tries again; there are two more before the lease lapses.
-        Ok(Err(error)) => tracing::warn!(id = lease.delivery.id(), %error, "lease could not be renewed"),
+        Ok(Err(error)) => {
+            tracing::warn!(id = lease.delivery.id(), error = %chain(&error), "lease could not be renewed")
+        }
         Err(_) => tracing::warn!(id = lease.delivery.id(), "renewing a lease took too long"),
         Ok(Ok(())) => {}
     }

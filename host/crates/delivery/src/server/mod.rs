@@ -4,6 +4,7 @@ mod attempt;
 mod backlog;
 mod breaker;
 mod keeper;
+mod returns;
 mod settle;
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wasmpost_msg::{GraceExpired, Receiver, SafeReceiver, ServeError, Server, ServerClosed};
+use wasmpost_msg::{GraceExpired, Receiver, SafeReceiver, ServeError, Server, ServerClosed, chain};
 
 use crate::{BrokerError, BrokerErrorKind, Clock, Delivery, Forward, HOPS_MAX, Nack, Queue, RetryPolicy, Share};
 use attempt::Worker;
@@ -22,6 +23,7 @@ use backlog::Backlog;
 use breaker::Breaker;
 pub use breaker::BreakerState;
 use keeper::Keeper;
+use returns::Returns;
 
 /// The most deliveries that are pulled at once.
 const PULL_MAX: usize = 32;
@@ -75,6 +77,7 @@ pub struct QueueServer {
     tasks: TaskTracker,
     in_flight: Arc<AtomicUsize>,
     breaker: Arc<Breaker>,
+    returns: Arc<Returns>,
 }
 
 impl Default for QueueServerOptions {
@@ -106,12 +109,18 @@ impl QueueServer {
             tasks: TaskTracker::new(),
             in_flight: Arc::default(),
             breaker: Arc::default(),
+            returns: Arc::default(),
         }
     }
 
     /// How many deliveries are in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// How many messages were given back uncounted and neither ended nor failed since.
+    pub fn given_back(&self) -> usize {
+        self.returns.len()
     }
 
     /// Whether the receiver is slowed because it faults on every message.
@@ -142,7 +151,10 @@ impl QueueServer {
                 Err(error) => {
                     faults += 1;
                     let delay = BROKER_RETRY.backoff(faults, fastrand::f64());
-                    tracing::warn!(queue = self.queue.name(), %error, ?delay, "pulling failed; trying again");
+                    tracing::warn!(
+                        queue = self.queue.name(), error = %chain(&error), ?delay,
+                        "pulling failed; trying again"
+                    );
                     let stopped = tokio::time::timeout(delay, self.stop.cancelled()).await.is_ok();
                     if stopped {
                         return Ok(());
@@ -206,7 +218,7 @@ impl QueueServer {
     async fn put_aside(&self, delivery: Delivery, delay: Duration) {
         let id = delivery.id;
         if let Err(error) = delivery.lease.nack(Nack { delay, attempt: None }).await {
-            tracing::warn!(queue = self.queue.name(), %id, %error, "not put back; will be redelivered");
+            tracing::warn!(queue = self.queue.name(), %id, error = %chain(&error), "not put back; will be redelivered");
         }
     }
 
@@ -239,6 +251,7 @@ impl Server for QueueServer {
             stop: self.stop.clone(),
             keeper,
             breaker: Arc::clone(&self.breaker),
+            returns: Arc::clone(&self.returns),
         };
         let backlog = Backlog::new(
             worker,

@@ -2,16 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use wasmpost_msg::{Publication, ReceiveError, Usage};
+use wasmpost_msg::{Publication, Reason, ReceiveError, Usage, chain};
 
 use super::attempt::Worker;
 use crate::share::Ending;
-use crate::{Attempt, BrokerError, Delivery, Evidence, Nack, Timestamp, Verdict};
+use crate::{Attempt, AttemptVerdict, BrokerError, Delivery, Evidence, Nack, Timestamp, Verdict};
 
 /// The longest error text in evidence, in bytes.
 const ERROR_BYTES_MAX: usize = 4096;
 /// The longest error text in the record of an attempt, in bytes.
 const ATTEMPT_ERROR_BYTES_MAX: usize = 256;
+/// After how many returns of a message each further one is a warning.
+const RETURNS_WARNED: u32 = 4;
 /// The longest backtrace in evidence, in bytes.
 const BACKTRACE_BYTES_MAX: usize = 16 * 1024;
 
@@ -29,15 +31,26 @@ pub(super) struct Outcome {
 
 /// Decides what becomes of the delivery and does it.
 pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome) {
-    let verdict = worker.options.retry.verdict(delivery.failures, &outcome.result, fastrand::f64());
+    let returns = worker.returns.of(&delivery.id);
+    let verdict = worker.options.retry.verdict(delivery.failures, returns, &outcome.result, fastrand::f64());
+    match (verdict, &outcome.result) {
+        (Verdict::Nack { counted: false, .. }, Err(error)) if error.reason() != Reason::Shutdown => {
+            worker.returns.count(&delivery.id);
+        }
+        _ => worker.returns.forget(&delivery.id),
+    }
     let number = delivery.deliveries;
     if let Some(share) = &worker.options.share {
         share.record(ending(verdict), &outcome.usage, outcome.published);
     }
     let settled = match (verdict, &outcome.result) {
         (Verdict::Nack { delay, counted }, Err(error)) => {
-            log_nack(worker, &delivery, error, &outcome.usage, delay, counted);
-            let attempt = counted.then(|| outcome.attempt(number, error, "nack", Some(delay)));
+            if counted {
+                log_failed(worker, &delivery, error, &outcome.usage, delay);
+            } else {
+                log_given_back(worker, &delivery, error, delay, returns);
+            }
+            let attempt = counted.then(|| outcome.attempt(number, error, AttemptVerdict::Nack, Some(delay)));
             delivery.lease.nack(Nack { delay, attempt }).await
         }
         (Verdict::DeadLetter { reason }, Err(error)) => {
@@ -48,7 +61,7 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
                 %queue, %receiver, %id, attempt = number, %reason, error = error_text, ?cpu, ?wall, memory_peak_bytes,
                 published_bytes, "dead-lettered"
             );
-            let attempt = outcome.attempt(number, error, "reject", None);
+            let attempt = outcome.attempt(number, error, AttemptVerdict::Reject, None);
             delivery.lease.reject(evidence(worker, &outcome.usage, reason, error, attempt)).await
         }
         // Ok has no other verdict than ack.
@@ -70,12 +83,12 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
 }
 
 impl Outcome {
-    fn attempt(&self, number: u32, error: &ReceiveError, verdict: &str, delay: Option<Duration>) -> Attempt {
+    fn attempt(&self, number: u32, error: &ReceiveError, verdict: AttemptVerdict, delay: Option<Duration>) -> Attempt {
         Attempt {
             number,
             started_at: self.started_at,
             duration: self.started.elapsed(),
-            verdict: verdict.to_owned(),
+            verdict,
             delay,
             reason: error.reason(),
             error: truncated(error.text(), ATTEMPT_ERROR_BYTES_MAX),
@@ -83,13 +96,7 @@ impl Outcome {
     }
 }
 
-fn evidence(
-    worker: &Worker,
-    usage: &Usage,
-    reason: wasmpost_msg::Reason,
-    error: &ReceiveError,
-    attempt: Attempt,
-) -> Evidence {
+fn evidence(worker: &Worker, usage: &Usage, reason: Reason, error: &ReceiveError, attempt: Attempt) -> Evidence {
     let component = usage.component.as_deref();
     Evidence {
         backtrace: error.backtrace().map(|backtrace| truncated(backtrace, BACKTRACE_BYTES_MAX)),
@@ -114,22 +121,28 @@ fn ending(verdict: Verdict) -> Ending {
     }
 }
 
-fn log_nack(worker: &Worker, delivery: &Delivery, error: &ReceiveError, usage: &Usage, delay: Duration, counted: bool) {
+fn log_failed(worker: &Worker, delivery: &Delivery, error: &ReceiveError, usage: &Usage, delay: Duration) {
     let (queue, receiver, id) = (&worker.queue, &worker.options.receiver, &delivery.id);
     let (attempt, reason, error) = (delivery.deliveries, error.reason(), error.text());
-    if counted {
-        let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = usage;
-        tracing::warn!(
-            %queue, %receiver, %id, attempt, %reason, error, ?delay, ?cpu, ?wall, memory_peak_bytes, published_bytes,
-            "failed; will be redelivered"
-        );
+    let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = usage;
+    tracing::warn!(
+        %queue, %receiver, %id, attempt, %reason, error, ?delay, ?cpu, ?wall, memory_peak_bytes, published_bytes,
+        "failed; will be redelivered"
+    );
+}
+
+fn log_given_back(worker: &Worker, delivery: &Delivery, error: &ReceiveError, delay: Duration, returns: u32) {
+    let (queue, receiver, id) = (&worker.queue, &worker.options.receiver, &delivery.id);
+    let (attempt, reason, error, returns) = (delivery.deliveries, error.reason(), error.text(), returns + 1);
+    if returns >= RETURNS_WARNED {
+        tracing::warn!(%queue, %receiver, %id, attempt, %reason, error, ?delay, returns, "given back uncounted again");
     } else {
         tracing::info!(%queue, %receiver, %id, attempt, %reason, error, ?delay, "given back uncounted");
     }
 }
 
 fn log_unsettled(worker: &Worker, id: &str, error: &BrokerError) {
-    tracing::error!(queue = %worker.queue, %id, %error, "not settled; will be redelivered");
+    tracing::error!(queue = %worker.queue, %id, error = %chain(error), "not settled; will be redelivered");
 }
 
 /// The text, cut at a character when it is longer than `max` bytes.

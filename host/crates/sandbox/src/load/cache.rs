@@ -65,7 +65,7 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 let directory = self.directory.path.display();
-                tracing::warn!(%directory, file = name, %error, "cached component is not used; compiling anew");
+                tracing::warn!(%directory, file = name, error = %error, "cached component is not used; compiling anew");
                 None
             }
         }
@@ -83,7 +83,7 @@ impl Cache {
             && !self.is_told.swap(true, Ordering::Relaxed)
         {
             let directory = self.directory.path.display();
-            tracing::warn!(%directory, %error, "compiled components are not cached: host.cache_dir cannot be written");
+            tracing::warn!(%directory, error = %error, "compiled components are not cached: host.cache_dir cannot be written");
         }
         written.is_ok()
     }
@@ -140,7 +140,7 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => true,
             Err(error) => {
                 let directory = self.path.display();
-                tracing::warn!(%directory, %error, "key of the cache cannot be used; making a new one");
+                tracing::warn!(%directory, error = %error, "key of the cache cannot be used; making a new one");
                 false
             }
             key => return key,

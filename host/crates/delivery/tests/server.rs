@@ -1,93 +1,20 @@
 //! What the server promises: each delivery settled by the verdict on it, and an orderly end.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 
+mod bench;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bench::{Bench, LONG, body, counting};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
-use wasmpost_delivery::{
-    AttemptVerdict, Broker, Clock, DeadLetter, DeadLetterFilter, DeadLetters, QueueServer, QueueServerOptions,
-    QueueSpec, QueueStats, Share,
-};
+use wasmpost_delivery::{AttemptVerdict, Broker, QueueSpec, Share};
 use wasmpost_msg::{
-    Attributes, Disposition, GraceExpired, Message, Publication, Reason, ReceiveError, Receiver, ReceiverFunc,
-    ServeError, Server, ServerClosed, Topic,
+    Attributes, GraceExpired, Message, Publication, Reason, ReceiveError, ReceiverFunc, ServeError, Server,
+    ServerClosed, Topic,
 };
-
-const LONG: Duration = Duration::from_secs(25);
-
-struct Bench {
-    broker: MemoryBroker,
-    options: QueueServerOptions,
-}
-
-/// A server at work.
-struct Serving {
-    server: Arc<QueueServer>,
-    task: tokio::task::JoinHandle<Result<ServerClosed, ServeError>>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let broker = MemoryBroker::new(MemoryOptions { clock: Clock::system(), ..MemoryOptions::default() });
-        Self { broker, options: QueueServerOptions::default() }
-    }
-
-    async fn publish(&self, bodies: &[&str]) {
-        let publications = bodies.iter().map(|&body| Publication::new("orders", Attributes::new(), body.to_owned()));
-        self.broker.publish(publications.collect()).await.unwrap();
-    }
-
-    async fn serve(&self, receiver: impl Receiver + 'static) -> Serving {
-        let queue = self.broker.queue(QueueSpec::new("orders")).await.unwrap();
-        let server = Arc::new(QueueServer::new(queue, self.options.clone()));
-        let serving = Arc::clone(&server);
-        let task = tokio::spawn(async move { serving.serve(Arc::new(receiver)).await });
-        Serving { server, task }
-    }
-
-    async fn drained(&self) {
-        let queue = self.broker.queue(QueueSpec::new("orders")).await.unwrap();
-        queue.drained().await.unwrap();
-    }
-
-    async fn dead(&self) -> Vec<DeadLetter> {
-        self.broker.show(&DeadLetterFilter::default(), 0, 100).await.unwrap()
-    }
-
-    async fn stats(&self, queue: &str) -> QueueStats {
-        let all = self.broker.stats().await.unwrap();
-        all.into_iter().find(|stats| stats.queue == queue).unwrap_or_default()
-    }
-}
-
-impl Serving {
-    async fn stop(self) {
-        assert_eq!(self.server.shutdown(LONG).await, Ok(ServerClosed));
-        self.task.await.unwrap().unwrap();
-    }
-}
-
-/// A receiver that works for a second on each message, and counts how many it works on now and did at most.
-fn counting(now: &Arc<AtomicUsize>, most: &Arc<AtomicUsize>) -> impl Receiver + 'static {
-    let (now, most) = (Arc::clone(now), Arc::clone(most));
-    ReceiverFunc(move |_| {
-        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        let now = Arc::clone(&now);
-        async move {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            now.fetch_sub(1, Ordering::SeqCst);
-            Ok(())
-        }
-    })
-}
-
-fn body(message: &Message) -> String {
-    String::from_utf8(message.body.as_bytes().unwrap().to_vec()).unwrap()
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_message_is_acked_when_its_receiver_returns_ok() {
@@ -357,110 +284,4 @@ async fn a_broker_that_was_closed_ends_the_server_with_an_error() {
     tokio::task::yield_now().await;
     bench.broker.close().await.unwrap();
     assert!(matches!(serving.task.await.unwrap(), Err(ServeError::Broker(_))));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_waits_for_the_rate_of_its_tenant_is_given_back_at_once_when_the_server_stops() {
-    let mut bench = Bench::new();
-    bench.options.share = Some(Arc::new(Share::new(16, None).with_publish_rate(10)));
-    bench.publish(&["x"; 50]).await;
-    let (started, mut starts) = mpsc::unbounded_channel();
-    let serving = bench
-        .serve(ReceiverFunc(move |message: Message| {
-            started.send(()).unwrap();
-            async move {
-                for _ in 0..100 {
-                    message.context.topic("pile").new_writer().close().await.unwrap();
-                }
-                Ok(())
-            }
-        }))
-        .await;
-    starts.recv().await.unwrap();
-    // By now all slots are taken by deliveries that wait for the debt to be paid.
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    let (began, before) = (Instant::now(), 1 + starts.len() as u64);
-    serving.stop().await;
-    assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
-    let (orders, pile) = (bench.stats("orders").await, bench.stats("pile").await);
-    assert_eq!((orders.acked, orders.leased, orders.ready), (before, 0, 50 - before), "nothing began after the signal");
-    assert_eq!(pile.ready, before * 100);
-    let queue = bench.broker.queue(QueueSpec::new("orders")).await.unwrap();
-    assert!(queue.pull(50).await.unwrap().iter().all(|delivery| delivery.failures == 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_waits_for_a_place_is_given_back_at_once_when_the_server_stops() {
-    let mut bench = Bench::new();
-    bench.options.share = Some(Arc::new(Share::new(1, None)));
-    bench.publish(&["x"; 5]).await;
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let serving = bench.serve(counting(&now, &most)).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let stopping = tokio::spawn({
-        let server = Arc::clone(&serving.server);
-        async move { server.shutdown(LONG).await }
-    });
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    let stats = bench.stats("orders").await;
-    assert_eq!((stats.leased, stats.ready), (1, 4), "the one at work goes on to its end, the others are back");
-    assert_eq!(stopping.await.unwrap(), Ok(ServerClosed));
-    assert_eq!((bench.stats("orders").await.acked, bench.stats("orders").await.ready), (1, 4));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_receiver_whose_lease_was_lost_is_told_so_and_not_of_a_shutdown() {
-    let clock = Clock::system();
-    let broker = MemoryBroker::new(MemoryOptions { clock: clock.clone(), ..MemoryOptions::default() });
-    let bench = Bench { broker, options: QueueServerOptions::default() };
-    bench.publish(&["a"]).await;
-    let (told, mut reasons) = mpsc::unbounded_channel();
-    let serving = bench
-        .serve(ReceiverFunc(move |message: Message| {
-            let told = told.clone();
-            async move {
-                if message.context.attempt() > 1 {
-                    return Ok(());
-                }
-                message.context.cancelled().cancelled().await;
-                told.send(message.context.interruption().reason()).unwrap();
-                Err(message.context.interruption())
-            }
-        }))
-        .await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    clock.advance(Duration::from_secs(60));
-    assert_eq!(reasons.recv().await, Some(Reason::LeaseExpired));
-    bench.drained().await;
-    serving.stop().await;
-    assert_eq!(bench.stats("orders").await.acked, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_message_that_is_given_back_for_ever_waits_longer_each_time() {
-    let bench = Bench::new();
-    bench.publish(&["a"]).await;
-    let (called, mut calls) = mpsc::unbounded_channel();
-    let serving = bench
-        .serve(ReceiverFunc(move |message: Message| {
-            called.send(Instant::now()).unwrap();
-            let is_last = message.context.attempt() > 12;
-            async move {
-                let busy = ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, "no room");
-                if is_last { Ok(()) } else { Err(busy) }
-            }
-        }))
-        .await;
-    let mut times = Vec::new();
-    for _ in 0..12 {
-        times.push(calls.recv().await.unwrap());
-    }
-    let pauses: Vec<_> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
-    for (pause, expected) in pauses.iter().zip([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]) {
-        assert!((expected..=expected + expected / 5).contains(pause), "{pauses:?}");
-    }
-    assert_eq!(serving.server.given_back(), 1);
-    bench.drained().await;
-    assert_eq!((serving.server.given_back(), bench.stats("orders").await.acked), (0, 1));
-    serving.stop().await;
 }

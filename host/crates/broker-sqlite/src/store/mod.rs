@@ -146,7 +146,7 @@ impl Store {
     fn take_over(&mut self) -> rusqlite::Result<()> {
         if let Err(error) = self.ids.load(&self.connection) {
             // What of the file can be used is used.
-            tracing::warn!(path = %self.path().display(), %error, "ids in the queue file could not be counted");
+            tracing::warn!(path = %self.path().display(), error = %error, "ids in the queue file could not be counted");
         }
         self.load_tenants()?;
         self.load_last_grave()?;
@@ -228,7 +228,7 @@ impl Store {
         if changes.topics
             && let Err(error) = self.load_topics()
         {
-            tracing::error!(path = %self.path().display(), %error, "topics of the queue file could not be read again");
+            tracing::error!(path = %self.path().display(), error = %error, "topics of the queue file could not be read again");
         }
         for (_, leased) in changes.begun {
             leased.hold.end();

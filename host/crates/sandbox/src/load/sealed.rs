@@ -21,7 +21,7 @@ impl Sealed {
         match sealed_file(&code) {
             Ok(file) => Self::File(file),
             Err(error) => {
-                tracing::debug!(%error, "machine code stays in private memory");
+                tracing::debug!(error = %error, "machine code stays in private memory");
                 Self::Private(code)
             }
         }

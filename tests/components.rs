@@ -150,6 +150,11 @@ fn the_compiler_ends_with_its_host() {
     let mut first = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(host.stdout.take().unwrap()), &mut first).unwrap();
     let process: u32 = first.trim().parse().unwrap();
+    // It has set what ends it when it has set its limits, and waits for its input from then on.
+    let limits = || fs::read_to_string(format!("/proc/{process}/limits")).unwrap_or_default();
+    wait_until("the compiler has its limits", || {
+        limits().lines().any(|line| line.starts_with("Max open files") && line.contains(" 16 "))
+    });
     assert!(is_alive(process));
     // Its input stays open, so that nothing but the end of its host ends it.
     let _input = host.stdin.take();

@@ -49,6 +49,20 @@ pub struct Address {
     pub access: Access,
     /// How long to wait for a queue file that other processes have.
     pub patience: Duration,
+    /// What a queue file is opened for.
+    pub purpose: Purpose,
+}
+
+/// What a queue file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// To change what is in it.
+    #[default]
+    Change,
+    /// To serve it, for which it is looked over for damage.
+    Serve,
+    /// To look at it, for which it need not be writable.
+    Look,
 }
 
 /// Access that is being checked.
@@ -142,7 +156,13 @@ impl Address {
         let scheme = scheme(url)?;
         let mut access = Access::default();
         if !scheme.is_remote {
-            return Ok(Self { url: url.to_owned(), site: (scheme.check)(url)?, access, patience: Duration::ZERO });
+            return Ok(Self {
+                url: url.to_owned(),
+                site: (scheme.check)(url)?,
+                access,
+                patience: Duration::ZERO,
+                purpose: Purpose::default(),
+            });
         }
         let invalid = |fault: &dyn fmt::Display| {
             // What cannot be parsed is not shown: there may be a password in it.
@@ -163,7 +183,7 @@ impl Address {
         let stripped = parsed.set_username("").and_then(|()| parsed.set_password(None));
         stripped.map_err(|()| invalid(&"it has a user where none can be"))?;
         let url = String::from(parsed);
-        Ok(Self { site: (scheme.check)(&url)?, url, access, patience: Duration::ZERO })
+        Ok(Self { site: (scheme.check)(&url)?, url, access, patience: Duration::ZERO, purpose: Purpose::default() })
     }
 
     /// The embedded queue in a file.
@@ -173,6 +193,7 @@ impl Address {
             site: None,
             access: Access::default(),
             patience: Duration::ZERO,
+            purpose: Purpose::default(),
         }
     }
 
@@ -296,8 +317,13 @@ fn check_memory(url: &str) -> Result<Option<Site>, BrokerError> {
 }
 
 async fn open_sqlite(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
-    let options = SqliteOptions { patience: address.patience, ..SqliteOptions::default() };
-    let broker: Arc<dyn Broker> = SqliteBroker::open(Path::new(address.rest()), options).await?;
+    let looks = address.purpose == Purpose::Serve;
+    let options = SqliteOptions { patience: address.patience, looks, ..SqliteOptions::default() };
+    let file = Path::new(address.rest());
+    if address.purpose == Purpose::Look {
+        return SqliteBroker::open_to_look(file, options).await;
+    }
+    let broker: Arc<dyn Broker> = SqliteBroker::open(file, options).await?;
     Ok(broker)
 }
 

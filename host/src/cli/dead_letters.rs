@@ -142,7 +142,7 @@ impl List {
     async fn run(self) -> Result<(), Failure> {
         let Self { filter, json, max, skip, target } = self;
         let filter = filter.of(Vec::new());
-        let broker = target.open(false).await?;
+        let broker = target.open_to_look().await?;
         let letters = broker.dead_letters().ok_or_else(unsupported)?;
         let find = async |found| letters.list(&filter, skip + found, PAGE.min(max - found)).await;
         let found = pages(max, find).await?;
@@ -184,7 +184,7 @@ async fn left_out(
 impl Show {
     async fn run(self) -> Result<(), Failure> {
         let filter = self.filter.of(vec![self.id.clone()]);
-        let broker = self.target.open(false).await?;
+        let broker = self.target.open_to_look().await?;
         let dead = broker.dead_letters().ok_or_else(unsupported)?;
         let letters = pages(PAGE, async |found| dead.show(&filter, found, PAGE - found).await).await?;
         broker.close().await?;

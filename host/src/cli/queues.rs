@@ -46,7 +46,7 @@ impl Queues {
     }
 
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let broker = self.target.open(false).await?;
+        let broker = self.target.open_to_look().await?;
         let stats = broker.stats().await?;
         broker.close().await?;
         let receivers = self.receivers().await;

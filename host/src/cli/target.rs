@@ -10,7 +10,7 @@ use wasmpost_delivery::{Broker, BrokerErrorKind, TenantQuota};
 use super::Failure;
 use crate::config::{Config, DEFAULT_BROKER, DEFAULT_FILE};
 use crate::control::{self, RemoteBroker, SharedFile, socket_path};
-use crate::registry::Address;
+use crate::registry::{Address, Purpose};
 
 /// The configuration file that is used when it exists and no other is named.
 pub(super) const DEFAULT_CONFIG: &str = "wasmpost.toml";
@@ -90,15 +90,22 @@ impl Target {
         RemoteBroker::connect(&file).await.map_err(told)
     }
 
-    /// Opens the broker. If a host has its file open, goes through the host.
-    pub(super) async fn open(&self, make: bool) -> Result<Arc<dyn Broker>, Failure> {
-        self.reach(make).await.map(Reached::broker)
+    /// The queue file of the broker.
+    pub(super) fn file(&self) -> Result<PathBuf, Failure> {
+        let address = self.address()?;
+        let none = || Failure::usage(anyhow::anyhow!("{address} is no queue file; name one"));
+        address.file().ok_or_else(none)
+    }
+
+    /// Opens the broker to look at what is in it. If a host has its file open, goes through the host.
+    pub(super) async fn open_to_look(&self) -> Result<Arc<dyn Broker>, Failure> {
+        self.reach(false, Purpose::Look).await.map(Reached::broker)
     }
 
     /// Opens the broker to add messages to it, which the quotas of its configuration hold for. Where a host has the
     /// file open, those of the host do.
     pub(super) async fn open_for_more(&self, make: bool) -> Result<Reached, Failure> {
-        let reached = self.reach(make).await?;
+        let reached = self.reach(make, Purpose::Change).await?;
         if let Reached::Own(broker) = &reached {
             let (_, quotas) = self.find()?;
             if broker.capabilities().quotas && quotas.values().any(TenantQuota::is_set) {
@@ -109,8 +116,9 @@ impl Target {
     }
 
     /// A queue file that a host has is reached through the host; one that other commands have, when its turn comes.
-    async fn reach(&self, make: bool) -> Result<Reached, Failure> {
-        let (address, quotas) = self.find()?;
+    async fn reach(&self, make: bool, purpose: Purpose) -> Result<Reached, Failure> {
+        let (mut address, quotas) = self.find()?;
+        address.purpose = purpose;
         if address.is_in_memory() {
             let fault = "a broker in memory is gone with its process: there is nothing in it to see from here";
             return Err(Failure::usage(anyhow::anyhow!(fault)));

@@ -1,14 +1,17 @@
 //! The host's end of the socket.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
+use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind, DeadLetterFilter, DeadLetters};
@@ -20,14 +23,17 @@ use super::pipe::{self, Pipes};
 use super::protocol::{Frames, Request, Response, WireDeadLetter, decode, encode, frames};
 use super::socket::Socket;
 
-/// How many commands can be served at a time, and how many may be connected that have not said anything yet.
+/// How many commands can be served at a time, how many others may wait for that, and how many may be connected that have
+/// not said anything yet.
 const SERVED_MAX: usize = 64;
+const WAITING_MAX: usize = 256;
 const SILENT_MAX: usize = 256;
 /// How long a command may take to begin its first request, and to end any request that it has begun.
 const FIRST_WORD_MAX: Duration = Duration::from_secs(5);
 const REQUEST_MAX: Duration = Duration::from_secs(10);
-/// How long a command may be silent between requests, or take to read an answer.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long a command may be silent between requests, and how long it may take to read an answer.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// How long a command that said something waits until others are served.
 const TURN_MAX: Duration = Duration::from_secs(10);
 /// The most dead letters in one answer; a client asks on.
@@ -39,6 +45,7 @@ pub struct Listener {
     /// Device and number of the socket: another host may have put its own into the place.
     identity: (u64, u64),
     accepting: AbortHandle,
+    served: Arc<Served>,
 }
 
 /// What commands can use.
@@ -46,7 +53,32 @@ struct Served {
     broker: Arc<dyn Broker>,
     view: Arc<dyn View>,
     pipes: Pipes,
+    waiting: Semaphore,
     places: Semaphore,
+    silent: Silent,
+    /// Whether the host is ending in order.
+    is_ending: AtomicBool,
+}
+
+/// Connections on which nothing was said yet, in the order in which they came. The oldest makes room for a new one.
+#[derive(Default)]
+struct Silent(Mutex<BTreeMap<u64, oneshot::Sender<()>>>);
+
+impl Silent {
+    /// Takes note of a connection. What is given ends when it is to make room.
+    fn begin(&self, number: u64) -> oneshot::Receiver<()> {
+        let (ending, ended) = oneshot::channel();
+        let mut silent = self.0.lock();
+        silent.insert(number, ending);
+        if silent.len() > SILENT_MAX {
+            silent.pop_first();
+        }
+        ended
+    }
+
+    fn end(&self, number: u64) {
+        self.0.lock().remove(&number);
+    }
 }
 
 /// Listens on the socket of a queue file and lets those who connect use the broker and look at the host. Only this user,
@@ -67,9 +99,18 @@ pub fn listen(file: &Path, broker: Arc<dyn Broker>, view: Arc<dyn View>) -> io::
     let listener = UnixListener::bind(&way)?;
     std::fs::set_permissions(&way, std::fs::Permissions::from_mode(0o600))?;
     let identity = identity(&way)?;
-    let served = Served { broker, view, pipes: Pipes::default(), places: Semaphore::new(SERVED_MAX) };
-    let accepting = tokio::spawn(accept(listener, Arc::new(served))).abort_handle();
-    Ok(Listener { socket, identity, accepting })
+    let served = Served {
+        broker,
+        view,
+        pipes: Pipes::default(),
+        waiting: Semaphore::new(WAITING_MAX),
+        places: Semaphore::new(SERVED_MAX),
+        silent: Silent::default(),
+        is_ending: AtomicBool::new(false),
+    };
+    let served = Arc::new(served);
+    let accepting = tokio::spawn(accept(listener, Arc::clone(&served))).abort_handle();
+    Ok(Listener { socket, identity, accepting, served })
 }
 
 fn identity(way: &Path) -> io::Result<(u64, u64)> {
@@ -78,6 +119,7 @@ fn identity(way: &Path) -> io::Result<(u64, u64)> {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        self.served.is_ending.store(true, Ordering::Relaxed);
         self.accepting.abort();
         let way = self.socket.way();
         if identity(&way).is_ok_and(|identity| identity == self.identity) {
@@ -87,18 +129,23 @@ impl Drop for Listener {
 }
 
 async fn accept(listener: UnixListener, served: Arc<Served>) {
-    let room = Arc::new(Semaphore::new(SERVED_MAX + SILENT_MAX));
+    let mut numbers = 0..;
     loop {
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let served = Arc::clone(&served);
+                let number = numbers.next().unwrap_or_default();
+                let ended = served.silent.begin(number);
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, &served).await {
+                    let spoke = tokio::select! {
+                        spoke = timeout(FIRST_WORD_MAX, stream.readable()) => matches!(spoke, Ok(Ok(()))),
+                        _ = ended => false,
+                    };
+                    served.silent.end(number);
+                    if spoke && let Err(error) = converse(stream, &served).await {
                         let error = format!("{error:#}");
                         tracing::debug!(error, "connection of a command ended");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -110,17 +157,21 @@ async fn accept(listener: UnixListener, served: Arc<Served>) {
     }
 }
 
+/// A place among those who are served; none where too many wait, or for too long.
+async fn place(served: &Served) -> Option<SemaphorePermit<'_>> {
+    let _waiting = served.waiting.try_acquire().ok()?;
+    timeout(TURN_MAX, served.places.acquire()).await.ok()?.ok()
+}
+
 async fn converse(stream: UnixStream, served: &Served) -> anyhow::Result<()> {
     let (peer, own) = (stream.peer_cred()?.uid(), rustix::process::geteuid().as_raw());
     anyhow::ensure!(peer == own || peer == 0, "user {peer} connected");
-    timeout(FIRST_WORD_MAX, stream.readable()).await??;
-    let Ok(place) = timeout(TURN_MAX, served.places.acquire()).await else {
+    let Some(_place) = place(served).await else {
         let text = format!("host is busy with requests of {SERVED_MAX} other commands; nothing was done, try again");
         let busy = Response::from(BrokerError::new(BrokerErrorKind::Unavailable, text));
         timeout(REQUEST_MAX, frames(stream).send(encode(&busy)?)).await??;
         return Ok(());
     };
-    let _place = place?;
     let mut frames: Frames = frames(stream);
     let mut patience = REQUEST_MAX;
     while let Some(frame) = timeout(patience, frames.next()).await? {
@@ -137,12 +188,18 @@ async fn converse(stream: UnixStream, served: &Served) -> anyhow::Result<()> {
                     _ = frames.next() => return Ok(()),
                 }
             }
-            Ok(request) => answer(request, &*served.broker, &*served.view).await.unwrap_or_else(Response::from),
+            Ok(request) => match answer(request, &*served.broker, &*served.view).await {
+                // Those who asked go on to the next host, or do it themselves.
+                Err(error) if error.kind() == BrokerErrorKind::Closed && served.is_ending.load(Ordering::Relaxed) => {
+                    return Ok(());
+                }
+                answered => answered.unwrap_or_else(Response::from),
+            },
             Err(error) => error.into(),
         };
         // One that does not fit into a frame says so, and the connection goes on.
         let frame = encode(&response).or_else(|error| encode(&Response::from(error)))?;
-        timeout(SILENCE_MAX, frames.send(frame)).await??;
+        timeout(ANSWER_MAX, frames.send(frame)).await??;
         patience = SILENCE_MAX;
     }
     Ok(())

@@ -66,6 +66,6 @@ mod tests {
         assert_eq!(socket_path(&directory.join("wasmpost.db")), directory.join("wasmpost.db.sock"));
         let long = socket_path(&directory.join("x".repeat(200)));
         assert_eq!(long.parent(), Some(&*directory));
-        assert_eq!(long.file_name().unwrap(), ".wasmpost-d2a6eb18a91abf25.sock");
+        assert_eq!(long.file_name().unwrap(), ".wasmpost-bd1f014e03e21029.sock");
     }
 }

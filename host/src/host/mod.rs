@@ -21,7 +21,7 @@ use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox};
 
 use crate::config::{Config, ReceiverConfig};
 use crate::control::{self, Reached};
-use crate::registry::Address;
+use crate::registry::{Address, Purpose};
 pub use components::Components;
 pub use error::HostError;
 pub use prepare::{Prepared, prepare};
@@ -274,6 +274,7 @@ fn serving(
 async fn open(address: &Address, host: &str) -> Result<Arc<dyn Broker>, BrokerError> {
     let mut address = address.clone();
     address.access.client = Some(format!("wasmpost/{host}"));
+    address.purpose = Purpose::Serve;
     let Some(file) = address.file() else { return address.open().await };
     match control::reach(&address, &file).await? {
         Reached::File(broker) => Ok(broker),

@@ -23,7 +23,6 @@ zig-cache/
 *.db
 *.db-shm
 *.db-wal
-*.db.lock
 *.db.sock
 ";
 

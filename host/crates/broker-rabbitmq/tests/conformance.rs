@@ -39,9 +39,6 @@ impl Harness for Rabbit {
 
     /// The handle stays: it has to find its way back by itself.
     async fn restart(&self, broker: Arc<dyn Broker>, _: Clock) -> Arc<dyn Broker> {
-        // A node of RabbitMQ 3.10 writes a few seconds late which queues it has. Killed before that, and with no other
-        // beside it, it comes back with a queue that never answers: here it is time itself that counts.
-        tokio::time::sleep(Duration::from_secs(4)).await;
         self.0.restart_server().await;
         broker
     }

@@ -17,8 +17,10 @@ use wasmpost_delivery::{
 use wasmpost_msg::Publication;
 
 use crate::channel::{Channel, Command};
+use crate::check;
 use crate::held::{self, Held};
 use crate::job::{Fate, Job};
+use crate::look::Looked;
 use crate::open;
 use crate::queue::SqliteQueue;
 use crate::reader::Reader;
@@ -55,6 +57,8 @@ pub struct SqliteOptions {
     pub deduplication_ids_max: usize,
     /// How often the process may end while it has a message; the last time makes it a dead letter.
     pub crashes_max: u32,
+    /// Whether to look through the file for damage for up to a second, and tell in the log what is found.
+    pub looks: bool,
     /// How long to wait for other processes that have the file, in the order in which all came.
     pub patience: Duration,
 }
@@ -86,6 +90,7 @@ impl Default for SqliteOptions {
             deduplication_window: Duration::from_secs(600),
             deduplication_ids_max: IDS_MAX,
             crashes_max: CRASHES_MAX,
+            looks: false,
             patience: Duration::ZERO,
         }
     }
@@ -100,6 +105,17 @@ impl SqliteBroker {
         opening
             .await
             .map_err(|error| BrokerError::new(BrokerErrorKind::Closed, "opening was cut off").caused_by(error))?
+    }
+
+    /// Opens a queue file that need not be writable, to look at what is in it. Where nothing can be written, leases of a
+    /// process that ended are shown as they are.
+    pub async fn open_to_look(path: &Path, options: SqliteOptions) -> Result<Arc<dyn Broker>, BrokerError> {
+        match Self::open(path, options).await {
+            Ok(broker) => Ok(broker),
+            Err(error) if error.kind() == BrokerErrorKind::InUse => Err(error),
+            // What is wrong with more than the permission to write is wrong for those who look as well.
+            Err(error) => Looked::open(path).await.map(|looked| Arc::new(looked) as Arc<dyn Broker>).map_err(|_| error),
+        }
     }
 
     fn open_blocking(held: Held, options: SqliteOptions) -> Result<Arc<Self>, BrokerError> {
@@ -124,6 +140,9 @@ impl SqliteBroker {
     ) -> Result<(Arc<Self>, Store, Receiver<Command>), BrokerError> {
         let opened = open::open(held, options.durability, options.bytes_max)?;
         let path = opened.held.path().to_owned();
+        if options.looks {
+            check::tell_quickly(&path, &opened.connection);
+        }
         let (sender, receiver) = mpsc::channel();
         let clock = match options.clock.clone() {
             Some(clock) => clock,

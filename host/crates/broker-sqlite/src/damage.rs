@@ -61,6 +61,18 @@ pub(crate) fn tell(file: &Path) {
     );
 }
 
+/// Says what is wrong with the log of a queue file, if something is.
+pub(crate) fn told(file: &Path) -> Option<String> {
+    let found = File::open(with_suffix(file, "-wal")).and_then(|log| find(BufReader::with_capacity(1 << 20, log)));
+    match found {
+        Ok(Some(Damage { frame, commits })) if commits > 1 => {
+            Some(format!("its log is damaged at frame {frame}; {commits} commits from there on are lost"))
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Some(format!("its log cannot be read: {error}")),
+        _ => None,
+    }
+}
+
 /// The first frame that is wrong, with the commits from there on which are whole in themselves.
 fn find(mut log: impl Read) -> io::Result<Option<Damage>> {
     let mut header = [0; HEADER_BYTES];

@@ -47,6 +47,16 @@ pub(crate) struct Held {
     log: OnceLock<Identity>,
 }
 
+/// A file that was opened to look at it.
+pub(crate) struct Seen {
+    /// Without symbolic links.
+    pub(crate) path: PathBuf,
+    /// Closed after SQLite has closed the file.
+    pub(crate) file: File,
+    /// Whether no process has it, nor will as long as the descriptor is open.
+    pub(crate) is_quiet: bool,
+}
+
 /// A file that was opened to be locked.
 struct Found {
     /// Without symbolic links.
@@ -102,7 +112,10 @@ pub(crate) async fn in_turn(path: &Path, patience: Duration) -> Result<Held, Bro
     for _ in 0..REPLACED_MAX {
         let found = match Found::at(path)?.try_lock()? {
             Ok(found) => found,
-            Err(found) if patience.is_zero() => return Err(in_use(&found.path, "stop it, or try again later")),
+            // One that has other names is refused once it is free, too.
+            Err(found) if patience.is_zero() || found.has_other_names() => {
+                return Err(in_use(&found.path, "stop it, or try again later"));
+            }
             Err(found) => {
                 let resolved = found.path.clone();
                 let waited = tokio::time::timeout_at(deadline, found.wait()).await;
@@ -115,6 +128,44 @@ pub(crate) async fn in_turn(path: &Path, patience: Duration) -> Result<Held, Bro
         }
     }
     Err(replaced(path))
+}
+
+/// Opens a file to look at it, without making or changing anything.
+pub(crate) fn seen(path: &Path) -> Result<Seen, BrokerError> {
+    let metadata = path.metadata().map_err(|error| unusable(path, error))?;
+    if !metadata.is_file() {
+        return Err(refused(path, "is no plain file; name another one"));
+    }
+    check_unlocked(path, Identity::of(&metadata))?;
+    let file = File::open(path).map_err(|error| unusable(path, error))?;
+    let path = path.canonicalize().map_err(|error| unusable(path, error))?;
+    check_alone(&file, &path)?;
+    check_mount(&file, &path)?;
+    let is_quiet = match file.try_lock_shared() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(error)) => return Err(unusable(&path, error)),
+    };
+    Ok(Seen { path, file, is_quiet })
+}
+
+/// An error if the file has other names, beside which its log could be.
+fn check_alone(file: &File, path: &Path) -> Result<(), BrokerError> {
+    let links = file.metadata().map_err(|error| unusable(path, error))?.nlink();
+    if links > 1 {
+        let fault = format!("has {links} names (hard links), but its log is beside one only; remove the others");
+        return Err(refused(path, &fault));
+    }
+    Ok(())
+}
+
+/// An error if something is mounted onto the file alone.
+fn check_mount(file: &File, path: &Path) -> Result<(), BrokerError> {
+    if is_mount_point(file, path) {
+        let fault = "is a mount point, so that its log would not be beside it; mount its directory instead";
+        return Err(refused(path, fault));
+    }
+    Ok(())
 }
 
 fn in_use(path: &Path, advice: &str) -> BrokerError {
@@ -165,9 +216,8 @@ impl Found {
         // From here on the file exists, and so does what links lead to.
         let mut found = Self { path: path.to_owned(), identity, file: Some(file) };
         found.path = path.canonicalize().map_err(|error| unusable(path, error))?;
-        if found.file.as_ref().is_some_and(|file| is_mount_point(file, &found.path)) {
-            let fault = "is a mount point, so that its log would not be beside it; mount its directory instead";
-            return Err(refused(&found.path, fault));
+        if let Some(file) = &found.file {
+            check_mount(file, &found.path)?;
         }
         Ok(found)
     }
@@ -180,6 +230,10 @@ impl Found {
             Some(Err(TryLockError::WouldBlock)) => Ok(Err(self)),
             _ => Ok(Ok(self)),
         }
+    }
+
+    fn has_other_names(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|metadata| metadata.nlink() > 1))
     }
 
     /// Waits for the lock on a thread of its own, which goes on if nobody waits for it any more, and lets the file go as
@@ -206,11 +260,7 @@ impl Found {
     /// Takes the file over, if its log can only be in one place.
     fn held(self) -> Result<Held, BrokerError> {
         let Some(file) = &self.file else { return Err(replaced(&self.path)) };
-        let links = file.metadata().map_err(|error| unusable(&self.path, error))?.nlink();
-        if links > 1 {
-            let fault = format!("has {links} names (hard links), but its log is beside one only; remove the others");
-            return Err(refused(&self.path, &fault));
-        }
+        check_alone(file, &self.path)?;
         LOCKED.lock().files.insert(self.identity);
         Ok(Held { found: self, log: OnceLock::new() })
     }

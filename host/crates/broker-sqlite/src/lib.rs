@@ -8,12 +8,14 @@
 
 mod broker;
 mod channel;
+mod check;
 mod checkpoint;
 mod damage;
 mod error;
 mod held;
 mod job;
 mod lease;
+mod look;
 mod migrate;
 mod open;
 mod queue;
@@ -24,6 +26,7 @@ mod store;
 mod writer;
 
 pub use broker::{Durability, SqliteBroker, SqliteOptions};
+pub use check::{FileReport, check_file};
 pub use held::resolved;
 #[cfg(feature = "prove")]
 pub use stepper::{Step, Stepper};

@@ -14,7 +14,7 @@ use crate::{Durability, damage, migrate};
 /// What `PRAGMA application_id` says of our files: "wpos".
 const APPLICATION_ID: i32 = 0x7770_6f73;
 /// How long a reader in another process may hold up a write.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A write-ahead log beyond this size is cut again when it starts over, in bytes.
 const LOG_BYTES_KEPT: i64 = 64 << 20;
 
@@ -75,7 +75,7 @@ fn limit(connection: &Connection, bytes_max: u64) -> rusqlite::Result<()> {
 }
 
 /// The version of the schema, 0 for an empty file; an error where the file is not ours or newer than this program.
-fn version(path: &Path, connection: &Connection) -> Result<usize, BrokerError> {
+pub(crate) fn version(path: &Path, connection: &Connection) -> Result<usize, BrokerError> {
     let fault = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => BrokerError::new(
             BrokerErrorKind::Invalid,

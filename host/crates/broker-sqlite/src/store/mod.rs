@@ -334,6 +334,7 @@ impl Store {
         for (_, leased) in self.leases.drain() {
             leased.hold.end();
         }
+        self.check_place()?;
         self.shrink(PAGES_FREED_CLOSING)?;
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }

@@ -54,6 +54,11 @@ pub(crate) fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result
     rows.collect()
 }
 
+/// Whether a message can be read, and is what was stored.
+pub(crate) fn is_intact(connection: &Connection, message: i64) -> bool {
+    matches!(stored(connection, message), Ok(Some(stored)) if stored.intact)
+}
+
 /// A message by its number.
 pub(super) fn stored(connection: &Connection, message: i64) -> rusqlite::Result<Option<Stored>> {
     let sql = "SELECT id, topic, key, hops, published_at, checksum, attributes, body FROM messages WHERE number = ?1";

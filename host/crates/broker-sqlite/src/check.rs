@@ -1,0 +1,159 @@
+//! Looking through a whole queue file for damage.
+
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode};
+use wasmpost_delivery::{BrokerError, BrokerErrorKind};
+
+use crate::damage;
+use crate::held;
+use crate::look::Looked;
+use crate::store::read;
+
+/// How long a file is looked through when it is opened to be served, and how many faults are told then.
+const QUICK: Duration = Duration::from_secs(1);
+const QUICK_FAULTS_MAX: usize = 5;
+
+/// The most faults that are told.
+const FAULTS_MAX: usize = 100;
+
+/// What must not be found, as SQL that counts it, and what that means.
+const RULES: &[(&str, &str)] = &[
+    (
+        "SELECT count(*) FROM state LEFT JOIN messages ON number = message WHERE number IS NULL",
+        "places in queues have no message",
+    ),
+    (
+        "SELECT count(*) FROM dead LEFT JOIN messages ON messages.number = dead.message WHERE messages.number IS NULL",
+        "dead letters have no message",
+    ),
+    (
+        "SELECT count(*) FROM state LEFT JOIN queues ON queues.id = state.queue WHERE queues.id IS NULL",
+        "places are in a queue that is not there",
+    ),
+    (
+        "SELECT count(*) FROM bindings LEFT JOIN queues ON queues.id = bindings.queue WHERE queues.id IS NULL",
+        "topics lead to a queue that is not there",
+    ),
+    (
+        "SELECT count(*) FROM messages WHERE number NOT IN (SELECT message FROM state) \
+         AND number NOT IN (SELECT message FROM dead)",
+        "messages are in no queue, and are no dead letters",
+    ),
+    (
+        "SELECT count(*) FROM state WHERE status NOT IN (0, 1, 2, 3) OR typeof(due) <> 'integer' \
+         OR typeof(deliveries) <> 'integer' OR typeof(failures) <> 'integer'",
+        "places have a status or a count that cannot be",
+    ),
+    (
+        "SELECT count(*) FROM dead WHERE NOT json_valid(evidence) OR NOT json_valid(attempts)",
+        "dead letters have a record that cannot be read",
+    ),
+    ("SELECT count(*) FROM history WHERE NOT json_valid(attempts)", "messages have a history that cannot be read"),
+];
+
+/// What a queue file was found to be.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct FileReport {
+    /// What is damaged, a hundred lines at most; empty where nothing is.
+    pub faults: Vec<String>,
+    /// How many messages it has, dead letters included.
+    pub messages: u64,
+}
+
+impl FileReport {
+    fn add(&mut self, fault: impl Into<String>) {
+        if !self.is_full() {
+            self.faults.push(fault.into());
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.faults.len() >= FAULTS_MAX
+    }
+}
+
+/// Looks through all of a queue file without changing it: its pages and indexes, its log, what its rows say of each
+/// other, and the checksum of every message. A host can have it open meanwhile.
+pub async fn check_file(path: &Path) -> Result<FileReport, BrokerError> {
+    let path = path.to_owned();
+    let looking = tokio::task::spawn_blocking(move || {
+        let seen = held::seen(&path)?;
+        let mut report = FileReport::default();
+        if seen.is_quiet
+            && let Some(fault) = damage::told(&seen.path)
+        {
+            report.add(fault);
+        }
+        match Looked::of(seen) {
+            Ok(looked) => look_through(&looked.connection.lock(), &mut report),
+            Err(error) => report.add(error.to_string()),
+        }
+        Ok(report)
+    });
+    looking.await.map_err(|error| BrokerError::new(BrokerErrorKind::Closed, "looking was cut off").caused_by(error))?
+}
+
+/// Tells in the log what a short look through a file finds that was opened to be served.
+pub(crate) fn tell_quickly(path: &Path, connection: &Connection) {
+    let interrupt = connection.get_interrupt_handle();
+    let (done, waiting) = mpsc::channel::<()>();
+    let thread = std::thread::Builder::new().name("wasmpost-look".into()).spawn(move || {
+        if waiting.recv_timeout(QUICK) == Err(RecvTimeoutError::Timeout) {
+            interrupt.interrupt();
+        }
+    });
+    // Without somebody who ends it in time, it is not begun.
+    let Ok(thread) = thread else { return };
+    let mut report = FileReport::default();
+    pages(connection, "quick_check", QUICK_FAULTS_MAX, &mut report);
+    drop(done);
+    drop(thread.join());
+    for fault in report.faults {
+        tracing::error!(
+            path = %path.display(), %fault, "queue file is damaged; look through all of it with check --queue"
+        );
+    }
+}
+
+fn look_through(connection: &Connection, report: &mut FileReport) {
+    pages(connection, "integrity_check", FAULTS_MAX, report);
+    for (sql, meaning) in RULES {
+        match connection.query_row(sql, [], |row| row.get::<_, i64>(0)) {
+            Ok(0) => {}
+            Ok(count) => report.add(format!("{count} {meaning}")),
+            Err(error) => report.add(format!("what its rows say of each other cannot be read: {error}")),
+        }
+    }
+    let mut last = i64::MIN;
+    loop {
+        let next = "SELECT min(number) FROM messages WHERE number > ?1";
+        let number = match connection.query_row(next, [last], |row| row.get::<_, Option<i64>>(0)) {
+            Ok(Some(number)) => number,
+            Ok(None) => return,
+            Err(error) => return report.add(format!("messages behind number {last} cannot be read: {error}")),
+        };
+        (last, report.messages) = (number, report.messages + 1);
+        if !read::is_intact(connection, number) {
+            report.add(format!("message number {number} is not what was stored"));
+        }
+        if report.is_full() {
+            return;
+        }
+    }
+}
+
+/// Has SQLite look through its pages. What it cannot look at for lack of time is no fault.
+fn pages(connection: &Connection, pragma: &str, max: usize, report: &mut FileReport) {
+    let looked = connection.prepare(&format!("PRAGMA {pragma}({max})")).and_then(|mut look| {
+        let lines = look.query_map([], |row| row.get::<_, String>(0))?;
+        lines.collect::<Result<Vec<_>, _>>()
+    });
+    match looked {
+        Ok(lines) => lines.into_iter().filter(|line| line != "ok").for_each(|line| report.add(line)),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {}
+        Err(error) => report.add(format!("its pages cannot be read: {error}")),
+    }
+}

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
 use wasmpost_delivery::{
-    Broker, Forward, QueueServer, QueueServerOptions, QueueSpec, QueueStats, RetryPolicy, TenantQuota,
+    Broker, DeadLetterFilter, DeadLetters, Forward, QueueServer, QueueServerOptions, QueueSpec, QueueStats,
+    RetryPolicy, TenantQuota,
 };
-use wasmpost_msg::{Attributes, Message, Publication, Receiver, ReceiverFunc, Server};
+use wasmpost_msg::{Attributes, Message, Publication, Reason, Receiver, ReceiverFunc, Server};
 
 fn broker() -> Arc<MemoryBroker> {
     Arc::new(MemoryBroker::new(MemoryOptions::default()))
@@ -78,7 +79,8 @@ async fn a_message_that_is_moved_keeps_its_id_so_that_moving_it_twice_adds_nothi
 #[tokio::test(start_paused = true)]
 async fn a_message_waits_at_the_source_uncounted_while_the_other_broker_has_no_room() {
     let (from, to) = (broker(), broker());
-    to.set_quotas(BTreeMap::from([("acme".to_owned(), TenantQuota::of_messages(0))])).await.unwrap();
+    to.set_quotas(BTreeMap::from([("acme".to_owned(), TenantQuota::of_messages(1))])).await.unwrap();
+    to.publish(vec![Publication::new("@acme/full", Attributes::new(), "x")]).await.unwrap();
     publish(&from, "a", "hello").await;
     // More time than two attempts take: a failure that counted would have made it a dead letter.
     serve(&from, &to, false, Duration::from_secs(60)).await;
@@ -87,6 +89,17 @@ async fn a_message_waits_at_the_source_uncounted_while_the_other_broker_has_no_r
     to.set_quotas(BTreeMap::new()).await.unwrap();
     serve(&from, &to, false, Duration::from_secs(60)).await;
     assert_eq!((stats(&from, "in").await.acked, stats(&to, "@acme/out").await.ready), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_dies_of_what_the_other_broker_never_has_room_for() {
+    let (from, to) = (broker(), broker());
+    to.set_quotas(BTreeMap::from([("acme".to_owned(), TenantQuota::of_messages(0))])).await.unwrap();
+    publish(&from, "a", "hello").await;
+    serve(&from, &to, false, Duration::from_secs(60)).await;
+    let letters = from.show(&DeadLetterFilter::default(), 0, 10).await.unwrap();
+    let reasons: Vec<_> = letters[0].attempts.iter().map(|attempt| attempt.reason).collect();
+    assert_eq!(reasons, [Reason::PublishLimit; 2]);
 }
 
 #[tokio::test(start_paused = true)]

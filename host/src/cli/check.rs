@@ -76,7 +76,7 @@ impl Check {
             output::line(format_args!("{}: ok, {messages} messages", file.display()));
         } else {
             for fault in &faults {
-                output::line(output::escaped(fault));
+                output::line(fault);
             }
         }
         match faults.len() {

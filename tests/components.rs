@@ -145,7 +145,8 @@ fn the_compiler_has_nothing_open_that_its_host_was_started_with() {
 #[test]
 fn the_compiler_ends_with_its_host() {
     let place = Place::default();
-    let line = "\"$wasmpost\" compile-component guard 0 0 65536 65536 9 1000000000 0 $$ <&0 & echo $!; wait";
+    // A shell gives what runs behind it no input unless it is told to.
+    let line = "exec 3<&0; \"$wasmpost\" compile-component guard 0 0 65536 65536 9 1000000000 0 $$ <&3 & echo $!; wait";
     let mut host = compiler(&place, line);
     let mut first = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(host.stdout.take().unwrap()), &mut first).unwrap();

@@ -101,7 +101,7 @@ mod tests {
         std::os::unix::fs::symlink("file", place("one")).unwrap();
         std::os::unix::fs::symlink("one", place("two")).unwrap();
         assert_eq!(read_plain_file(&place("two"), Size(5)).unwrap(), b"12345");
-        assert_eq!(told(&place("two"), 4), "it has more than 4 B");
+        assert_eq!(told(&place("two"), 4), "it has more than 4B");
         assert_eq!(
             read_plain_file(&place("nothing"), Size(4)).map_err(|error| matches!(error, FileError::Io(_))),
             Err(true)

@@ -214,7 +214,7 @@ async fn a_request_over_its_limit_is_an_error() {
 #[tokio::test]
 async fn a_head_over_its_limit_is_an_error() {
     let server = Server::start().await;
-    for path in ["/headers", "/long-head"] {
+    for path in ["/headers", "/long-head", "/long-head?lines", "/long-head?reason"] {
         assert_eq!(Client::of(&server).refused(&server.url(path), &[]).await, HEAD_TOO_LARGE, "{path}");
     }
     server.until_left_alone().await;

@@ -120,7 +120,13 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Seen) ->
             stream.write_all(b"Content-Length: 0\r\n\r\n").await?;
         }
         "/long-head" => {
-            let head = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\nContent-Length: 0\r\n\r\n", "x".repeat(1 << 20));
+            let mebibyte = |text: &str| text.repeat((1 << 20) / text.len());
+            let (reason, fields) = match query {
+                "lines" => ("OK".to_owned(), mebibyte("X: y\r\n")),
+                "reason" => (mebibyte("x"), String::new()),
+                _ => ("OK".to_owned(), format!("X-Long: {}\r\n", mebibyte("x"))),
+            };
+            let head = format!("HTTP/1.1 200 {reason}\r\n{fields}Content-Length: 0\r\n\r\n");
             stream.write_all(head.as_bytes()).await?;
         }
         // As many informational heads as the query says, or without end.

@@ -296,3 +296,17 @@ fn errors_are_logged_with_their_causes() {
     });
     expect_none("log lines that lose the cause of an error", found.collect());
 }
+
+#[test]
+fn no_error_tells_its_cause_both_itself_and_as_its_source() {
+    let found = sources().into_iter().filter(|(name, _)| name.starts_with("host/")).flat_map(|(name, text)| {
+        let texts = text.split("#[error(").skip(1).filter_map(|rest| {
+            let (shown, variant) = rest.split_once(")]\n")?;
+            let variant = variant.lines().find(|line| !line.trim_start().starts_with("//"))?;
+            let is_source = variant.contains("#[source]") || variant.contains("#[from]");
+            (shown.contains("{source}") || is_source && shown.contains("{0}")).then(|| format!("{name}: {shown}"))
+        });
+        texts.collect::<Vec<_>>()
+    });
+    expect_none("errors that would be told twice", found.collect());
+}

@@ -77,15 +77,10 @@ pub(super) fn finish() -> Result<(), Failure> {
     }
 }
 
-/// Prints why a command failed, cause by cause. Causes that the text before tells already are left out.
+/// Prints why a command failed, cause by cause: errors say nothing of their causes themselves.
 pub(super) fn error(error: &anyhow::Error) {
-    let mut text = cut(&error.to_string(), CAUSE_BYTES_MAX).into_owned();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&*cause) {
-            text = format!("{text}: {}", cut(&cause, CAUSE_BYTES_MAX));
-        }
-    }
-    note(format_args!("error: {text}"));
+    let causes: Vec<_> = error.chain().map(|cause| cut(&cause.to_string(), CAUSE_BYTES_MAX).into_owned()).collect();
+    note(format_args!("error: {}", causes.join(": ")));
 }
 
 /// A text that may come from outside. It keeps its lines, but those behind the first are indented, so that none can pass

@@ -19,7 +19,7 @@ pub enum HostError {
     #[error("the configuration names no receivers; add one under [[receivers]]")]
     NoReceivers,
     /// What proves who connects to a broker is of no use.
-    #[error("broker {broker:?}: {source}")]
+    #[error("broker {broker:?}")]
     Access {
         /// The name of the broker.
         broker: String,
@@ -27,7 +27,7 @@ pub enum HostError {
         source: BrokerError,
     },
     /// The broker can have no such queue.
-    #[error("receiver {receiver:?}: {source}")]
+    #[error("receiver {receiver:?}")]
     Queue {
         /// The receiver.
         receiver: String,
@@ -107,6 +107,8 @@ mod tests {
             HostError::Sandbox(SandboxError::Thread(disk())),
             HostError::Component { receiver: receiver(), at: Some("wasmpost.toml:2".into()), source: within },
             HostError::Broker(broker()),
+            HostError::Access { broker: "default".into(), source: broker() },
+            HostError::Queue { receiver: receiver(), source: broker() },
             HostError::Serve { receiver: receiver(), source: ServeError::Broker(Box::new(broker())) },
             HostError::Control { path: "wasmpost.sock".into(), source: disk() },
             HostError::Threads(disk()),

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use wasmpost_delivery::{BreakerState, QueueServer, Share, ShareUsage};
+use wasmpost_msg::chain;
 use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox, WasmReceiver};
 
 use super::loads::{LoadedFile, Loads};
@@ -211,9 +212,13 @@ fn report(file: &dyn std::fmt::Display, servings: &[Arc<Serving>], outcome: &str
     }
 }
 
-fn refused(file: &dyn std::fmt::Display, servings: &[Arc<Serving>], error: &dyn std::fmt::Display) -> Reloaded {
-    tracing::error!(component = %file, error = %error, "component refused; the old one serves on");
-    Reloaded { error: Some(error.to_string()), ..report(file, servings, "refused") }
+fn refused(
+    file: &dyn std::fmt::Display,
+    servings: &[Arc<Serving>],
+    error: &(dyn std::error::Error + 'static),
+) -> Reloaded {
+    tracing::error!(component = %file, error = %chain(error), "component refused; the old one serves on");
+    Reloaded { error: Some(chain(error).to_string()), ..report(file, servings, "refused") }
 }
 
 fn replace(sandbox: &Arc<Sandbox>, file: String, servings: &[Arc<Serving>], loaded: &LoadedComponent) -> Reloaded {

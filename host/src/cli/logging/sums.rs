@@ -171,9 +171,9 @@ mod tests {
     #[test]
     fn what_is_over_the_budget_is_counted_and_told_for_each_receiver() {
         let (sums, began) = (Sums::default(), Instant::now());
-        let line = GUEST_BYTES_AT_ONCE / 100.0;
-        let admitted: Vec<_> = (0..150).map(|_| sums.admit(guest("loud"), line, began, model)).collect();
-        assert_eq!(admitted.iter().filter(|admitted| **admitted == Admitted::Written).count(), 100);
+        let line = GUEST_BYTES_AT_ONCE / 128.0;
+        let admitted: Vec<_> = (0..178).map(|_| sums.admit(guest("loud"), line, began, model)).collect();
+        assert_eq!(admitted.iter().filter(|admitted| **admitted == Admitted::Written).count(), 128);
         assert_eq!(admitted.iter().filter(|admitted| **admitted == Admitted::CountedFirst).count(), 1);
         assert_eq!(sums.admit(guest("quiet"), line, began, model), Admitted::Written, "another has its own");
         let (lines, next) = sums.due(began + INTERVAL / 2);

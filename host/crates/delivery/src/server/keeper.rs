@@ -123,6 +123,10 @@ async fn run(keeper: Weak<Keeper>, begun: Arc<Notify>, period: Duration) {
 }
 
 async fn renew(lease: &Lease) {
+    // One that was cancelled may need a while to end.
+    if lease.delivery.cancelled().is_cancelled() {
+        return;
+    }
     match tokio::time::timeout(RENEW_TIMEOUT, lease.renewer.renew()).await {
         Ok(Err(error)) if error.kind() == BrokerErrorKind::Stale => {
             tracing::warn!(id = lease.delivery.id(), "lease was lost; the delivery is cancelled");

@@ -34,8 +34,11 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
     let returns = worker.returns.of(&delivery.id);
     let verdict = worker.options.retry.verdict(delivery.failures, returns, &outcome.result, fastrand::f64());
     match (verdict, &outcome.result) {
-        (Verdict::Nack { counted: false, .. }, Err(error)) if error.reason() != Reason::Shutdown => {
-            worker.returns.count(&delivery.id);
+        // That the host stopped says nothing, and a lease that lapsed counts as a failure at its broker.
+        (Verdict::Nack { counted: false, .. }, Err(error)) => {
+            if !matches!(error.reason(), Reason::Shutdown | Reason::LeaseExpired) {
+                worker.returns.count(&delivery.id);
+            }
         }
         _ => worker.returns.forget(&delivery.id),
     }

@@ -4,16 +4,19 @@
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
 use wasmpost_tests::{Place, Ran, guest, program, stats};
 
 /// A user that owns nothing.
 const NOBODY: u32 = 65_534;
+/// How long a host listens to a connection on which nothing is said. Nobody else waits for that.
+const SILENCE: Duration = Duration::from_secs(5);
 /// Has this program listen on a socket as somebody else, and tell what it was sent.
 const IMPOSTOR: &str = "WASMPOST_TEST_IMPOSTOR";
 
@@ -223,6 +226,16 @@ fn a_file_that_can_not_be_written_can_be_looked_at() {
     }
 }
 
+fn silent_connections_keep_no_command_out() {
+    let (place, noop) = (Place::default(), noop());
+    let _host = place.start(&run(&noop, &[]));
+    let connect = |_| UnixStream::connect(place.path().join("wasmpost.db.sock")).unwrap();
+    let _silent: Vec<_> = (0..600).map(connect).collect();
+    let began = Instant::now();
+    publish(&place, &[]).exits(0);
+    assert!(began.elapsed() < SILENCE, "published after {:?}", began.elapsed());
+}
+
 fn blocks_that_were_written_over_are_found_by_check() {
     let place = Place::default();
     let line = |number: usize| format!("{{\"id\":\"{number}\",\"body\":\"{}\"}}\n", "x".repeat(3000 + 40 * number));
@@ -294,6 +307,7 @@ fn main() {
             true,
         ),
         ("a file that can not be written can be looked at", a_file_that_can_not_be_written_can_be_looked_at, is_root),
+        ("silent connections keep no command out", silent_connections_keep_no_command_out, true),
         ("blocks that were written over are found by check", blocks_that_were_written_over_are_found_by_check, true),
     ];
     let trial = |(name, test, can_run): (&str, fn(), bool)| {

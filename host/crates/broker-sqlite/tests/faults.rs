@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{File, failed, in_time, next, publication, publish, queue, stats};
-use wasmpost_broker_sqlite::{SqliteBroker, SqliteOptions};
+use wasmpost_broker_sqlite::{FileReport, SqliteBroker, SqliteOptions, check_file};
 use wasmpost_delivery::{Broker, BrokerErrorKind, DeadLetterFilter, Evidence, Nack};
 use wasmpost_msg::{Publication, Reason};
 
@@ -124,6 +124,31 @@ async fn a_log_that_is_damaged_is_kept_and_what_was_written_before_survives() {
     let expected: Vec<_> = (0..ids.len()).map(|number| number.to_string()).collect();
     assert!((5..20).contains(&ids.len()) && ids == expected, "the first ones are there: {ids:?}");
     assert!(std::fs::read(&kept).unwrap() == bytes, "the log is kept as it was");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_of_the_whole_file_finds_what_its_log_and_rows_hide() {
+    let file = with_log().await;
+    let checked = async |file: &File| check_file(&file.path()).await.unwrap();
+    assert_eq!(checked(&file).await, FileReport { faults: Vec::new(), messages: 20 });
+    let log = &log_of(&file)[0];
+    let mut bytes = std::fs::read(log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(log, &bytes).unwrap();
+    let report = checked(&file).await;
+    assert!(report.faults[0].contains("log is damaged") && report.messages < 20, "{report:?}");
+
+    let file = File::new();
+    let broker = file.open().await;
+    for body in ["flipped", "gone", "whole"] {
+        publish(&broker, "orders", body).await;
+    }
+    broker.close().await.unwrap();
+    file.sql("UPDATE messages SET body = CAST('flIpped' AS BLOB) WHERE id = 'flipped'");
+    file.sql("DELETE FROM messages WHERE id = 'gone'");
+    let faults = checked(&file).await.faults;
+    assert_eq!(faults, ["1 places in queues have no message", "message number 1 is not what was stored"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

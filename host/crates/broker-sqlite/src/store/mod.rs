@@ -34,6 +34,8 @@ pub(crate) const BEHIND: i64 = 1;
 pub(crate) const LEASED: i64 = 2;
 pub(crate) const ALONE: i64 = 3;
 
+/// The level of `PRAGMA synchronous` at which a commit does not wait for the disk, but copying the log does.
+const SYNCHRONOUS_NORMAL: i64 = 1;
 /// How many unused pages are given back to the disk in an idle moment, and when the file is closed.
 const PAGES_FREED_IDLE: i64 = 256;
 const PAGES_FREED_CLOSING: i64 = 64 * 1024;
@@ -150,9 +152,20 @@ impl Store {
         }
         self.load_tenants()?;
         self.load_last_grave()?;
-        self.begin()?;
-        self.recover()?;
-        self.commit()
+        self.unhurried(|store| {
+            store.begin()?;
+            store.recover()?;
+            store.commit()
+        })
+    }
+
+    /// Does what need not be on disk when it returns, because what is confirmed next, or the end of the log, brings it
+    /// there.
+    fn unhurried(&mut self, what: impl FnOnce(&mut Self) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+        let level: i64 = self.connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+        self.connection.pragma_update(None, "synchronous", level.min(SYNCHRONOUS_NORMAL))?;
+        what(self)?;
+        self.connection.pragma_update(None, "synchronous", level)
     }
 
     pub(crate) fn path(&self) -> &std::path::Path {
@@ -326,11 +339,13 @@ impl Store {
 
     /// Gives all leases back and copies everything from the log into the file.
     pub(crate) fn close(&mut self, now: Timestamp) -> rusqlite::Result<()> {
-        self.begin_at(now)?;
-        let sql = "UPDATE state SET status = iif(crashes > 0, ?2, ?3), due = ?1 WHERE status = ?4";
-        self.connection.prepare_cached(sql)?.execute((now.0 as i64, ALONE, READY, LEASED))?;
-        self.keep_time(now)?;
-        self.commit()?;
+        self.unhurried(|store| {
+            store.begin_at(now)?;
+            let sql = "UPDATE state SET status = iif(crashes > 0, ?2, ?3), due = ?1 WHERE status = ?4";
+            store.connection.prepare_cached(sql)?.execute((now.0 as i64, ALONE, READY, LEASED))?;
+            store.keep_time(now)?;
+            store.commit()
+        })?;
         for (_, leased) in self.leases.drain() {
             leased.hold.end();
         }

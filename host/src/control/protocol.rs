@@ -18,6 +18,9 @@ use crate::host::{ReceiverStatus, Reloaded, TenantStatus};
 /// The largest frame, in bytes: room for the largest body and attributes in base64.
 const FRAME_BYTES_MAX: usize = 128 << 20;
 
+/// How many bytes tell the length of a frame.
+pub(super) const LENGTH_BYTES: usize = 4;
+
 /// What a client asks for.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
@@ -125,6 +128,13 @@ pub(super) fn frames(stream: UnixStream) -> Frames {
 }
 
 /// The text of a value; an error where it is too long for a frame.
+/// The same on a stream from which the length of the first frame was read already.
+pub(super) fn frames_after(length: [u8; LENGTH_BYTES], stream: UnixStream) -> Frames {
+    let mut parts = frames(stream).into_parts();
+    parts.read_buf.extend_from_slice(&length);
+    Framed::from_parts(parts)
+}
+
 pub(super) fn encode(value: &impl Serialize) -> Result<Bytes, BrokerError> {
     let text = serde_json::to_vec(value).map_err(|error| broken(&error.to_string()))?;
     if text.len() > FRAME_BYTES_MAX {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use parking_lot::Mutex;
+use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::task::AbortHandle;
@@ -20,7 +21,7 @@ use wasmpost_msg::{Publication, chain};
 use crate::host::View;
 
 use super::pipe::{self, Pipes};
-use super::protocol::{Frames, Request, Response, WireDeadLetter, decode, encode, frames};
+use super::protocol::{Frames, LENGTH_BYTES, Request, Response, WireDeadLetter, decode, encode, frames_after};
 use super::socket::Socket;
 
 /// How many commands can be served at a time, how many others may wait for that, and how many may be connected that have
@@ -132,17 +133,18 @@ async fn accept(listener: UnixListener, served: Arc<Served>) {
     let mut numbers = 0..;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((mut stream, _)) => {
                 let served = Arc::clone(&served);
                 let number = numbers.next().unwrap_or_default();
                 let ended = served.silent.begin(number);
                 tokio::spawn(async move {
+                    let mut length = [0; LENGTH_BYTES];
                     let spoke = tokio::select! {
-                        spoke = timeout(FIRST_WORD_MAX, stream.readable()) => matches!(spoke, Ok(Ok(()))),
+                        read = timeout(FIRST_WORD_MAX, stream.read_exact(&mut length)) => matches!(read, Ok(Ok(_))),
                         _ = ended => false,
                     };
                     served.silent.end(number);
-                    if spoke && let Err(error) = converse(stream, &served).await {
+                    if spoke && let Err(error) = converse(length, stream, &served).await {
                         let error = format!("{error:#}");
                         tracing::debug!(error, "connection of a command ended");
                     }
@@ -163,16 +165,16 @@ async fn place(served: &Served) -> Option<SemaphorePermit<'_>> {
     timeout(TURN_MAX, served.places.acquire()).await.ok()?.ok()
 }
 
-async fn converse(stream: UnixStream, served: &Served) -> anyhow::Result<()> {
+async fn converse(length: [u8; LENGTH_BYTES], stream: UnixStream, served: &Served) -> anyhow::Result<()> {
     let (peer, own) = (stream.peer_cred()?.uid(), rustix::process::geteuid().as_raw());
     anyhow::ensure!(peer == own || peer == 0, "user {peer} connected");
+    let mut frames: Frames = frames_after(length, stream);
     let Some(_place) = place(served).await else {
         let text = format!("host is busy with requests of {SERVED_MAX} other commands; nothing was done, try again");
         let busy = Response::from(BrokerError::new(BrokerErrorKind::Unavailable, text));
-        timeout(REQUEST_MAX, frames(stream).send(encode(&busy)?)).await??;
+        timeout(REQUEST_MAX, frames.send(encode(&busy)?)).await??;
         return Ok(());
     };
-    let mut frames: Frames = frames(stream);
     let mut patience = REQUEST_MAX;
     while let Some(frame) = timeout(patience, frames.next()).await? {
         let response = match decode(&frame?) {

@@ -12,7 +12,7 @@ use wasmpost_delivery::{
     Broker, BrokerError, BrokerErrorKind, Capabilities, DeadLetter, DeadLetterFilter, DeadLetters, Listed, Queue,
     QueueSpec, QueueStats, Receipt, TenantQuota,
 };
-use wasmpost_msg::Publication;
+use wasmpost_msg::{Publication, chain};
 
 use super::client::{Missed, RemoteBroker};
 use super::protocol::Request;
@@ -51,7 +51,7 @@ async fn reach_within(patience: Duration, address: &Address, file: &Path) -> Res
             biased;
             opened = &mut opening => return match opened {
                 Err(error) if error.kind() == BrokerErrorKind::InUse => {
-                    let context = format!("{error}; no host answers at {}: {nobody}", socket_path(file).display());
+                    let context = format!("{}; no host answers at {}: {nobody}", chain(&error), socket_path(file).display());
                     Err(BrokerError::new(BrokerErrorKind::InUse, context))
                 }
                 opened => opened.map(Reached::File),

@@ -17,7 +17,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         match line {
             Ok(Line { attributes, body, id, key, delay, ttl }) => {
                 let texts = [id, key].iter().flatten().map(String::len).sum::<usize>();
-                let held = attributes.bytes() + body.len() + texts + usize::from(delay.is_some()) + usize::from(ttl.is_some());
+                let held =
+                    attributes.bytes() + body.len() + texts + usize::from(delay.is_some()) + usize::from(ttl.is_some());
                 assert!(held <= bytes.len(), "line {}", lines.number());
             }
             Err(text) => assert!(!text.is_empty()),

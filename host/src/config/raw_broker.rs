@@ -23,7 +23,7 @@ const SECRET_BYTES_MAX: Size = Size(64 << 10);
 #[derive(Debug, JsonSchema)]
 #[schemars(untagged)]
 pub(super) enum RawBroker {
-    Url(BrokerUrl),
+    Url(Box<BrokerUrl>),
     Table(Box<RawBrokerTable>),
 }
 
@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for RawBroker {
             }
 
             fn visit_str<E: de::Error>(self, url: &str) -> Result<RawBroker, E> {
-                url.parse().map(RawBroker::Url).map_err(E::custom)
+                url.parse().map(|url| RawBroker::Url(Box::new(url))).map_err(E::custom)
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<RawBroker, A::Error> {

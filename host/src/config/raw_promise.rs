@@ -35,7 +35,8 @@ pub(super) fn check_quotas(
             return Err(source.fault(table, fault));
         }
         // What lies at other brokers is bounded by those.
-        if is_hostile && tenant.messages.is_none() && !(keeping.is_empty() && !others.is_empty()) {
+        let is_bounded_elsewhere = keeping.is_empty() && !others.is_empty();
+        if is_hostile && tenant.messages.is_none() && !is_bounded_elsewhere {
             let fault = format!(
                 "tenant {name:?} has no quota of messages, which hostile = true asks for; write messages = 100000, or what \
                  fits, under [tenants.{name}]"

@@ -188,7 +188,10 @@ mod tests {
         }
     }
 
-    fn slow() -> (Writer, Sender<io::Result<usize>>, Arc<Mutex<Vec<u8>>>) {
+    /// What was written.
+    type Written = Arc<Mutex<Vec<u8>>>;
+
+    fn slow() -> (Writer, Sender<io::Result<usize>>, Written) {
         let (allow, allowed) = channel();
         let (writer, written) = (Writer::default(), Arc::default());
         writer.start(Slow { allowed, written: Arc::clone(&written) }, Told).unwrap();

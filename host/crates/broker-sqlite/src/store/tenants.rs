@@ -1,6 +1,7 @@
 //! What tenants have in the file, and what they may have: kept in it, so that it holds for everybody who opens it.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 
 use wasmpost_delivery::TenantQuota;
 use wasmpost_msg::{Publication, tenant_of};
@@ -95,8 +96,8 @@ impl Store {
 
     /// Takes note that a queue which was not declared keeps the messages of a topic.
     pub(super) fn topic_waits(&mut self, queue: i64, topic: &str) {
-        if !self.waiting.contains_key(&queue) {
-            self.waiting.insert(queue, topic.to_owned());
+        if let Entry::Vacant(place) = self.waiting.entry(queue) {
+            place.insert(topic.to_owned());
             self.quotas.topic_waits(topic);
             self.changes.topics = true;
         }

@@ -51,7 +51,7 @@ pub(crate) struct Opened {
     channel: Channel,
     last: Option<u64>,
     /// Whether those who only read miss a copy.
-    copy_missing: bool,
+    is_copied: bool,
     locked: Locked,
 }
 
@@ -59,17 +59,17 @@ pub(crate) struct Opened {
 pub(crate) async fn open(link: &Link, publishing: &Link, lock: &Lock) -> Result<Opened, BrokerError> {
     let locked = lock.take(link).await?;
     topology::declare_catalogue(link).await?;
-    let copy_missing = copy::declare(link).await?;
+    copy::declare(link).await?;
     let channel = publishing.confirming().await?;
     let (catalogue, last) = read(&channel).await?;
     let before = catalogue.clone();
-    Ok(Opened { catalogue, before, channel, last, copy_missing, locked })
+    Ok(Opened { catalogue, before, channel, last, is_copied: true, locked })
 }
 
 impl Opened {
     /// Has a copy made of it although nothing changes.
     pub(crate) fn copy(&mut self) {
-        self.copy_missing = true;
+        self.is_copied = false;
     }
 
     /// Writes it again, as it was where the change failed, and lets others have it.
@@ -88,7 +88,7 @@ impl Opened {
         let is_changed = self.catalogue != self.before;
         self.catalogue.version += 1;
         // The copy comes first: should this end in between, it tells of something that was declared already.
-        if is_changed || self.copy_missing {
+        if is_changed || !self.is_copied {
             write(&self.channel, COPY, &self.catalogue).await?;
         }
         write(&self.channel, CATALOGUE, &self.catalogue).await?;
@@ -103,22 +103,24 @@ impl Opened {
 
 /// The catalogue, and the tag of the last message that it was read from.
 async fn read(channel: &Channel) -> Result<(Catalogue, Option<u64>), BrokerError> {
-    let (mut newest, mut last) = (Catalogue::default(), None);
+    let (mut versions, mut last) = (Vec::new(), None);
     loop {
         let got = answered("reading the catalogue", channel.basic_get(short(CATALOGUE), BasicGetOptions::default()));
-        let Some(message) = got.await? else { return Ok((newest, last)) };
+        let Some(message) = got.await? else {
+            return Ok((newest(CATALOGUE, &versions)?.unwrap_or_default(), last));
+        };
         last = Some(message.delivery_tag);
-        let read = parsed(CATALOGUE, &message.data)?;
-        if read.version >= newest.version {
-            newest = read;
-        }
+        versions.push(message.delivery.data);
     }
 }
 
-pub(crate) fn parsed(queue: &str, bytes: &[u8]) -> Result<Catalogue, BrokerError> {
-    serde_json::from_slice(bytes).map_err(|error| {
+/// The newest of the versions that a queue holds, if it holds any.
+pub(crate) fn newest(queue: &str, versions: &[Vec<u8>]) -> Result<Option<Catalogue>, BrokerError> {
+    let parsed = versions.iter().map(|bytes| serde_json::from_slice::<Catalogue>(bytes));
+    let parsed = parsed.collect::<Result<Vec<_>, _>>().map_err(|error| {
         BrokerError::new(BrokerErrorKind::Corrupt, format!("queue {queue:?} holds what is no catalogue: {error}"))
-    })
+    })?;
+    Ok(parsed.into_iter().max_by_key(|catalogue| catalogue.version))
 }
 
 async fn write(channel: &Channel, queue: &str, catalogue: &Catalogue) -> Result<(), BrokerError> {

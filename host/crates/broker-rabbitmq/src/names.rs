@@ -14,8 +14,8 @@ const TOPIC: &str = "wasmpost.topic.";
 pub(crate) const UNROUTED: &str = "wasmpost.unrouted";
 /// The queue that has the catalogue.
 pub(crate) const CATALOGUE: &str = "wasmpost.catalogue";
-/// The stream that has its copies, for those who only read.
-pub(crate) const COPY: &str = "wasmpost.catalogue.copies";
+/// The queue that has a copy of it, for those who only read.
+pub(crate) const COPY: &str = "wasmpost.catalogue.copy";
 /// The queue that whoever has the lock has for itself.
 pub(crate) const LOCK: &str = "wasmpost.lock";
 

@@ -142,6 +142,14 @@ async fn declare(channel: &Channel, queue: ShortString, arguments: FieldTable) -
     answered(&what, channel.queue_declare(queue, options, arguments)).await.map(drop)
 }
 
+/// Declares a queue that keeps its last message alone, however often that is taken and given back.
+pub(crate) async fn declare_last(channel: &Channel, queue: ShortString) -> Result<(), BrokerError> {
+    let mut arguments = quorum();
+    limit(&mut arguments, UNLIMITED);
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    declare(channel, queue, arguments).await
+}
+
 pub(crate) async fn finish(channel: Channel) -> Result<(), BrokerError> {
     answered("closing a channel", channel.close(200, "done".into())).await
 }

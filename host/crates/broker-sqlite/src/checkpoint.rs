@@ -107,10 +107,10 @@ impl Checkpointer {
 }
 
 fn run(path: PathBuf, wakes: Receiver<()>) {
-    let connection = match Connection::open(&path) {
+    let connection = match open(&path) {
         Ok(connection) => connection,
         Err(error) => {
-            tracing::error!(error = %error, "log of the queue file will only be copied when it is closed");
+            tracing::error!(error = %error, "log of the queue file will only be copied when it is long or closed");
             return;
         }
     };
@@ -120,4 +120,14 @@ fn run(path: PathBuf, wakes: Receiver<()>) {
             tracing::warn!(error = %error, "log of the queue file could not be copied");
         }
     }
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    // Where a file cannot be opened for writing, SQLite opens it for reading and says nothing.
+    if connection.is_readonly("main")? {
+        let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+        return Err(rusqlite::Error::SqliteFailure(error, Some("the file could not be opened for writing".into())));
+    }
+    Ok(connection)
 }

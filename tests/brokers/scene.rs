@@ -52,7 +52,7 @@ impl Scene {
 
     /// Starts a host.
     pub(crate) fn host(&self, id: &str, config: &str) -> Host {
-        self.place.start(&["run", "--config", config, "--id", id])
+        self.place.start(&["run", "--config", config, "--id", id, "--log", "debug"])
     }
 
     fn line(&self, id: &str) -> String {
@@ -107,10 +107,12 @@ impl Scene {
     /// processed more than once was at work when something broke; each had its effect once, as its id tells. Gives what
     /// was processed more than once.
     pub(crate) async fn account(&self, hosts: Vec<Host>, at_work: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut logs = String::new();
         for host in hosts {
             host.signal("TERM");
             let (code, log) = host.end();
             assert_eq!(code, Some(0), "{log}");
+            logs += &log;
         }
         self.run(&["run", "--until-empty", "--log", "error"]).exits(0);
         let times = self.ledger.times();
@@ -130,7 +132,12 @@ impl Scene {
         assert_eq!((bodies.len(), &distinct), (distinct.len(), &processed), "each message had one effect");
         let repeated: BTreeSet<_> = times.into_iter().filter(|(_, times)| *times > 1).map(|(id, _)| id).collect();
         let unexpected: Vec<_> = repeated.difference(at_work).collect();
-        assert!(unexpected.is_empty(), "{unexpected:?} were processed again and were not at work when it broke");
+        let told: Vec<_> = logs.lines().filter(|line| unexpected.iter().any(|id| line.contains(&***id))).collect();
+        let told = told.join("\n");
+        assert!(
+            unexpected.is_empty(),
+            "{unexpected:?} were processed again and were not at work when it broke:\n{told}"
+        );
         repeated
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{answered, failed, unavailable};
 use crate::link::Link;
 use crate::lock::{Lock, Locked};
 use crate::names::{CATALOGUE, COPY, short};
-use crate::{copy, topology};
+use crate::topology;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Catalogue {
@@ -59,7 +59,6 @@ pub(crate) struct Opened {
 pub(crate) async fn open(link: &Link, publishing: &Link, lock: &Lock) -> Result<Opened, BrokerError> {
     let locked = lock.take(link).await?;
     topology::declare_catalogue(link).await?;
-    copy::declare(link).await?;
     let channel = publishing.confirming().await?;
     let (catalogue, last) = read(&channel).await?;
     let before = catalogue.clone();
@@ -89,6 +88,7 @@ impl Opened {
         self.catalogue.version += 1;
         // The copy comes first: should this end in between, it tells of something that was declared already.
         if is_changed || !self.is_copied {
+            topology::declare_last(&self.channel, short(COPY)).await?;
             write(&self.channel, COPY, &self.catalogue).await?;
         }
         write(&self.channel, CATALOGUE, &self.catalogue).await?;

@@ -19,13 +19,6 @@ const COME_MAX: Duration = Duration::from_millis(500);
 /// How often it is looked for meanwhile.
 const LOOKED_EVERY: Duration = Duration::from_millis(20);
 
-/// Declares the queue. A new copy pushes out the one before.
-pub(crate) async fn declare(link: &Link) -> Result<(), BrokerError> {
-    let channel = link.channel().await?;
-    topology::declare_last(&channel, short(COPY)).await?;
-    topology::finish(channel).await
-}
-
 /// The last version, if there is a copy of one.
 pub(crate) async fn read(link: &Link) -> Result<Option<Catalogue>, BrokerError> {
     let channel = link.channel().await?;

@@ -28,6 +28,8 @@ struct Failed {
     has_told: bool,
     /// The line of the trace in which it was told to stop.
     stop: usize,
+    /// The line in which the file was open for work.
+    opened: usize,
 }
 
 impl Failed {
@@ -40,11 +42,13 @@ impl Failed {
     }
 
     /// Told that a log could not be looked through for damage, which is done before it is opened for work, or that the
-    /// thread which copies it could not open the file: the host does its work all the same.
+    /// thread which copies it could not open the file; or the one who asked for figures, which are read by a connection
+    /// of their own, got an error in their place. The host does its work all the same.
     fn was_beside_the_work(&self) -> bool {
         let looks = |call: &Call| call.arguments.contains("-wal\", O_RDONLY");
         let copies = |call: &Call| call.arguments.contains(".db\", O_RDWR");
-        self.has_told && self.injected.iter().all(|call| looks(call) || copies(call))
+        let figures = |call: &Call| call.name == "openat" && call.begin > self.opened && !copies(call);
+        self.injected.iter().all(|call| figures(call) || self.has_told && (looks(call) || copies(call)))
     }
 }
 
@@ -160,12 +164,15 @@ async fn live(place: &Place, traces: &str, injection: &str) -> (Ledger, Failed) 
     }
     let text = read(&trace, host.child.id());
     let stop = text.lines().position(|line| line.contains("--- SIGTERM")).unwrap_or(usize::MAX);
-    let injected = calls(&text).into_iter().filter(|call| call.is_injected).collect();
+    let calls = calls(&text);
+    let is_last_opened = |call: &&Call| call.arguments.contains("-shm") && call.result >= 0;
+    let opened = calls.iter().find(is_last_opened).map_or(usize::MAX, |call| call.end);
+    let injected = calls.into_iter().filter(|call| call.is_injected).collect();
     let ledger = ledger.into_inner().unwrap();
     let is_unconfirmed = ledger.sent.values().any(|sent| sent.standing != Standing::Confirmed);
     let log = host.log();
     let has_told = is_unconfirmed || log.contains("\"ERROR\"") || log.contains("error: ") || log.contains("could not");
-    (ledger, Failed { injected, ended, has_told, stop })
+    (ledger, Failed { injected, ended, has_told, stop, opened })
 }
 
 /// Waits until nothing is left to do, or the host ended, or it was long enough: what failed may wait for its lease. A host

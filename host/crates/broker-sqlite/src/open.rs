@@ -52,7 +52,7 @@ fn set_up(path: &Path, connection: &Connection, durability: Durability) -> Resul
             connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
             connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        write_ahead(connection)?;
         let synchronous = match durability {
             _ if is_broken(Break::FsyncSkipped) => "OFF",
             Durability::Full => "FULL",
@@ -65,6 +65,20 @@ fn set_up(path: &Path, connection: &Connection, durability: Durability) -> Resul
         migrate::migrate(connection, version)
     })()
     .map_err(fault)
+}
+
+/// Has changes go to a write-ahead log, and sees that there is one: where it cannot be, SQLite stays with what it had and
+/// reports no error.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // The first reading makes the log of a file that had none, or finds that the file is still of the other kind.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    let fault = format!("its changes cannot go to a write-ahead log, journal_mode stays {mode}");
+    Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR), Some(fault)))
 }
 
 /// Has what would make the file larger than this refused.

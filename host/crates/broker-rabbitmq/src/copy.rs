@@ -1,4 +1,4 @@
-//! What readers see of the catalogue: a copy of its last version, in a queue of its own. A reader takes it and gives it
+//! A copy of the last version of the catalogue for readers, in a queue of its own. A reader takes it and gives it
 //! back at once, so that nobody waits for the lock of all hosts, and nothing is written, where only names or figures are
 //! wanted.
 

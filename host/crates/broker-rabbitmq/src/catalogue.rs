@@ -88,7 +88,6 @@ impl Opened {
         self.catalogue.version += 1;
         // The copy comes first: should this end in between, it tells of something that was declared already.
         if is_changed || !self.is_copied {
-            topology::declare_last(&self.channel, short(COPY)).await?;
             write(&self.channel, COPY, &self.catalogue).await?;
         }
         write(&self.channel, CATALOGUE, &self.catalogue).await?;

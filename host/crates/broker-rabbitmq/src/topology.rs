@@ -28,6 +28,7 @@ pub(crate) struct Count {
 pub(crate) async fn declare_catalogue(link: &Link) -> Result<(), BrokerError> {
     let channel = link.channel().await?;
     declare(&channel, names::short(names::CATALOGUE), quorum()).await?;
+    declare_last(&channel, names::short(names::COPY)).await?;
     finish(channel).await
 }
 
@@ -142,8 +143,9 @@ async fn declare(channel: &Channel, queue: ShortString, arguments: FieldTable) -
     answered(&what, channel.queue_declare(queue, options, arguments)).await.map(drop)
 }
 
-/// Declares a queue that keeps its last message alone, however often that is taken and given back.
-pub(crate) async fn declare_last(channel: &Channel, queue: ShortString) -> Result<(), BrokerError> {
+/// Declares a queue that keeps its last message alone, however often that is taken and given back. A new one pushes out
+/// the one before.
+async fn declare_last(channel: &Channel, queue: ShortString) -> Result<(), BrokerError> {
     let mut arguments = quorum();
     limit(&mut arguments, UNLIMITED);
     arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));

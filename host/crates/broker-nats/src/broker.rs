@@ -65,7 +65,7 @@ impl NatsBroker {
         Ok(Arc::new(Self { link }))
     }
 
-    /// Where the URL leads. All of it is checked, without connecting.
+    /// The place that the URL names. All of it is checked, without connecting.
     pub fn site(url: &str) -> Result<Site, BrokerError> {
         Ok(Options::parse(url)?.site("nats"))
     }

@@ -66,7 +66,7 @@ impl NatsCoreBroker {
 }
 
 impl NatsCoreBroker {
-    /// Where the URL leads. All of it is checked, without connecting.
+    /// The place that the URL names. All of it is checked, without connecting.
     pub fn site(url: &str) -> Result<Site, BrokerError> {
         Ok(Options::parse_core(url)?.site("nats-core"))
     }

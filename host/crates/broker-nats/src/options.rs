@@ -102,7 +102,7 @@ impl Options {
         Self::parse(url)
     }
 
-    /// Where the stream is.
+    /// The place of the stream.
     pub(crate) fn site(&self, kind: &'static str) -> Site {
         let server = |server: &String| {
             let url = Url::parse(server).ok()?;

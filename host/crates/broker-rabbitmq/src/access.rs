@@ -87,7 +87,7 @@ impl Target {
     }
 }
 
-/// Where the virtual host of a URL is. The port is not told where it is the default one, encrypted or not.
+/// The place of the virtual host of a URL. The port is left out where it is the default one, encrypted or not.
 pub(crate) fn site(url: &str) -> Result<Site, BrokerError> {
     let uri = parsed(url)?;
     let port = Some(uri.authority.port).filter(|port| *port != uri.scheme.default_port());

@@ -47,7 +47,7 @@ impl RabbitBroker {
         Ok(Arc::new(Self { hub: Arc::new(hub) }))
     }
 
-    /// Where the URL leads. All of it is checked, without connecting.
+    /// The place that the URL names. All of it is checked, without connecting.
     pub fn site(url: &str) -> Result<Site, BrokerError> {
         access::site(url)
     }

@@ -145,7 +145,7 @@ impl Hub {
         tokio::join!(self.link.close(), self.publishing.close());
     }
 
-    /// What the catalogue says. Nothing is written for it, but the first copy.
+    /// The catalogue as it was last written. Reading it writes nothing but the first copy.
     pub(crate) async fn read_catalogue(&self) -> Result<Catalogue, BrokerError> {
         if let Some(read) = copy::read(&self.link).await? {
             return Ok(read);

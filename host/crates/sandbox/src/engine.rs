@@ -8,11 +8,12 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::imports::http::{Connector, Network};
-use crate::load::{Cache, Compiler, Known, LoadLimits, Residents, components_max};
+use crate::limits::{LoadLimits, Size};
+use crate::load::{Cache, Compiler, Known, Residents, components_max};
 use crate::places::Places;
 use crate::state::StoreState;
 use crate::ticker::Ticker;
-use crate::{SandboxError, Size, imports, worlds};
+use crate::{SandboxError, imports, worlds};
 
 /// How much of a slot's memory, table and stack is kept for the next instance instead of being given back.
 const MEMORY_RESIDENT_BYTES: usize = 4 << 20;

@@ -9,8 +9,9 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use crate::limits::{Limits, Size};
 use crate::state::StoreState;
-use crate::{EngineOptions, FileError, Limits, Size};
+use crate::{EngineOptions, FileError};
 
 /// The most of a text that a file can make long, in bytes.
 const TEXT_BYTES_MAX: usize = 2_000;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use crate::Size;
+use crate::limits::Size;
 
 /// Why a file was not read.
 #[derive(Debug, thiserror::Error)]

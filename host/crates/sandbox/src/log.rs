@@ -5,8 +5,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use wasmpost_msg::Context;
 
-use crate::Limits;
 use crate::audit::{Audit, Denied};
+use crate::limits::Limits;
 
 /// So many lines that are over the limit, and the log of the delivery is full: looking at each line takes time.
 const DROPPED_ONE_BY_ONE: u64 = 256;

@@ -14,13 +14,12 @@ use crate::crew::Crews;
 use crate::engine::CONCURRENT_MAX;
 use crate::error::classify;
 use crate::imports::wasi::Surroundings;
-use crate::limiter::MemoryBudget;
+use crate::limits::{Limits, MemoryBudget, Meter};
 use crate::load::Mapped;
-use crate::meter::Meter;
 use crate::places::{Live, Place};
 use crate::setup::{Setup, YIELD_TICKS, failure_of, out_of_wall, wait_for_place};
 use crate::state::{Shared, StoreState};
-use crate::{Grants, Limits, LoadError, LoadedComponent, LogSink, Sandbox, TracingSink};
+use crate::{Grants, LoadError, LoadedComponent, LogSink, Sandbox, TracingSink};
 
 /// Numbers for receivers.
 static RECEIVERS: AtomicU64 = AtomicU64::new(0);

@@ -10,11 +10,12 @@ use wasmtime::{Store, UpdateDeadline};
 use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::delivery::Delivery;
 use crate::error::out_of_budget;
+use crate::limits::Span;
 use crate::load::Mapped;
 use crate::places::{Place, Places};
 use crate::state::{Shared, StoreState};
 use crate::worlds::World;
-use crate::{LoadedComponent, Sandbox, Span};
+use crate::{LoadedComponent, Sandbox};
 
 /// How many ticks of the epoch a guest runs before it lets others run.
 pub(crate) const YIELD_TICKS: u64 = 1;

@@ -12,11 +12,11 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::bindings::Plugin;
 use crate::delivery::Delivery;
 use crate::imports::http::{Connector, Http};
-use crate::imports::wasi::{self, Outputs, Surroundings};
-use crate::limiter::{Limiter, MemoryBudget};
-use crate::meter::Meter;
+use crate::imports::wasi;
+use crate::imports::wasi::{Outputs, Surroundings};
+use crate::limits::{Limiter, Limits, MemoryBudget, Meter};
 use crate::worlds::Command;
-use crate::{Grants, Limits, LogSink};
+use crate::{Grants, LogSink};
 
 /// The attribute that names a topic for answers.
 pub(crate) const REPLY_TO: &str = "Reply-To";

@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::meter::{Meter, Metered};
+use crate::limits::{Meter, Metered};
 use crate::places::Place;
 use crate::setup::Setup;
 use drive::{Call, Instance, out_of_time};

@@ -9,7 +9,7 @@ use wasmpost_msg::{Context, Disposition, Message, Reason, ReceiveError, Usage};
 use super::drive::Call;
 use super::roster::Outcome;
 use super::{Crews, Seat};
-use crate::meter::Meter;
+use crate::limits::Meter;
 use crate::setup::{out_of_wall, wait_for_place};
 
 impl Crews {

@@ -8,9 +8,10 @@ use rustix::process::{Resource, Rlimit, Signal, getppid, getrlimit, nice, set_pa
 use wasmtime::Engine;
 
 use super::proposals::{needed, needs_async};
-use super::{LoadLimits, componentize, descriptors};
+use super::{componentize, descriptors};
 use crate::error::cut;
-use crate::{EngineOptions, LoadError, Profile, SandboxError, Size, engine};
+use crate::limits::{LoadLimits, Size};
+use crate::{EngineOptions, LoadError, Profile, SandboxError, engine};
 
 /// How the answer begins: with machine code behind it, with the text of an error, with nothing, or with the names of
 /// proposals.

@@ -12,10 +12,11 @@ use rustix::process::{Resource, getrlimit};
 use wasmtime::Engine;
 
 use super::child::{self, Task};
+use super::componentize;
 use super::proposals::{needed, needs_async};
-use super::{LoadLimits, componentize};
 use crate::error::cut;
-use crate::{EngineOptions, LoadError, Size};
+use crate::limits::{LoadLimits, Size};
+use crate::{EngineOptions, LoadError};
 
 /// The most machine code of one component, in bytes.
 const COMPILED_BYTES_MAX: u64 = 1 << 30;

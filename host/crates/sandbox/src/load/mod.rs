@@ -19,6 +19,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, types::ComponentItem};
 
+use crate::limits::LoadLimits;
 use crate::worlds::{WORLDS, World};
 use crate::{FileError, LoadError, Sandbox, read_plain_file};
 pub(crate) use cache::Cache;
@@ -27,7 +28,6 @@ pub use compile::Compiler;
 pub(crate) use known::Known;
 use resident::Code;
 pub(crate) use resident::{Mapped, Residents, components_max};
-pub use scan::LoadLimits;
 use scan::Scanned;
 use sealed::Sealed;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
-use crate::limiter::MemoryBudget;
+use crate::limits::MemoryBudget;
 use crate::load::Mapped;
 use crate::state::StoreState;
 

@@ -10,8 +10,8 @@ use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 
 use crate::HttpOrigin;
 use crate::audit::Denied;
+use crate::limits::Meter;
 use crate::log::GuestLog;
-use crate::meter::Meter;
 use crate::state::{Shared, StoreState};
 
 /// The shortest timeout of a guest, so that none is zero.

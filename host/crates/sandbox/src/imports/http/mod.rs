@@ -18,7 +18,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
 
-use crate::meter::Charged;
+use crate::limits::Charged;
 use crate::state::StoreState;
 use admit::{Admission, Admitted};
 pub(crate) use connect::Connector;

@@ -18,7 +18,7 @@ use super::FIELDS_BYTES_MAX;
 use super::admit::Admitted;
 use super::body::{Open, Overrun, RequestBody, ResponseBody};
 use super::head::Heads;
-use crate::meter::Charged;
+use crate::limits::Charged;
 
 /// Sends a request; the response comes with its head, and its body is read from the connection.
 pub(super) async fn send(admitted: Admitted, request: Request<WasiBody>) -> Result<Response<WasiBody>, Error> {

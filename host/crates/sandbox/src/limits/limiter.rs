@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wasmpost_msg::Reason;
 use wasmtime::ResourceLimiter;
 
-use crate::{Limits, Size};
+use super::quantity::Size;
+use super::rows::Limits;
 
 /// The most linear memories and tables of one store.
 const MEMORIES_MAX: usize = 4;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Size, Span};
+use super::quantity::{Size, Span};
 
 /// A limit, for documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -202,8 +202,8 @@ fn leases_do_not_lapse_while_guests_burn_all_the_time_there_is() {
         "wasmpost.toml",
         format!(
             "[tenants.acme]\n[[receivers]]\nqueue = \"orders\"\ntenant = \"acme\"\ncomponent = \"{component}\"\n\
-             publish = [\"out\"]\nlease = \"200ms\"\nconcurrency = 16\nlimits = {{ cpu = \"30s\" }}\n\
-             config = {{ spins = \"60000000\" }}\n"
+             publish = [\"out\"]\nlease = \"1s\"\nconcurrency = 16\nlimits = {{ cpu = \"30s\" }}\n\
+             config = {{ spins = \"150000000\" }}\n"
         ),
     );
     publish(&place, "@acme/orders", 16);

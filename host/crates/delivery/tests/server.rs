@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bench::{Bench, LONG, body, counting};
+use bench::{Bench, LONG, Serving, body, counting};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use wasmpost_delivery::{AttemptVerdict, Broker, QueueSpec, Share};
+use wasmpost_delivery::{AttemptVerdict, Broker, QueueSpec, Share, Threads};
 use wasmpost_msg::{
     Attributes, GraceExpired, Message, Publication, Reason, ReceiveError, ReceiverFunc, ServeError, Server,
     ServerClosed, Topic,
@@ -221,6 +222,72 @@ async fn a_lease_is_renewed_for_as_long_as_its_receiver_works() {
     bench.drained().await;
     serving.stop().await;
     assert_eq!(bench.stats("orders").await.acked, 1);
+}
+
+/// A server whose only thread is taken by others, with two messages that it has leased.
+struct Crowded {
+    bench: Bench,
+    serving: Serving,
+    /// The attempts that began.
+    starts: mpsc::UnboundedReceiver<u32>,
+    /// Lets the thread go.
+    go_on: std::sync::mpsc::Sender<()>,
+    _threads: Threads,
+}
+
+impl Crowded {
+    async fn new() -> Self {
+        let threads = Threads::start(1, &Handle::current(), Box::new(|| ())).unwrap();
+        let lane = threads.lane(1);
+        let (at_work, mut is_taken) = mpsc::unbounded_channel();
+        let (go_on, held) = std::sync::mpsc::channel();
+        lane.spawn(async move {
+            at_work.send(()).unwrap();
+            let _: Result<(), _> = held.recv();
+        });
+        is_taken.recv().await.unwrap();
+        let mut bench = Bench::new();
+        bench.options.share = Some(Arc::new(Share::new(16, Some(lane))));
+        bench.publish(&["a", "b"]).await;
+        let (started, starts) = mpsc::unbounded_channel();
+        let receiver = ReceiverFunc(move |message: Message| {
+            started.send(message.context.attempt()).unwrap();
+            async { Ok(()) }
+        });
+        let serving = bench.serve(receiver).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(bench.stats("orders").await.leased, 2);
+        Self { bench, serving, starts, go_on, _threads: threads }
+    }
+
+    /// The attempts that began in the end.
+    async fn begun(mut self) -> Vec<u32> {
+        // The thread works in a time that is not paused.
+        tokio::time::resume();
+        self.go_on.send(()).unwrap();
+        self.bench.drained().await;
+        self.serving.stop().await;
+        assert_eq!(self.bench.stats("orders").await.acked, 2);
+        std::iter::from_fn(|| self.starts.try_recv().ok()).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_of_what_waits_for_a_thread_are_renewed_until_it_begins() {
+    let crowded = Crowded::new().await;
+    // Many leases long, and none lapses.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(crowded.bench.stats("orders").await.leased, 2);
+    assert_eq!(crowded.begun().await, [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lost_its_lease_while_it_waited_for_a_thread_does_not_begin() {
+    let crowded = Crowded::new().await;
+    // All at once, as on a machine that slept.
+    tokio::time::advance(Duration::from_secs(600)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(crowded.begun().await, [2, 2]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,7 +65,7 @@ pub(crate) async fn an_outbox_that_is_published_twice_is_stored_once() {
 pub(crate) async fn a_message_whose_leases_lapse_three_times_in_a_row_is_dead() {
     let server = NatsServer::start().await.unwrap();
     let broker = open(&server, "").await.unwrap();
-    let lease = Duration::from_millis(300);
+    let lease = Duration::from_secs(1);
     let queue = broker.queue(QueueSpec { lease, ..QueueSpec::new("orders") }).await.unwrap();
     publish(&broker, "orders", "a").await;
     for lapsed in 0..3 {

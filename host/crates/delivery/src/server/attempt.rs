@@ -28,10 +28,15 @@ pub(super) struct Worker {
 }
 
 impl Worker {
+    /// The context of a delivery.
+    pub(super) fn context(&self, delivery: &Delivery) -> Context {
+        let cancelled = CancellationToken::new();
+        Context::of_server(delivery.id.clone(), delivery.deliveries, cancelled, self.stop.clone())
+    }
+
     /// Takes a delivery to its end, keeping its lease meanwhile.
-    pub(super) async fn work(&self, delivery: Delivery) {
-        let (renewer, cancelled) = (delivery.lease.renewer(), CancellationToken::new());
-        let context = Context::of_server(delivery.id.clone(), delivery.deliveries, cancelled, self.stop.clone());
+    pub(super) async fn work(&self, delivery: Delivery, context: Context) {
+        let renewer = delivery.lease.renewer();
         self.keeper.keep_while(renewer, &context, self.process(delivery, &context)).await;
     }
 
@@ -66,6 +71,10 @@ impl Worker {
         // One that waited for its turn when the server stopped does not begin any more.
         if self.stop.is_cancelled() {
             return Err(context.not_begun());
+        }
+        // Nor does one whose lease was lost while it waited.
+        if context.cancelled().is_cancelled() {
+            return Err(context.interruption());
         }
         let message = Message {
             attributes: delivery.attributes.clone(),

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,8 +13,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wasmpost_msg::Context;
 
 use super::attempt::Worker;
+use super::keeper::{Lease, Waiting};
 use crate::Delivery;
 
 /// How long a task takes one delivery after the other before it lets others run.
@@ -49,6 +51,8 @@ struct State {
 /// A delivery with its slot.
 struct Pulled {
     delivery: Delivery,
+    /// Made once its lease is renewed, or when it begins.
+    context: Option<Context>,
     slot: Option<OwnedSemaphorePermit>,
     counted: Counted,
 }
@@ -57,6 +61,8 @@ struct Pulled {
 struct Turn {
     backlog: Arc<Backlog>,
     is_busy: bool,
+    /// Whether anybody polled the task.
+    has_begun: bool,
 }
 
 /// Counts a delivery for as long as it is in flight.
@@ -76,7 +82,7 @@ impl Backlog {
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
         let released = (slots / 2).clamp(1, RELEASED_MAX);
-        Arc::new(Self {
+        let backlog = Arc::new(Self {
             worker,
             tasks,
             stop,
@@ -85,7 +91,10 @@ impl Backlog {
             released,
             is_paused: AtomicBool::new(false),
             state: Mutex::default(),
-        })
+        });
+        let waiting: Weak<dyn Waiting> = Arc::downgrade(&(Arc::clone(&backlog) as Arc<dyn Waiting>));
+        backlog.worker.keeper.watch(waiting);
+        backlog
     }
 
     /// Says whether messages come one at a time, after a pause: then nothing is pulled here.
@@ -98,11 +107,12 @@ impl Backlog {
         let mut state = self.state.lock();
         for delivery in deliveries {
             let counted = Counted::new(&self.in_flight);
-            state.waiting.push_back(Pulled { delivery, slot: slots.split(1), counted });
+            state.waiting.push_back(Pulled { delivery, context: None, slot: slots.split(1), counted });
         }
         let more = state.waiting.len().min(self.threads.saturating_sub(state.busy));
         state.busy += more;
         drop(state);
+        self.worker.keeper.wake();
         (0..more).for_each(|_| self.spawn());
     }
 
@@ -120,7 +130,7 @@ impl Backlog {
 
     /// Starts a task that counts as busy already.
     fn spawn(self: &Arc<Self>) {
-        let turn = Turn { backlog: Arc::clone(self), is_busy: true };
+        let turn = Turn { backlog: Arc::clone(self), is_busy: true, has_begun: false };
         let work = self.tasks.track_future(turn.work_off());
         match self.worker.options.share.as_ref().and_then(|share| share.lane()) {
             Some(lane) => lane.spawn(work),
@@ -129,13 +139,30 @@ impl Backlog {
     }
 }
 
+impl Waiting for Backlog {
+    fn leases(&self) -> Vec<Lease> {
+        let mut state = self.state.lock();
+        let leases = state.waiting.iter_mut().map(|Pulled { delivery, context, .. }| {
+            let context = context.get_or_insert_with(|| self.worker.context(delivery)).clone();
+            Lease { renewer: delivery.lease.renewer(), delivery: context }
+        });
+        leases.collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.state.lock().waiting.is_empty()
+    }
+}
+
 impl Turn {
     async fn work_off(mut self) {
+        self.has_begun = true;
         let mut slots: Option<OwnedSemaphorePermit> = None;
         let (mut began, mut done) = (Instant::now(), 0);
-        while let Some(Pulled { delivery, slot, counted }) = self.next(&mut slots) {
+        while let Some(Pulled { delivery, context, slot, counted }) = self.next(&mut slots) {
             let backlog = Arc::clone(&self.backlog);
-            let mut work = pin!(backlog.worker.work(delivery));
+            let context = context.unwrap_or_else(|| backlog.worker.context(&delivery));
+            let mut work = pin!(backlog.worker.work(delivery, context));
             let mut has_waited = false;
             std::future::poll_fn(|context| {
                 let polled = work.as_mut().poll(context);
@@ -210,7 +237,8 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        // A task that nobody polls any more did not panic itself, and the next would fare no better.
+        if self.has_begun && std::thread::panicking() {
             // Another task goes on where this one cannot.
             self.wait();
         } else if self.is_busy {

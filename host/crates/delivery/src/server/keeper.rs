@@ -1,8 +1,8 @@
-//! The lease keeper: renews the leases of all deliveries in flight, in one task.
+//! The lease keeper: renews the leases of all deliveries, those that wait for a thread as well, in one task.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ const RENEW_TIMEOUT: Duration = Duration::from_secs(5);
 /// Renews leases until they are settled. Its task ends when the last handle to it is dropped.
 pub(super) struct Keeper {
     kept: Mutex<Leases>,
+    waiting: OnceLock<Weak<dyn Waiting>>,
     /// Says that there is a lease.
     begun: Arc<Notify>,
     interrupt: CancellationToken,
@@ -30,10 +31,19 @@ struct Leases {
     by_number: BTreeMap<u64, Lease>,
 }
 
+/// Deliveries that were leased and did not begin yet.
+pub(super) trait Waiting: Send + Sync {
+    /// Their leases, and whom to tell when one is lost.
+    fn leases(&self) -> Vec<Lease>;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool;
+}
+
 #[derive(Clone)]
-struct Lease {
-    renewer: Arc<dyn Renewer>,
-    delivery: Context,
+pub(super) struct Lease {
+    pub(super) renewer: Arc<dyn Renewer>,
+    pub(super) delivery: Context,
 }
 
 /// Keeps one lease until it is dropped.
@@ -50,6 +60,7 @@ impl Keeper {
         let begun = Arc::new(Notify::new());
         let keeper = Arc::new(Self {
             kept: Mutex::default(),
+            waiting: OnceLock::new(),
             begun: Arc::clone(&begun),
             interrupt: interrupt.clone(),
             _ends: ends,
@@ -63,6 +74,26 @@ impl Keeper {
             }
         }));
         keeper
+    }
+
+    /// Keeps the leases of these deliveries until they begin.
+    pub(super) fn watch(&self, waiting: Weak<dyn Waiting>) {
+        // A server has one backlog.
+        let _ = self.waiting.set(waiting);
+    }
+
+    /// Says that there are deliveries that wait to begin.
+    pub(super) fn wake(&self) {
+        self.begun.notify_one();
+    }
+
+    fn waiting(&self) -> Option<Arc<dyn Waiting>> {
+        self.waiting.get().and_then(Weak::upgrade)
+    }
+
+    fn is_idle(&self) -> bool {
+        let is_kept = !self.kept.lock().by_number.is_empty();
+        !is_kept && self.waiting().is_none_or(|waiting| waiting.is_empty())
     }
 
     /// Keeps a lease by its renewer; when it is lost nevertheless, its delivery is cancelled.
@@ -108,14 +139,15 @@ impl Drop for Kept {
 
 async fn run(keeper: Weak<Keeper>, begun: Arc<Notify>, period: Duration) {
     loop {
-        let is_idle = keeper.upgrade().is_none_or(|keeper| keeper.kept.lock().by_number.is_empty());
-        if is_idle {
+        if keeper.upgrade().is_none_or(|keeper| keeper.is_idle()) {
             // Nobody wakes while there is nothing to renew. The first lease is renewed a period after it began.
             begun.notified().await;
         }
         tokio::time::sleep(period).await;
         let Some(keeper) = keeper.upgrade() else { return };
-        let leases: Vec<Lease> = keeper.kept.lock().by_number.values().cloned().collect();
+        // One that begins in between is renewed twice rather than never.
+        let mut leases = keeper.waiting().map_or_else(Vec::new, |waiting| waiting.leases());
+        leases.extend(keeper.kept.lock().by_number.values().cloned());
         // The handle is not held while renewing, or it would keep itself alive.
         drop(keeper);
         futures::future::join_all(leases.iter().map(renew)).await;

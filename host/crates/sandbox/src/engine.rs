@@ -7,13 +7,13 @@ use std::sync::Arc;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use crate::imports::http::{Connector, Network};
+use crate::error::SandboxError;
+use crate::guest::{Connector, Network, StoreState};
 use crate::limits::{LoadLimits, Size};
 use crate::load::{Cache, Compiler, Known, Residents, components_max};
 use crate::places::Places;
-use crate::state::StoreState;
 use crate::ticker::Ticker;
-use crate::{SandboxError, imports, worlds};
+use crate::{imports, worlds};
 
 /// How much of a slot's memory, table and stack is kept for the next instance instead of being given back.
 const MEMORY_RESIDENT_BYTES: usize = 4 << 20;
@@ -121,7 +121,8 @@ impl Sandbox {
         if options.hostile && options.component_model_async {
             return Err(SandboxError::AsyncForHostile);
         }
-        let engine = Engine::new(&config_to_run(&options)).map_err(|error| SandboxError::pool(&error, &options))?;
+        let engine = Engine::new(&config_to_run(&options))
+            .map_err(|error| SandboxError::pool(&error, options.pool_instances, options.memory_max))?;
         let mut linker = Linker::new(&engine);
         let offered = imports::add_to_linker(&mut linker, options.component_model_async)
             .and_then(|()| worlds::add_to_linker(&mut linker));

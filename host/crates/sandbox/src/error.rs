@@ -9,9 +9,8 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use crate::limits::{Limits, Size};
-use crate::state::StoreState;
-use crate::{EngineOptions, FileError};
+use crate::file::FileError;
+use crate::limits::{Limiter, Limits, Size};
 
 /// The most of a text that a file can make long, in bytes.
 const TEXT_BYTES_MAX: usize = 2_000;
@@ -151,12 +150,12 @@ impl SandboxError {
     }
 
     /// Why the engine could not be made, which may be that its pool found no room.
-    pub(crate) fn pool(error: &wasmtime::Error, options: &EngineOptions) -> Self {
+    pub(crate) fn pool(error: &wasmtime::Error, instances: u32, memory_max: Size) -> Self {
         let fault = format!("{error:#}");
         if !fault.contains("mmap failed") {
             return Self::Engine(fault);
         }
-        Self::Addresses { instances: options.pool_instances, memory_max: options.memory_max, fault }
+        Self::Addresses { instances, memory_max, fault }
     }
 }
 
@@ -198,16 +197,28 @@ pub(crate) fn cut(mut text: String) -> String {
     text
 }
 
+/// What is known of a call that failed beside its error.
+pub(crate) struct Circumstances<'a> {
+    pub(crate) limits: &'a Limits,
+    pub(crate) limiter: &'a Limiter,
+    pub(crate) cpu_exhausted: bool,
+    /// Whether the guest wanted to publish more than it may.
+    pub(crate) publish_refused: bool,
+    /// Whether the guest was refused topics more often than it may be.
+    pub(crate) is_flooded: bool,
+}
+
 /// What an error of a call was: who is at fault, and which limit was hit.
-pub(crate) fn classify(error: &wasmtime::Error, state: &StoreState) -> ReceiveError {
+pub(crate) fn classify(error: &wasmtime::Error, circumstances: &Circumstances<'_>) -> ReceiveError {
     if let Some(busy) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, format!("no instance is free: {busy}"));
     }
-    let is_innocent = state.refused().is_none() && !state.cpu_exhausted;
-    if let Some(max) = state.limiter.budget_refused.filter(|_| is_innocent) {
+    let Circumstances { limiter, cpu_exhausted, publish_refused, .. } = circumstances;
+    let is_innocent = limiter.refused().is_none() && !publish_refused && !cpu_exhausted;
+    if let Some(max) = limiter.budget_refused.filter(|_| is_innocent) {
         return out_of_budget(max, &error.root_cause().to_string());
     }
-    let (reason, text) = reason(error, state);
+    let (reason, text) = reason(error, circumstances);
     let failure = ReceiveError::new(Disposition::Retry, reason, text);
     match error.downcast_ref::<WasmBacktrace>().filter(|backtrace| !backtrace.frames().is_empty()) {
         Some(backtrace) => failure.with_backtrace(frames(backtrace)),
@@ -238,18 +249,18 @@ fn cpu_text(limits: &Limits) -> String {
     format!("guest used more than {} of CPU time", limits.cpu)
 }
 
-fn reason(error: &wasmtime::Error, state: &StoreState) -> (Reason, String) {
-    let limits = &state.shared.limits;
+fn reason(error: &wasmtime::Error, circumstances: &Circumstances<'_>) -> (Reason, String) {
+    let Circumstances { limits, limiter, .. } = circumstances;
     let cause = error.root_cause().to_string();
-    if state.cpu_exhausted {
+    if circumstances.cpu_exhausted {
         return (Reason::CpuLimit, cpu_text(limits));
     }
     // A guest whose allocation failed usually traps; what it trapped for is the memory that it was refused.
-    if state.limiter.memory_refused {
+    if limiter.memory_refused {
         let text = format!("guest asked for more than {} of memory, then: {cause}", limits.memory);
         return (Reason::MemoryLimit, text);
     }
-    if state.limiter.table_refused {
+    if limiter.table_refused {
         let text = format!("guest asked for more than {} table elements, then: {cause}", limits.table_elements);
         return (Reason::TableLimit, text);
     }
@@ -260,10 +271,10 @@ fn reason(error: &wasmtime::Error, state: &StoreState) -> (Reason, String) {
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         return (Reason::ResultTooLarge, "guest passed more to the host than it takes".to_owned());
     }
-    if state.delivery.is_flooded() {
+    if circumstances.is_flooded {
         return (Reason::PublishLimit, format!("guest was refused more than {} publishes", limits.refusals));
     }
-    if state.delivery.publish_refused {
+    if circumstances.publish_refused {
         return (Reason::PublishLimit, format!("guest published more than a delivery may, then: {cause}"));
     }
     match error.downcast_ref::<Trap>() {

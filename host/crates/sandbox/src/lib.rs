@@ -6,24 +6,17 @@
 //!
 //! This crate knows no broker.
 
-mod audit;
-mod bindings;
-mod bindings_async;
 mod crew;
-mod delivery;
 mod engine;
 mod error;
 mod file;
-mod grants;
+mod guest;
 mod imports;
 mod limits;
 mod load;
-mod log;
-mod origin;
 mod places;
 mod receiver;
 mod setup;
-mod state;
 mod sync;
 mod ticker;
 mod worlds;
@@ -31,11 +24,10 @@ mod worlds;
 pub use engine::{CONCURRENT_MAX, EngineOptions, Profile, Sandbox};
 pub use error::{LoadError, SandboxError};
 pub use file::{FileError, open_plain_file, read_plain_file};
-pub use grants::{Grants, TopicPattern};
-pub use imports::http::{Network, Resolver, SystemResolver};
-pub use imports::wasi::Surroundings;
+pub use guest::{
+    Grants, HttpOrigin, Level, LogRecord, LogSink, LogSource, Network, Resolver, Surroundings, SystemResolver,
+    TopicPattern, TracingSink,
+};
 pub use limits::{LimitCaps, LimitRow, Limits, LoadLimits, MemoryBudget, Size, Span};
 pub use load::{Compiler, LoadedComponent, compile_for_parent, component_of};
-pub use log::{Level, LogRecord, LogSink, LogSource, TracingSink};
-pub use origin::HttpOrigin;
 pub use receiver::{ReceiverOptions, WasmReceiver};

@@ -9,17 +9,16 @@ use wasmpost_msg::{Component, Context, Message, ReceiveError, Receiver, Usage, w
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
-use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::crew::Crews;
 use crate::engine::CONCURRENT_MAX;
-use crate::error::classify;
-use crate::imports::wasi::Surroundings;
+use crate::error::LoadError;
+use crate::guest::bindings::wasmpost::messaging::types::Failure;
+use crate::guest::{Grants, LogSink, Shared, StoreState, Surroundings, TracingSink};
 use crate::limits::{Limits, MemoryBudget, Meter};
 use crate::load::Mapped;
 use crate::places::{Live, Place};
 use crate::setup::{Setup, YIELD_TICKS, failure_of, out_of_wall, wait_for_place};
-use crate::state::{Shared, StoreState};
-use crate::{Grants, LoadError, LoadedComponent, LogSink, Sandbox, TracingSink};
+use crate::{LoadedComponent, Sandbox};
 
 /// Numbers for receivers.
 static RECEIVERS: AtomicU64 = AtomicU64::new(0);
@@ -137,7 +136,7 @@ impl WasmReceiver {
         match called {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => Err(failure_of(failure, store.data(), &store.data().delivery)),
-            Err(error) => Err(classify(&error, store.data())),
+            Err(error) => Err(store.data().classify(&error)),
         }
     }
 

@@ -7,13 +7,12 @@ use bytes::Bytes;
 use wasmpost_msg::{BodyError, Context, Disposition, Message, Reason, ReceiveError, chain};
 use wasmtime::{Store, UpdateDeadline};
 
-use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::delivery::Delivery;
 use crate::error::out_of_budget;
+use crate::guest::bindings::wasmpost::messaging::types::Failure;
+use crate::guest::{Delivery, Shared, StoreState};
 use crate::limits::Span;
 use crate::load::Mapped;
 use crate::places::{Place, Places};
-use crate::state::{Shared, StoreState};
 use crate::worlds::World;
 use crate::{LoadedComponent, Sandbox};
 

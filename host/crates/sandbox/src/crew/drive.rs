@@ -14,14 +14,12 @@ use wasmtime::component::{Accessor, GuestTaskId};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::roster::{Outcome, Roster};
-use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::delivery::Delivery;
-use crate::error::classify;
+use crate::guest::bindings::wasmpost::messaging::types::Failure;
+use crate::guest::{Delivery, StoreState};
 use crate::limits::Meter;
 use crate::load::Mapped;
 use crate::places::Place;
 use crate::setup::{Setup, YIELD_TICKS, failure_of};
-use crate::state::StoreState;
 use crate::worlds::{PluginAsync, Receive};
 
 /// One message for an instance.
@@ -61,7 +59,7 @@ impl Instance {
             }
             roster.saw_memory(state.limiter.memory_peak_bytes);
             setup.free_memory(state);
-            roster.end(culprit, Some(&classify(&error, state)));
+            roster.end(culprit, Some(&state.classify(&error)));
         }
         drop(store);
         drop(place);

@@ -1,7 +1,7 @@
 //! `wasi:config`: the configuration that the operator gave to the receiver.
 
-use crate::bindings::wasi::config::store::{Error, Host};
-use crate::state::StoreState;
+use crate::guest::StoreState;
+use crate::guest::bindings::wasi::config::store::{Error, Host};
 
 impl Host for StoreState {
     fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, Error>> {

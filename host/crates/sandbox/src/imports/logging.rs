@@ -3,9 +3,9 @@
 use wasmtime::StoreContextMut;
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::bindings::wasi::logging::logging::{self, Host, Level as GuestLevel};
-use crate::log::{Level, LogSource};
-use crate::state::StoreState;
+use crate::guest::bindings::wasi::logging::logging;
+use crate::guest::bindings::wasi::logging::logging::{Host, Level as GuestLevel};
+use crate::guest::{Level, LogSource, StoreState};
 
 const INTERFACE: &str = "wasi:logging/logging@0.1.0-draft";
 

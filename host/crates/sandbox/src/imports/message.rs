@@ -4,22 +4,12 @@ use bytes::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 
-use crate::bindings::wasmpost::messaging::types::{Host, HostMessage};
-use crate::delivery::AttributeList;
-use crate::state::StoreState;
-
-/// Stands for the message of the store, which lies in its state.
-#[allow(unreachable_pub)] // The generated bindings re-export it.
-pub struct Incoming;
+use crate::guest::bindings::wasmpost::messaging::types::{Host, HostMessage};
+use crate::guest::{AttributeList, Incoming, StoreState};
 
 const INTERFACE: &str = "wasmpost:messaging/types@0.1.0";
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
-
-/// The handle to the message of a store.
-pub(crate) fn handle() -> Resource<Incoming> {
-    Resource::new_borrow(0)
-}
 
 /// Hands out the body by functions that copy it into the memory of the guest and nowhere else. Those that are generated
 /// hand out vectors, for which a body that others have as well is copied once more.

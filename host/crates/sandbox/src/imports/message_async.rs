@@ -6,29 +6,12 @@ use wasmtime::component::{Linker, Resource};
 
 use super::topic::{GivenAttributes, taken};
 
-use crate::bindings::wasmpost::messaging::topic::PublishError as Refused;
-use crate::bindings::wasmpost::messaging::types::Failure as Failed;
-use crate::bindings_async::wasmpost::messaging::types_async::{
+use crate::guest::bindings::wasmpost::messaging::topic::PublishError as Refused;
+use crate::guest::bindings::wasmpost::messaging::types::Failure as Failed;
+use crate::guest::bindings_async::wasmpost::messaging::types_async::{
     Failure, Host, HostMessage, HostMessageWriter, PublishError,
 };
-use crate::delivery::{AttributeList, Published, Writer};
-use crate::state::StoreState;
-
-/// Stands for a message of the store, which lies in its state under the number that is its handle.
-#[allow(unreachable_pub)] // The generated bindings re-export it.
-pub struct Lent;
-
-/// One message that a guest is writing, with the number of the one in answer to which it does.
-#[allow(unreachable_pub)] // The generated bindings re-export it.
-pub struct LentWriter {
-    writer: Writer,
-    number: u32,
-}
-
-/// The handle to a message.
-pub(crate) fn handle(number: u32) -> Resource<Lent> {
-    Resource::new_borrow(number)
-}
+use crate::guest::{AttributeList, Delivery, Lent, LentWriter, Published, StoreState, Writer};
 
 const INTERFACE: &str = "wasmpost:messaging/types-async@0.1.0";
 
@@ -116,7 +99,7 @@ impl HostMessageWriter for StoreState {
 
 impl StoreState {
     /// The delivery of a message that is lent. The engine takes the handle away when the call returns.
-    fn lent(&mut self, message: &Resource<Lent>) -> wasmtime::Result<&mut crate::delivery::Delivery> {
+    fn lent(&mut self, message: &Resource<Lent>) -> wasmtime::Result<&mut Delivery> {
         self.delivery_of(message.rep()).ok_or_else(|| wasmtime::Error::msg("the message is not lent any more"))
     }
 
@@ -131,7 +114,7 @@ impl StoreState {
     fn written(
         &mut self,
         writer: &Resource<LentWriter>,
-        work: impl FnOnce(&mut Writer, &mut crate::delivery::Delivery) -> Published,
+        work: impl FnOnce(&mut Writer, &mut Delivery) -> Published,
     ) -> Result {
         let number = self.table.get(writer)?.number;
         let Self { table, delivery, together, number: own, .. } = self;

@@ -10,8 +10,7 @@ pub(crate) mod wasi;
 
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::state::StoreState;
-use crate::{bindings, bindings_async};
+use crate::guest::{StoreState, bindings, bindings_async};
 
 /// Offers everything that a guest may import, and that asynchronous ones may if there are some.
 pub(crate) fn add_to_linker(linker: &mut Linker<StoreState>, asynchronous: bool) -> wasmtime::Result<()> {

@@ -4,9 +4,8 @@ use wasmpost_msg::{ATTRIBUTE_VALUES_MAX, ATTRIBUTES_BYTES_MAX};
 use wasmtime::component::{Linker, Resource, WasmList};
 use wasmtime::{AsContextMut, StoreContextMut};
 
-use crate::bindings::wasmpost::messaging::topic::{Host, HostMessageWriter};
-use crate::delivery::{AttributeList, Published, Writer};
-use crate::state::StoreState;
+use crate::guest::bindings::wasmpost::messaging::topic::{Host, HostMessageWriter};
+use crate::guest::{AttributeList, Published, StoreState, Writer};
 
 const INTERFACE: &str = "wasmpost:messaging/topic@0.1.0";
 

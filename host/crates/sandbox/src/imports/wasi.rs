@@ -1,13 +1,12 @@
 //! WASI: clocks, randomness, and output that goes to the log. No files, sockets, environment or arguments.
 
-use std::io::{self, BufRead};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::io::AsyncWrite;
@@ -17,21 +16,9 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::bindings::io::poll::Host as _;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use crate::log::{GuestLog, Level, LogSource};
-use crate::state::StoreState;
-use crate::worlds::Command;
-
-/// What a guest sees of its surroundings where calls are to be repeatable: a time of day that does not go on, and random
-/// numbers that are the same for each new instance. How long something takes is real all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Surroundings {
-    /// The time of day.
-    pub now: SystemTime,
-    /// What random numbers come from. Who knows it knows them all.
-    pub seed: u64,
-}
+use crate::guest::{Command, GuestLog, Lines, LogSource, Outputs, Shared, StoreState, Surroundings};
 
 const POLL: &str = "wasi:io/poll@0.2.12";
 /// What a guest may write at a time, in bytes.
@@ -64,9 +51,18 @@ async fn poll(
     Ok((store.data_mut().table.poll(list).await?,))
 }
 
+impl WasiView for StoreState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let (log, command) = (&self.delivery.log, self.command.as_ref());
+        let Shared { coarse_clocks, surroundings, .. } = &*self.shared;
+        let (ctx, _) = self.wasi.get_or_insert_with(|| context(log, *coarse_clocks, *surroundings, command));
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}
+
 /// The world as a guest sees it, with clocks that show milliseconds alone if they are to be coarse, and with the
 /// surroundings that it is to see instead of the real ones.
-pub(crate) fn context(
+fn context(
     log: &Arc<GuestLog>,
     coarse_clocks: bool,
     surroundings: Option<Surroundings>,
@@ -93,17 +89,7 @@ pub(crate) fn context(
     }
     // Nothing is granted by default, but neither is anything left to what a later version takes for a default.
     builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).allow_blocking_current_thread(false);
-    (builder.build(), Outputs(outputs))
-}
-
-/// What a guest wrote and did not end yet.
-pub(crate) struct Outputs([Arc<Lines>; 2]);
-
-impl Outputs {
-    /// Ends the lines that are open, so that what one message wrote is not taken for what the next one does.
-    pub(crate) fn end(&self) {
-        self.0.iter().for_each(|lines| lines.end_open());
-    }
+    (builder.build(), Outputs::new(outputs))
 }
 
 /// The time since the guest first asked for anything of WASI, in steps.
@@ -154,77 +140,6 @@ struct GuestOutput(Arc<Lines>);
 
 /// One handle to the output; a guest can make many.
 struct LineStream(Arc<Lines>);
-
-/// Cuts what is written into lines for the log. All handles share the one line that is held back until it ends, so that
-/// a thousand of them hold no more than one.
-struct Lines {
-    log: Arc<GuestLog>,
-    source: LogSource,
-    line: Mutex<Vec<u8>>,
-}
-
-impl Lines {
-    fn new(log: &Arc<GuestLog>, source: LogSource) -> Self {
-        Self { log: Arc::clone(log), source, line: Mutex::default() }
-    }
-
-    fn take(&self, bytes: &[u8]) {
-        let (mut line, mut rest) = (self.line.lock(), bytes);
-        while !rest.is_empty() {
-            let Some(left) = self.log.bytes_left() else { return self.skip(&mut line, rest) };
-            let from = rest;
-            // Reading from memory does not fail; skipping there is as fast as the machine can, even for a GiB.
-            let length = rest.skip_until(b'\n').unwrap_or(from.len());
-            let piece = from.get(..length).unwrap_or(from);
-            let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
-            // What does not fit into the log any more need not be kept until its line ends; one byte too many is, so
-            // that the line counts as dropped.
-            let room = (left + 1).saturating_sub(line.len());
-            line.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
-            if ends {
-                self.end(&mut line);
-            }
-        }
-    }
-
-    /// Counts the lines of a full log without looking at each.
-    fn skip(&self, line: &mut Vec<u8>, bytes: &[u8]) {
-        let (mut ends, mut rest) = (0, bytes);
-        while rest.skip_until(b'\n').is_ok_and(|length| length > 0) {
-            ends += 1;
-        }
-        if !bytes.ends_with(b"\n") {
-            ends -= u64::from(!bytes.is_empty());
-        }
-        if ends > 0 {
-            self.log.drop_lines(ends);
-            line.clear();
-        }
-        if let (true, Some(last)) = (line.is_empty(), bytes.last().filter(|last| **last != b'\n')) {
-            // So that the line counts when it ends.
-            line.push(*last);
-        }
-    }
-
-    fn end_open(&self) {
-        let mut line = self.line.lock();
-        if !line.is_empty() {
-            self.end(&mut line);
-        }
-    }
-
-    fn end(&self, line: &mut Vec<u8>) {
-        let level = if self.source == LogSource::Stderr { Level::Warn } else { Level::Info };
-        self.log.line(level, self.source, "", &String::from_utf8_lossy(line));
-        line.clear();
-    }
-}
-
-impl Drop for Lines {
-    fn drop(&mut self) {
-        self.end_open();
-    }
-}
 
 impl IsTerminal for GuestOutput {
     fn is_terminal(&self) -> bool {

@@ -9,9 +9,9 @@ use wasmtime::Engine;
 
 use super::proposals::{needed, needs_async};
 use super::{componentize, descriptors};
-use crate::error::cut;
+use crate::error::{LoadError, SandboxError, cut};
 use crate::limits::{LoadLimits, Size};
-use crate::{EngineOptions, LoadError, Profile, SandboxError, engine};
+use crate::{EngineOptions, Profile, engine};
 
 /// How the answer begins: with machine code behind it, with the text of an error, with nothing, or with the names of
 /// proposals.

@@ -14,9 +14,9 @@ use wasmtime::Engine;
 use super::child::{self, Task};
 use super::componentize;
 use super::proposals::{needed, needs_async};
-use crate::error::cut;
+use crate::EngineOptions;
+use crate::error::{LoadError, cut};
 use crate::limits::{LoadLimits, Size};
-use crate::{EngineOptions, LoadError};
 
 /// The most machine code of one component, in bytes.
 const COMPILED_BYTES_MAX: u64 = 1 << 30;

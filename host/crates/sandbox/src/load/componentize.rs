@@ -6,7 +6,7 @@ use wasi_preview1_component_adapter_provider::{
 use wit_component::ComponentEncoder;
 
 use super::scan::Scanned;
-use crate::LoadError;
+use crate::error::LoadError;
 
 /// Whether a core module can become a component: it has to say in a section `component-type` which world it implements,
 /// or be a command of preview 1, whose world is known.

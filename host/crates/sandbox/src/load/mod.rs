@@ -19,9 +19,11 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, types::ComponentItem};
 
+use crate::Sandbox;
+use crate::error::LoadError;
+use crate::file::{FileError, read_plain_file};
 use crate::limits::LoadLimits;
 use crate::worlds::{WORLDS, World};
-use crate::{FileError, LoadError, Sandbox, read_plain_file};
 pub(crate) use cache::Cache;
 pub use child::compile_for_parent;
 pub use compile::Compiler;

@@ -8,9 +8,10 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, RwLock};
 use wasmtime::component::InstancePre;
 
-use crate::state::StoreState;
+use crate::Sandbox;
+use crate::error::LoadError;
+use crate::guest::StoreState;
 use crate::worlds::{Entry, World};
-use crate::{LoadError, Sandbox};
 
 /// Memory mappings of the process for each component, as measured, and what is left to everything else.
 const MAPPINGS_EACH: usize = 4;

@@ -3,7 +3,7 @@
 use wasmparser::{Chunk, Encoding, Import, Parser, Payload, TypeRef};
 use wasmtime::Engine;
 
-use crate::LoadError;
+use crate::error::LoadError;
 use crate::limits::LoadLimits;
 
 /// What was seen in a file.

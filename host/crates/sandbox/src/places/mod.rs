@@ -7,9 +7,9 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
+use crate::guest::StoreState;
 use crate::limits::MemoryBudget;
 use crate::load::Mapped;
-use crate::state::StoreState;
 
 /// A place for one instance.
 pub(crate) type Place = rooms::Place<Live>;

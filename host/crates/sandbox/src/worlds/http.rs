@@ -17,8 +17,8 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use super::Entry;
-use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::state::StoreState;
+use crate::guest::StoreState;
+use crate::guest::bindings::wasmpost::messaging::types::Failure;
 
 /// The host that requests are said to be for.
 const AUTHORITY: &str = "wasmpost.localhost";

@@ -7,11 +7,9 @@ use wasmtime::Store;
 use wasmtime::component::{HasSelf, Instance, InstancePre, Linker, Resource};
 
 use super::Entry;
-use crate::audit::short;
-use crate::bindings::wasmpost::messaging::topic::PublishError;
-use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::delivery::told;
-use crate::state::{REPLY_TO, StoreState};
+use crate::guest::bindings::wasmpost::messaging::topic::PublishError;
+use crate::guest::bindings::wasmpost::messaging::types::Failure;
+use crate::guest::{REPLY_TO, StoreState, short, told};
 
 use bindings::wasi::messaging::{producer, request_reply, types};
 use types::Error;

@@ -14,10 +14,9 @@ use async_trait::async_trait;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre, Linker};
 
-use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::state::StoreState;
+use crate::guest::StoreState;
+use crate::guest::bindings::wasmpost::messaging::types::Failure;
 pub(crate) use plugin_async::{PluginAsync, Receive};
-pub(crate) use run::Command;
 
 /// A world by which components receive messages.
 pub(crate) struct World {

@@ -5,10 +5,9 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use super::Entry;
-use crate::bindings::PluginIndices;
-use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::imports::message;
-use crate::state::StoreState;
+use crate::guest::bindings::PluginIndices;
+use crate::guest::bindings::wasmpost::messaging::types::Failure;
+use crate::guest::{Incoming, StoreState};
 
 struct Plugin(PluginIndices);
 
@@ -24,7 +23,7 @@ impl Entry for Plugin {
             Some(plugin) => plugin,
             None => self.0.load(&mut *store, instance)?,
         };
-        let received = plugin.wasmpost_messaging_receiver().call_receive(&mut *store, message::handle()).await;
+        let received = plugin.wasmpost_messaging_receiver().call_receive(&mut *store, Incoming::handle()).await;
         store.data_mut().plugin = Some(plugin);
         received
     }

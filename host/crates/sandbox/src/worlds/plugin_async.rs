@@ -13,10 +13,9 @@ use wasmtime::component::{
 use wasmtime::{AsContextMut, Store, StoreContextMut};
 
 use super::Entry;
-use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::bindings_async::wasmpost::messaging::types_async::Failure as AsyncFailure;
-use crate::imports::message_async::{Lent, handle};
-use crate::state::StoreState;
+use crate::guest::bindings::wasmpost::messaging::types::Failure;
+use crate::guest::bindings_async::wasmpost::messaging::types_async::Failure as AsyncFailure;
+use crate::guest::{Lent, StoreState};
 
 pub(super) const EXPORT: &str = "wasmpost:messaging/receiver-async@0.1.0";
 
@@ -51,7 +50,7 @@ impl PluginAsync {
         body: Bytes,
     ) -> wasmtime::Result<Started> {
         let body = StreamReader::new(&mut store, Chunks(body))?;
-        receive.start_call_concurrent(store, (handle(number), body))
+        receive.start_call_concurrent(store, (Lent::handle(number), body))
     }
 
     /// Waits until it is done with it.
@@ -75,7 +74,7 @@ impl Entry for PluginAsync {
     async fn call(&self, store: &mut Store<StoreState>, instance: &Instance) -> wasmtime::Result<Result<(), Failure>> {
         let receive = self.function(&mut *store, instance)?;
         let state = store.data_mut();
-        let (message, body) = (handle(state.number), std::mem::take(&mut state.body));
+        let (message, body) = (Lent::handle(state.number), std::mem::take(&mut state.body));
         let body = StreamReader::new(&mut *store, Chunks(body))?;
         let (received,) = receive.call_async(&mut *store, (message, body)).await?;
         Ok(received.map_err(Failure::from))

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use wasmpost_msg::Attributes;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
@@ -12,11 +11,9 @@ use wasmtime_wasi::p2::bindings::CommandIndices;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
 use super::Entry;
-use crate::Level;
-use crate::audit::short;
-use crate::bindings::wasmpost::messaging::types::Failure;
 use crate::error::exit_code;
-use crate::state::StoreState;
+use crate::guest::bindings::wasmpost::messaging::types::Failure;
+use crate::guest::{Command, Level, StoreState, short};
 
 /// The codes of `sysexits.h` that mean more than "failed".
 const EX_DATAERR: i32 = 65;
@@ -24,16 +21,6 @@ const EX_TEMPFAIL: i32 = 75;
 
 /// How many names that are left out of the environment are told.
 const LEFT_OUT_TOLD: usize = 8;
-
-/// What a command finds when it starts, and what it leaves.
-pub(crate) struct Command {
-    /// The words of the command line.
-    pub(crate) arguments: Vec<String>,
-    pub(crate) environment: Vec<(String, String)>,
-    pub(crate) stdin: Bytes,
-    /// What takes standard output, if it is not for the log.
-    pub(crate) stdout: Option<MemoryOutputPipe>,
-}
 
 struct Run(CommandIndices);
 

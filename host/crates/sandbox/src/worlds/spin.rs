@@ -5,8 +5,8 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use super::Entry;
-use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::state::StoreState;
+use crate::guest::StoreState;
+use crate::guest::bindings::wasmpost::messaging::types::Failure;
 
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::indexing_slicing)] // Generated.
 mod bindings {

@@ -5,10 +5,8 @@ use wasmtime::Store;
 use wasmtime::component::{HasSelf, Instance, InstancePre, Linker};
 
 use super::Entry;
-use crate::audit::short;
-use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::delivery::told;
-use crate::state::{REPLY_TO, StoreState};
+use crate::guest::bindings::wasmpost::messaging::types::Failure;
+use crate::guest::{REPLY_TO, StoreState, short, told};
 
 use bindings::wasmcloud::messaging::{consumer, types};
 

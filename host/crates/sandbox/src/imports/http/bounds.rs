@@ -10,7 +10,7 @@ use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 use wasmtime_wasi_http::{Error, FieldMap, WasiHttpCtxView};
 
 use super::{FIELDS_BYTES_MAX, TYPES};
-use crate::state::StoreState;
+use crate::guest::StoreState;
 
 /// The longest name of a method, and the longest authority, in bytes: a guest can hold a thousand requests unsent, and
 /// what they consist of is memory of the host.

@@ -1,7 +1,6 @@
 //! Outgoing HTTP: requests go to granted origins, over addresses that were checked, and end with the call.
 
 mod address;
-mod admit;
 mod body;
 mod bounds;
 mod connect;
@@ -18,11 +17,8 @@ use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
 
+use crate::guest::{Admitted, Http, Requests, StoreState};
 use crate::limits::Charged;
-use crate::state::StoreState;
-use admit::{Admission, Admitted};
-pub(crate) use connect::Connector;
-pub use connect::{Network, Resolver, SystemResolver};
 
 /// The newest version of the interfaces; components that import older ones get it, too.
 const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
@@ -33,19 +29,6 @@ const FIELDS_BYTES_MAX: usize = 32 << 10;
 const INFORMATIONAL_MAX: u32 = 16;
 /// What a guest may write to the body of a request at a time. Two of these wait in the host for each body, sent or not.
 const CHUNK_BYTES_MAX: usize = 32 << 10;
-
-/// The HTTP of one delivery.
-pub(crate) struct Http {
-    context: WasiHttpCtx,
-    requests: Requests,
-}
-
-/// The requests of one delivery.
-struct Requests {
-    admission: Admission,
-    /// The request that was admitted and is handed over now.
-    admitted: Option<Admitted>,
-}
 
 type Handled = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
 type Answer = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Ending), Error>> + Send>;
@@ -67,7 +50,7 @@ impl StoreState {
         let http = self.http.get_or_insert_with(|| {
             let mut context = WasiHttpCtx::new();
             context.set_field_size_limit(FIELDS_BYTES_MAX);
-            Http { context, requests: Requests { admission: Admission::new(&self.shared), admitted: None } }
+            Http { context, requests: Requests::new(&self.shared) }
         });
         WasiHttpCtxView { hooks: &mut http.requests, table: &mut self.table, ctx: &mut http.context }
     }

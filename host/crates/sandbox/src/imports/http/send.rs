@@ -15,9 +15,9 @@ use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::FIELDS_BYTES_MAX;
-use super::admit::Admitted;
 use super::body::{Open, Overrun, RequestBody, ResponseBody};
 use super::head::Heads;
+use crate::guest::Admitted;
 use crate::limits::Charged;
 
 /// Sends a request; the response comes with its head, and its body is read from the connection.

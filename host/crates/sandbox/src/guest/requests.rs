@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime_wasi_http::RequestOptions;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Method, Scheme};
 use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
+use wasmtime_wasi_http::{RequestOptions, WasiHttpCtx};
 
-use crate::HttpOrigin;
-use crate::audit::Denied;
+use super::audit::Denied;
+use super::log::GuestLog;
+use super::origin::HttpOrigin;
+use super::state::{Shared, StoreState};
 use crate::limits::Meter;
-use crate::log::GuestLog;
-use crate::state::{Shared, StoreState};
 
 /// The shortest timeout of a guest, so that none is zero.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
@@ -20,45 +20,64 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 /// says what happened, and takes the request with it.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(1);
 
+/// The HTTP of one delivery.
+pub(crate) struct Http {
+    pub(crate) context: WasiHttpCtx,
+    pub(crate) requests: Requests,
+}
+
+/// The requests of one delivery.
+pub(crate) struct Requests {
+    pub(crate) admission: Admission,
+    /// The request that was admitted and is handed over now.
+    pub(crate) admitted: Option<Admitted>,
+}
+
 /// Counts the requests of a delivery.
-pub(super) struct Admission {
+pub(crate) struct Admission {
     made: u32,
     open: Arc<Semaphore>,
 }
 
 /// A request that may be sent.
-pub(super) struct Admitted {
-    pub(super) shared: Arc<Shared>,
+pub(crate) struct Admitted {
+    pub(crate) shared: Arc<Shared>,
     /// Where it is noted down if the request is denied after all.
-    pub(super) log: Arc<GuestLog>,
+    pub(crate) log: Arc<GuestLog>,
     /// What pays for the work of the host.
-    pub(super) payer: Arc<Meter>,
-    pub(super) origin: HttpOrigin,
+    pub(crate) payer: Arc<Meter>,
+    pub(crate) origin: HttpOrigin,
     /// Its place among the open requests of the delivery.
-    pub(super) permit: OwnedSemaphorePermit,
-    pub(super) timeouts: Timeouts,
+    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) timeouts: Timeouts,
 }
 
 /// How long the parts of a request may take.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Timeouts {
+pub(crate) struct Timeouts {
     /// To look up the name, connect and greet.
-    pub(super) connect: Duration,
+    pub(crate) connect: Duration,
     /// To send the request and get the head of the response.
-    pub(super) first_byte: Duration,
+    pub(crate) first_byte: Duration,
     /// Between two pieces of the response's body.
-    pub(super) between_bytes: Duration,
+    pub(crate) between_bytes: Duration,
+}
+
+impl Requests {
+    pub(crate) fn new(shared: &Shared) -> Self {
+        Self { admission: Admission::new(shared), admitted: None }
+    }
 }
 
 impl Admission {
-    pub(super) fn new(shared: &Shared) -> Self {
+    fn new(shared: &Shared) -> Self {
         let open = (shared.limits.http_open as usize).min(Semaphore::MAX_PERMITS);
         Self { made: 0, open: Arc::new(Semaphore::new(open)) }
     }
 
     /// The origin of a request and its place, if the request may be sent. Whatever becomes of it, it counts: what
     /// refusals cost has a bound as well.
-    pub(super) fn admit(
+    pub(crate) fn admit(
         &mut self,
         shared: &Shared,
         log: &GuestLog,
@@ -86,7 +105,7 @@ impl Admission {
 }
 
 impl Admitted {
-    pub(super) fn new(
+    pub(crate) fn new(
         state: &StoreState,
         origin: HttpOrigin,
         permit: OwnedSemaphorePermit,

@@ -7,7 +7,7 @@ wasmtime::component::bindgen!({
     imports: { default: trappable },
     exports: { default: async },
     with: {
-        "wasmpost:messaging/types.message": crate::imports::message::Incoming,
-        "wasmpost:messaging/topic.message-writer": crate::delivery::Writer,
+        "wasmpost:messaging/types.message": crate::guest::handles::Incoming,
+        "wasmpost:messaging/topic.message-writer": crate::guest::delivery::Writer,
     },
 });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use wasmpost_msg::Context;
 
-use crate::audit::{Audit, Denied};
+use super::audit::{Audit, Denied};
 use crate::limits::Limits;
 
 /// So many lines that are over the limit, and the log of the delivery is full: looking at each line takes time.

@@ -9,11 +9,11 @@ use wasmpost_msg::{
     attribute_fault, delay_fault, id_fault, is_reserved,
 };
 
-use crate::audit::{Denied, short};
-use crate::bindings::wasmpost::messaging::topic::PublishError;
-use crate::bindings::wasmpost::messaging::types::Failure;
-use crate::log::GuestLog;
-use crate::state::Shared;
+use super::audit::{Denied, short};
+use super::bindings::wasmpost::messaging::topic::PublishError;
+use super::bindings::wasmpost::messaging::types::Failure;
+use super::log::GuestLog;
+use super::state::Shared;
 
 /// One delivery, as far as guests can see and change it.
 pub(crate) struct Delivery {

@@ -6,9 +6,9 @@ wasmtime::component::bindgen!({
     world: "wasmpost:messaging/plugin-async",
     imports: { default: trappable },
     with: {
-        "wasi:logging/logging": crate::bindings::wasi::logging::logging,
-        "wasi:config/store": crate::bindings::wasi::config::store,
-        "wasmpost:messaging/types-async.message": crate::imports::message_async::Lent,
-        "wasmpost:messaging/types-async.message-writer": crate::imports::message_async::LentWriter,
+        "wasi:logging/logging": crate::guest::bindings::wasi::logging::logging,
+        "wasi:config/store": crate::guest::bindings::wasi::config::store,
+        "wasmpost:messaging/types-async.message": crate::guest::handles::Lent,
+        "wasmpost:messaging/types-async.message-writer": crate::guest::handles::LentWriter,
     },
 });

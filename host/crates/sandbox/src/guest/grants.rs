@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use crate::HttpOrigin;
-use crate::origin::HttpHost;
 use wasmpost_msg::{qualified, tenant_of, topic_name_fault};
+
+use super::origin::{HttpHost, HttpOrigin};
 
 /// What a component may do beyond receiving. Nothing by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

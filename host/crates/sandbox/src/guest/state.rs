@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmpost_msg::{Attributes, Context, Reason};
+use wasmpost_msg::{Attributes, Context, Reason, ReceiveError};
 use wasmtime::component::{GuestTaskId, ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::WasiCtx;
 
-use crate::bindings::Plugin;
-use crate::delivery::Delivery;
-use crate::imports::http::{Connector, Http};
-use crate::imports::wasi;
-use crate::imports::wasi::{Outputs, Surroundings};
+use super::bindings::Plugin;
+use super::delivery::Delivery;
+use super::grants::Grants;
+use super::lines::Outputs;
+use super::log::LogSink;
+use super::network::Connector;
+use super::requests::Http;
+use super::surroundings::{Command, Surroundings};
+use crate::error::{Circumstances, classify};
 use crate::limits::{Limiter, Limits, MemoryBudget, Meter};
-use crate::worlds::Command;
-use crate::{Grants, LogSink};
 
 /// The attribute that names a topic for answers.
 pub(crate) const REPLY_TO: &str = "Reply-To";
@@ -61,7 +63,7 @@ pub(crate) struct StoreState {
     pub(crate) limiter: Limiter,
     pub(crate) table: ResourceTable,
     /// Made when the guest first uses it: many never do.
-    wasi: Option<(WasiCtx, Outputs)>,
+    pub(crate) wasi: Option<(WasiCtx, Outputs)>,
     /// The same.
     pub(crate) http: Option<Http>,
     pub(crate) meter: Arc<Meter>,
@@ -169,13 +171,17 @@ impl StoreState {
     pub(crate) fn refused(&self) -> Option<Reason> {
         self.limiter.refused().or(self.delivery.publish_refused.then_some(Reason::PublishLimit))
     }
-}
 
-impl WasiView for StoreState {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (log, command) = (&self.delivery.log, self.command.as_ref());
-        let Shared { coarse_clocks, surroundings, .. } = &*self.shared;
-        let (ctx, _) = self.wasi.get_or_insert_with(|| wasi::context(log, *coarse_clocks, *surroundings, command));
-        WasiCtxView { ctx, table: &mut self.table }
+    /// What an error of a call was: who is at fault, and which limit was hit.
+    pub(crate) fn classify(&self, error: &wasmtime::Error) -> ReceiveError {
+        let Self { limiter, delivery, cpu_exhausted, .. } = self;
+        let circumstances = Circumstances {
+            limits: &self.shared.limits,
+            limiter,
+            cpu_exhausted: *cpu_exhausted,
+            publish_refused: delivery.publish_refused,
+            is_flooded: delivery.is_flooded(),
+        };
+        classify(error, &circumstances)
     }
 }

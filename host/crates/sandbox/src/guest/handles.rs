@@ -1,0 +1,34 @@
+//! What the handles stand for that a guest has to messages and writers.
+
+use wasmtime::component::Resource;
+
+use super::delivery::Writer;
+
+/// Stands for the message of the store, which lies in its state.
+#[allow(unreachable_pub)] // The generated bindings re-export it.
+pub struct Incoming;
+
+/// Stands for a message of the store, which lies in its state under the number that is its handle.
+#[allow(unreachable_pub)] // The generated bindings re-export it.
+pub struct Lent;
+
+/// One message that a guest is writing, with the number of the one in answer to which it does.
+#[allow(unreachable_pub)] // The generated bindings re-export it.
+pub struct LentWriter {
+    pub(crate) writer: Writer,
+    pub(crate) number: u32,
+}
+
+impl Incoming {
+    /// The handle to the message of a store.
+    pub(crate) fn handle() -> Resource<Self> {
+        Resource::new_borrow(0)
+    }
+}
+
+impl Lent {
+    /// The handle to a message.
+    pub(crate) fn handle(number: u32) -> Resource<Self> {
+        Resource::new_borrow(number)
+    }
+}

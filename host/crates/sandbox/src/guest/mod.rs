@@ -1,0 +1,31 @@
+//! What a store holds for a delivery: what came in, what the guest may do and publishes, its log and its requests.
+
+mod audit;
+pub(crate) mod bindings;
+pub(crate) mod bindings_async;
+mod delivery;
+mod grants;
+mod handles;
+mod lines;
+mod log;
+mod network;
+mod origin;
+mod requests;
+mod state;
+mod surroundings;
+
+pub(crate) use audit::{Denied, short};
+pub(crate) use delivery::{AttributeList, Delivery, Published, Writer, told};
+pub use grants::{Grants, TopicPattern};
+pub(crate) use handles::{Incoming, Lent, LentWriter};
+pub(crate) use lines::{Lines, Outputs};
+pub(crate) use log::GuestLog;
+pub use log::{Level, LogRecord, LogSink, LogSource, TracingSink};
+pub(crate) use network::Connector;
+pub use network::{Network, Resolver, SystemResolver};
+pub(crate) use origin::HttpHost;
+pub use origin::HttpOrigin;
+pub(crate) use requests::{Admitted, Http, Requests};
+pub(crate) use state::{REPLY_TO, Shared, StoreState};
+pub(crate) use surroundings::Command;
+pub use surroundings::Surroundings;

@@ -20,7 +20,7 @@ mod crew {
     pub(super) mod together;
 }
 
-#[path = "../../../host/crates/sandbox/src/places/rooms.rs"]
+#[path = "../../../host/crates/sandbox/src/engine/places/rooms.rs"]
 mod rooms;
 
 mod places;

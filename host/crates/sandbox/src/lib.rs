@@ -14,14 +14,12 @@ mod guest;
 mod imports;
 mod limits;
 mod load;
-mod places;
 mod receiver;
 mod setup;
 mod sync;
-mod ticker;
 mod worlds;
 
-pub use engine::{CONCURRENT_MAX, EngineOptions, Profile, Sandbox};
+pub use engine::{CONCURRENT_MAX, Compiler, EngineOptions, Profile};
 pub use error::{LoadError, SandboxError};
 pub use file::{FileError, open_plain_file, read_plain_file};
 pub use guest::{
@@ -29,5 +27,5 @@ pub use guest::{
     TopicPattern, TracingSink,
 };
 pub use limits::{LimitCaps, LimitRow, Limits, LoadLimits, MemoryBudget, Size, Span};
-pub use load::{Compiler, LoadedComponent, compile_for_parent, component_of};
+pub use load::{LoadedComponent, Sandbox, compile_for_parent, component_of};
 pub use receiver::{ReceiverOptions, WasmReceiver};

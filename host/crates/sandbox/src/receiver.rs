@@ -10,15 +10,13 @@ use wasmtime::Store;
 use wasmtime::component::Instance;
 
 use crate::crew::Crews;
-use crate::engine::CONCURRENT_MAX;
+use crate::engine::{CONCURRENT_MAX, Live, Mapped, Place};
 use crate::error::LoadError;
 use crate::guest::bindings::wasmpost::messaging::types::Failure;
 use crate::guest::{Grants, LogSink, Shared, StoreState, Surroundings, TracingSink};
 use crate::limits::{Limits, MemoryBudget, Meter};
-use crate::load::Mapped;
-use crate::places::{Live, Place};
+use crate::load::{LoadedComponent, Sandbox};
 use crate::setup::{Setup, YIELD_TICKS, failure_of, out_of_wall, wait_for_place};
-use crate::{LoadedComponent, Sandbox};
 
 /// Numbers for receivers.
 static RECEIVERS: AtomicU64 = AtomicU64::new(0);

@@ -7,14 +7,13 @@ use bytes::Bytes;
 use wasmpost_msg::{BodyError, Context, Disposition, Message, Reason, ReceiveError, chain};
 use wasmtime::{Store, UpdateDeadline};
 
+use crate::engine::{Mapped, Place, Places};
 use crate::error::out_of_budget;
 use crate::guest::bindings::wasmpost::messaging::types::Failure;
 use crate::guest::{Delivery, Shared, StoreState};
 use crate::limits::Span;
-use crate::load::Mapped;
-use crate::places::{Place, Places};
+use crate::load::{LoadedComponent, Sandbox};
 use crate::worlds::World;
-use crate::{LoadedComponent, Sandbox};
 
 /// How many ticks of the epoch a guest runs before it lets others run.
 pub(crate) const YIELD_TICKS: u64 = 1;

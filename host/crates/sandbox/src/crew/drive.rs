@@ -14,11 +14,10 @@ use wasmtime::component::{Accessor, GuestTaskId};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::roster::{Outcome, Roster};
+use crate::engine::{Mapped, Place};
 use crate::guest::bindings::wasmpost::messaging::types::Failure;
 use crate::guest::{Delivery, StoreState};
 use crate::limits::Meter;
-use crate::load::Mapped;
-use crate::places::Place;
 use crate::setup::{Setup, YIELD_TICKS, failure_of};
 use crate::worlds::{PluginAsync, Receive};
 

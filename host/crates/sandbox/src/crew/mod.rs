@@ -19,8 +19,8 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use crate::engine::Place;
 use crate::limits::{Meter, Metered};
-use crate::places::Place;
 use crate::setup::Setup;
 use drive::{Call, Instance, out_of_time};
 use roster::{Outcome, Roster, Turn};

@@ -9,9 +9,9 @@ use wasmtime::Engine;
 
 use super::proposals::{needed, needs_async};
 use super::{componentize, descriptors};
+use crate::engine::{EngineOptions, Profile, config_to_compile};
 use crate::error::{LoadError, SandboxError, cut};
 use crate::limits::{LoadLimits, Size};
-use crate::{EngineOptions, Profile, engine};
 
 /// How the answer begins: with machine code behind it, with the text of an error, with nothing, or with the names of
 /// proposals.
@@ -168,7 +168,7 @@ fn componentized(options: &EngineOptions, module: &[u8]) -> (u8, Vec<u8>) {
 }
 
 fn compiled(options: &EngineOptions, component: &[u8]) -> io::Result<(u8, Vec<u8>)> {
-    let engine = Engine::new(&engine::config_to_compile(options)).map_err(io::Error::other)?;
+    let engine = Engine::new(&config_to_compile(options)).map_err(io::Error::other)?;
     Ok(match engine.precompile_component(component) {
         Ok(compiled) => (DONE, compiled),
         Err(_) if needs_async(options, component) => (NEEDS_ASYNC, Vec::new()),

@@ -1,9 +1,7 @@
 //! Compiling: in a process of its own, so that a component made to be dear to compile costs nobody else anything.
 
-use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Instant;
@@ -14,7 +12,7 @@ use wasmtime::Engine;
 use super::child::{self, Task};
 use super::componentize;
 use super::proposals::{needed, needs_async};
-use crate::EngineOptions;
+use crate::engine::{Compiler, EngineOptions};
 use crate::error::{LoadError, cut};
 use crate::limits::{LoadLimits, Size};
 
@@ -28,32 +26,7 @@ const SIGKILL: i32 = 9;
 const SIGSEGV: i32 = 11;
 const SIGXCPU: i32 = 24;
 
-/// Where components are compiled.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Compiler {
-    /// In this process, on the caller's thread: for components that one trusts.
-    #[default]
-    InProcess,
-    /// In a process that runs a program which calls [`compile_for_parent`](crate::compile_for_parent) with the
-    /// arguments behind these. It has limits of CPU time, memory and time, one thread, and the lowest priority.
-    Child {
-        /// The program.
-        program: PathBuf,
-        /// The first arguments.
-        arguments: Vec<OsString>,
-    },
-}
-
 impl Compiler {
-    /// A child that runs this very program with the hidden verb `compile-component`.
-    pub fn this_program() -> Self {
-        // What runs now, even if another version was installed in its place meanwhile.
-        let itself = PathBuf::from("/proc/self/exe");
-        let program = if itself.exists() { Some(itself) } else { std::env::current_exe().ok() };
-        let child = |program| Self::Child { program, arguments: vec!["compile-component".into()] };
-        program.map_or(Self::InProcess, child)
-    }
-
     pub(super) fn compile(
         &self,
         engine: &Engine,

@@ -9,6 +9,7 @@ mod known;
 mod mapped;
 mod proposals;
 mod resident;
+mod sandbox;
 mod scan;
 mod sealed;
 mod tidy;
@@ -19,17 +20,14 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, types::ComponentItem};
 
-use crate::Sandbox;
+use crate::engine::Mapped;
 use crate::error::LoadError;
 use crate::file::{FileError, read_plain_file};
 use crate::limits::LoadLimits;
 use crate::worlds::{WORLDS, World};
-pub(crate) use cache::Cache;
 pub use child::compile_for_parent;
-pub use compile::Compiler;
-pub(crate) use known::Known;
 use resident::Code;
-pub(crate) use resident::{Mapped, Residents, components_max};
+pub use sandbox::Sandbox;
 use scan::Scanned;
 use sealed::Sealed;
 

@@ -2,7 +2,7 @@
 
 use wasmparser::{Validator, WasmFeatures};
 
-use crate::EngineOptions;
+use crate::engine::EngineOptions;
 
 /// What is switched off, as [`config_to_compile`](crate::engine::config_to_compile) says, and what the README calls it.
 const OFF: &[(&str, WasmFeatures)] = &[

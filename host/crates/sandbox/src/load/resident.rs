@@ -6,18 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
-use wasmtime::component::InstancePre;
 
-use crate::Sandbox;
+use super::sandbox::Sandbox;
+use crate::engine::Mapped;
 use crate::error::LoadError;
-use crate::guest::StoreState;
-use crate::worlds::{Entry, World};
-
-/// Memory mappings of the process for each component, as measured, and what is left to everything else.
-const MAPPINGS_EACH: usize = 4;
-const MAPPINGS_LEFT: usize = 8_000;
-/// How many mappings a process may have where the system does not say.
-const MAPPINGS_MAX: usize = 65_530;
+use crate::worlds::World;
 
 /// Told where a component was unmapped and cannot be mapped again.
 const GONE: &str = "component was unmapped, and is not in the cache any more: reload it";
@@ -26,14 +19,6 @@ const GONE: &str = "component was unmapped, and is not in the cache any more: re
 pub(crate) struct Residents {
     max: usize,
     mapped: Mutex<VecDeque<Weak<Code>>>,
-}
-
-/// Machine code that is mapped.
-pub(crate) struct Mapped {
-    /// What instances are made of.
-    pub(crate) pre: InstancePre<StoreState>,
-    /// How messages are handed to them, by world. It knows where exports lie, which is another place in each mapping.
-    entries: Vec<(&'static World, Arc<dyn Entry>)>,
 }
 
 /// Where the machine code of a component is.
@@ -51,13 +36,6 @@ pub(crate) struct Code {
     cached: Option<blake3::Hash>,
     /// Whether it was used since somebody last looked for one to unmap.
     is_used: AtomicBool,
-}
-
-/// How many components the system lets a process map.
-pub(crate) fn components_max() -> usize {
-    let told = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok();
-    let mappings = told.and_then(|text| text.trim().parse().ok()).unwrap_or(MAPPINGS_MAX);
-    (mappings.saturating_sub(MAPPINGS_LEFT) / MAPPINGS_EACH).max(1)
 }
 
 impl Residents {
@@ -108,20 +86,6 @@ fn take_unused(mapped: &mut VecDeque<Weak<Code>>) -> Option<Arc<Code>> {
         return Some(code);
     }
     None
-}
-
-impl Mapped {
-    pub(super) fn new(pre: InstancePre<StoreState>, worlds: &[&'static World]) -> wasmtime::Result<Self> {
-        let bind = |world: &&'static World| world.bind(&pre).map(|entry| (*world, entry));
-        let entries = worlds.iter().map(bind).collect::<Result<_, _>>()?;
-        Ok(Self { pre, entries })
-    }
-
-    /// How it receives by one of its worlds.
-    pub(crate) fn entry(&self, world: &'static World) -> wasmtime::Result<&Arc<dyn Entry>> {
-        let found = self.entries.iter().find(|(own, _)| std::ptr::eq(*own, world));
-        found.map(|(_, entry)| entry).ok_or_else(|| wasmtime::Error::msg("component has not this world"))
-    }
 }
 
 impl Code {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
+use super::mapping::Mapped;
 use crate::guest::StoreState;
 use crate::limits::MemoryBudget;
-use crate::load::Mapped;
 
 /// A place for one instance.
 pub(crate) type Place = rooms::Place<Live>;

@@ -1,19 +1,13 @@
-//! The engine that all components of a host run on, and its settings.
+//! The settings of the engine that all components of a host run on.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use wasmtime::component::Linker;
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use crate::error::SandboxError;
-use crate::guest::{Connector, Network, StoreState};
+use crate::guest::Network;
 use crate::limits::{LoadLimits, Size};
-use crate::load::{Cache, Compiler, Known, Residents, components_max};
-use crate::places::Places;
-use crate::ticker::Ticker;
-use crate::{imports, worlds};
 
 /// How much of a slot's memory, table and stack is kept for the next instance instead of being given back.
 const MEMORY_RESIDENT_BYTES: usize = 4 << 20;
@@ -31,6 +25,12 @@ const FRAMES_MAX: usize = 20;
 const MEMORIES_MAX: u32 = 4;
 const TABLES_MAX: u32 = 16;
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
+
+/// Memory mappings of the process for each component, as measured, and what is left to everything else.
+const MAPPINGS_EACH: usize = 4;
+const MAPPINGS_LEFT: usize = 8_000;
+/// How many mappings a process may have where the system does not say.
+const MAPPINGS_MAX: usize = 65_530;
 
 /// How the engine is set up.
 #[derive(Debug, Clone)]
@@ -74,22 +74,20 @@ pub enum Profile {
     Bounds,
 }
 
-/// Loads components and runs them.
-pub struct Sandbox {
-    pub(crate) engine: Engine,
-    pub(crate) linker: Linker<StoreState>,
-    pub(crate) cache: Option<Cache>,
-    cache_fault: Option<String>,
-    pub(crate) connector: Arc<Connector>,
-    pub(crate) options: EngineOptions,
-    /// A place for each instance that the pool has.
-    pub(crate) places: Places,
-    /// The components that are mapped.
-    pub(crate) residents: Residents,
-    /// The components that are loaded.
-    pub(crate) known: Known,
-    /// Interrupts guests.
-    pub(crate) ticker: Ticker,
+/// Where components are compiled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Compiler {
+    /// In this process, on the caller's thread: for components that one trusts.
+    #[default]
+    InProcess,
+    /// In a process that runs a program which calls [`compile_for_parent`](crate::compile_for_parent) with the
+    /// arguments behind these. It has limits of CPU time, memory and time, one thread, and the lowest priority.
+    Child {
+        /// The program.
+        program: PathBuf,
+        /// The first arguments.
+        arguments: Vec<OsString>,
+    },
 }
 
 impl Default for EngineOptions {
@@ -112,67 +110,26 @@ impl Default for EngineOptions {
     }
 }
 
-impl Sandbox {
-    /// An engine with its pool, and the functions of the host for guests.
-    pub fn new(options: EngineOptions) -> Result<Arc<Self>, SandboxError> {
-        if options.hostile && options.profile == Profile::Bounds {
-            return Err(SandboxError::BoundsForHostile);
-        }
-        if options.hostile && options.component_model_async {
-            return Err(SandboxError::AsyncForHostile);
-        }
-        let engine = Engine::new(&config_to_run(&options))
-            .map_err(|error| SandboxError::pool(&error, options.pool_instances, options.memory_max))?;
-        let mut linker = Linker::new(&engine);
-        let offered = imports::add_to_linker(&mut linker, options.component_model_async)
-            .and_then(|()| worlds::add_to_linker(&mut linker));
-        offered.map_err(|error| SandboxError::engine(&error))?;
-        let opened = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &engine)).transpose();
-        let (cache, cache_fault) = match opened {
-            Ok(cache) => (cache, None),
-            Err(fault) => (None, Some(unusable(&options, &fault))),
-        };
-        let connector = Arc::new(Connector::new(&options.network)?);
-        let ticker = Ticker::start(engine.weak()).map_err(SandboxError::Thread)?;
-        let places = Places::new(options.pool_instances);
-        let residents = Residents::new(options.components_mapped_max);
-        Ok(Arc::new(Self {
-            engine,
-            linker,
-            cache,
-            cache_fault,
-            connector,
-            options,
-            places,
-            residents,
-            known: Known::default(),
-            ticker,
-        }))
-    }
-
-    /// Why compiled components are not kept, if they were to be.
-    pub fn cache_fault(&self) -> Option<&str> {
-        self.cache_fault.as_deref()
-    }
-
-    /// Has every guest that is running let others run.
-    pub fn interrupt(&self) {
-        self.engine.increment_epoch();
+impl Compiler {
+    /// A child that runs this very program with the hidden verb `compile-component`.
+    pub fn this_program() -> Self {
+        // What runs now, even if another version was installed in its place meanwhile.
+        let itself = PathBuf::from("/proc/self/exe");
+        let program = if itself.exists() { Some(itself) } else { std::env::current_exe().ok() };
+        let child = |program| Self::Child { program, arguments: vec!["compile-component".into()] };
+        program.map_or(Self::InProcess, child)
     }
 }
 
-/// What is told of a cache that cannot be used.
-fn unusable(options: &EngineOptions, fault: &str) -> String {
-    let directory = options.cache_dir.as_deref().unwrap_or(Path::new(""));
-    let text = format!(
-        "cache of compiled components at {directory:?} is not used, and components are compiled at every start: {fault}; \
-         set host.cache_dir or XDG_CACHE_HOME to a directory that this user can write"
-    );
-    tracing::warn!("{text}");
-    text
+/// How many components the system lets a process map.
+fn components_max() -> usize {
+    let told = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok();
+    let mappings = told.and_then(|text| text.trim().parse().ok()).unwrap_or(MAPPINGS_MAX);
+    (mappings.saturating_sub(MAPPINGS_LEFT) / MAPPINGS_EACH).max(1)
 }
 
-fn config_to_run(options: &EngineOptions) -> Config {
+/// The settings of those who run components.
+pub(crate) fn config_to_run(options: &EngineOptions) -> Config {
     let mut config = config_to_compile(options);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options)));
     config

@@ -1,0 +1,12 @@
+//! Engines: their settings, the clock that interrupts guests, and the places for instances.
+
+mod mapping;
+mod places;
+mod settings;
+mod ticker;
+
+pub(crate) use mapping::Mapped;
+pub(crate) use places::{Live, Place, Places};
+pub use settings::{CONCURRENT_MAX, Compiler, EngineOptions, Profile};
+pub(crate) use settings::{config_to_compile, config_to_run};
+pub(crate) use ticker::Ticker;

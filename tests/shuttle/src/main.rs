@@ -13,9 +13,9 @@ mod threads;
 
 mod crew {
     //! What messages that share an instance meet in.
-    #[path = "../../../../host/crates/sandbox/src/crew/ledger.rs"]
+    #[path = "../../../../host/crates/sandbox/src/receiver/crew/ledger.rs"]
     pub(super) mod ledger;
-    #[path = "../../../../host/crates/sandbox/src/crew/roster.rs"]
+    #[path = "../../../../host/crates/sandbox/src/receiver/crew/roster.rs"]
     pub(super) mod roster;
     pub(super) mod together;
 }

@@ -6,7 +6,6 @@
 //!
 //! This crate knows no broker.
 
-mod crew;
 mod engine;
 mod error;
 mod file;
@@ -15,7 +14,6 @@ mod imports;
 mod limits;
 mod load;
 mod receiver;
-mod setup;
 mod sync;
 mod worlds;
 

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use tokio::time::timeout;
 use wasmpost_msg::{Context, Disposition, Message, Reason, ReceiveError, Usage};
 
+use super::super::setup::{out_of_wall, wait_for_place};
 use super::drive::Call;
 use super::roster::Outcome;
 use super::{Crews, Seat};
 use crate::limits::Meter;
-use crate::setup::{out_of_wall, wait_for_place};
 
 impl Crews {
     /// Has the message processed beside others, and tells what it used.

@@ -1,5 +1,8 @@
 //! A component as a receiver: a fresh instance for each message, within its limits.
 
+mod crew;
+mod setup;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +12,14 @@ use wasmpost_msg::{Component, Context, Message, ReceiveError, Receiver, Usage, w
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
-use crate::crew::Crews;
 use crate::engine::{CONCURRENT_MAX, Live, Mapped, Place};
 use crate::error::LoadError;
 use crate::guest::bindings::wasmpost::messaging::types::Failure;
 use crate::guest::{Grants, LogSink, Shared, StoreState, Surroundings, TracingSink};
 use crate::limits::{Limits, MemoryBudget, Meter};
 use crate::load::{LoadedComponent, Sandbox};
-use crate::setup::{Setup, YIELD_TICKS, failure_of, out_of_wall, wait_for_place};
+use crew::Crews;
+use setup::{Setup, YIELD_TICKS, failure_of, out_of_wall, wait_for_place};
 
 /// Numbers for receivers.
 static RECEIVERS: AtomicU64 = AtomicU64::new(0);

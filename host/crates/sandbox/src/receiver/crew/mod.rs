@@ -19,9 +19,9 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use super::setup::Setup;
 use crate::engine::Place;
 use crate::limits::{Meter, Metered};
-use crate::setup::Setup;
 use drive::{Call, Instance, out_of_time};
 use roster::{Outcome, Roster, Turn};
 

@@ -13,12 +13,12 @@ use wasmpost_msg::{Attributes, Context, ReceiveError};
 use wasmtime::component::{Accessor, GuestTaskId};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
+use super::super::setup::{Setup, YIELD_TICKS, failure_of};
 use super::roster::{Outcome, Roster};
 use crate::engine::{Mapped, Place};
 use crate::guest::bindings::wasmpost::messaging::types::Failure;
 use crate::guest::{Delivery, StoreState};
 use crate::limits::Meter;
-use crate::setup::{Setup, YIELD_TICKS, failure_of};
 use crate::worlds::{PluginAsync, Receive};
 
 /// One message for an instance.

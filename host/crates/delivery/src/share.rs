@@ -168,6 +168,7 @@ mod tests {
             wall: Duration::from_millis(2 * milliseconds),
             memory_peak_bytes,
             published_bytes,
+            host_work: 0,
             component: None,
         };
         share.record(Ending::Acked, &usage(1, 100, 10), 2);

@@ -126,7 +126,9 @@ impl Attributes {
     fn position(&self, name: &str) -> Option<usize> {
         // Most look-ups use the canonical form already: compare before building it.
         self.entries.iter().position(|entry| entry.name == name).or_else(|| {
-            let canonical = canonical_name(name);
+            // The canonical form is as long as the name: one that no entry is as long as need not be brought into it.
+            let is_possible = self.entries.iter().any(|entry| entry.name.len() == name.len());
+            let canonical = is_possible.then(|| canonical_name(name))?;
             self.entries.iter().position(|entry| entry.name == canonical)
         })
     }

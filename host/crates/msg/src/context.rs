@@ -35,6 +35,9 @@ pub struct Usage {
     pub memory_peak_bytes: u64,
     /// Bodies and attributes of what the guest published, in bytes.
     pub published_bytes: u64,
+    /// The work of the host in calls of the guest: the calls, and the bytes and elements of lists that it took from the
+    /// guest or handed to it.
+    pub host_work: u64,
     /// The component that served the delivery, where it was one.
     pub component: Option<Arc<Component>>,
 }

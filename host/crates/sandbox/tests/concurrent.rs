@@ -131,6 +131,13 @@ async fn who_is_refused_more_topics_than_may_be_ends_the_instance() {
 }
 
 #[tokio::test]
+async fn the_work_of_the_host_is_counted_for_the_message_that_it_was_done_for() {
+    let [few, many] = all(&receiver_in(1, together(2)), ["yield 9", "deny 100"]).await;
+    let [few, many] = [few, many].map(|outcome| outcome.context.usage().host_work);
+    assert!(few < 100 && many > 100, "{few} {many}");
+}
+
+#[tokio::test]
 async fn each_way_to_fail_leaves_the_others_at_work() {
     let outcomes = all(&receiver_in(1, together(4)), ["yield 30", "retry", "later", "reject"]).await;
     outcomes[0].said();

@@ -14,6 +14,7 @@ use super::bindings::wasmpost::messaging::topic::PublishError;
 use super::bindings::wasmpost::messaging::types::Failure;
 use super::log::GuestLog;
 use super::state::Shared;
+use crate::limits::Work;
 
 /// One delivery, as far as guests can see and change it.
 pub(crate) struct Delivery {
@@ -21,6 +22,7 @@ pub(crate) struct Delivery {
     pub(crate) context: Context,
     pub(crate) attributes: Attributes,
     pub(crate) log: Arc<GuestLog>,
+    pub(crate) work: Arc<Work>,
     pub(crate) published_messages: u32,
     pub(crate) published_bytes: u64,
     /// What the host holds of messages that the guest makes and may send, as far as they do not count as published yet.
@@ -51,9 +53,10 @@ pub(crate) type Published<T = ()> = Result<T, PublishError>;
 
 impl Delivery {
     pub(crate) fn new(shared: &Arc<Shared>, context: Context, attributes: Attributes) -> Self {
-        let (sink, name) = (Arc::clone(&shared.log), Arc::clone(&shared.name));
+        let (sink, name, work) = (Arc::clone(&shared.log), Arc::clone(&shared.name), Arc::default());
         Self {
-            log: GuestLog::new(sink, name, context.clone(), &shared.limits),
+            log: GuestLog::new(sink, name, &work, context.clone(), &shared.limits),
+            work,
             shared: Arc::clone(shared),
             context,
             attributes,
@@ -68,6 +71,7 @@ impl Delivery {
 
     /// Turns to another message. What wrote to the log of this one goes on with that of the other.
     pub(crate) fn begin(&mut self, context: Context, attributes: Attributes) {
+        self.work.reset();
         self.log.begin(context.clone(), &self.shared.limits);
         (self.context, self.attributes) = (context, attributes);
         self.published_messages = 0;
@@ -77,13 +81,35 @@ impl Delivery {
     }
 
     pub(crate) fn new_writer(&mut self, topic: &str) -> Published<Writer> {
+        self.work.call(topic.len());
         let (attributes, body) = (Attributes::new(), BytesMut::new());
         Ok(Writer { topic: self.may_publish(topic)?, attributes, delay: Duration::ZERO, body, closed: false })
     }
 
     /// All attributes of the message that came in.
     pub(crate) fn attribute_list(&self) -> AttributeList {
+        let Self { attributes, work, .. } = self;
+        work.call(attributes.bytes() + attributes.len() + attributes.values_len());
         self.attributes.iter().map(|(name, values)| (name.to_owned(), values.to_vec())).collect()
+    }
+
+    /// The first value of an attribute of the message that came in.
+    pub(crate) fn attribute(&self, name: &str) -> Option<String> {
+        let value = self.attributes.get(name);
+        self.work.call(name.len() + value.map_or(0, str::len));
+        value.map(str::to_owned)
+    }
+
+    /// The id of the message that came in.
+    pub(crate) fn id(&self) -> String {
+        self.work.call(self.context.id().len());
+        self.context.id().to_owned()
+    }
+
+    /// Which attempt to process it this is.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.work.call(0);
+        self.context.attempt()
     }
 
     /// Whether the guest was refused topics more often than it may be.
@@ -112,7 +138,9 @@ impl Delivery {
 
     /// Checks one message and puts it into the outbox.
     pub(crate) fn publish_now(&mut self, topic: &str, given: AttributeList, body: impl Into<Bytes>) -> Published {
-        let (topic, body) = (self.may_publish(topic)?, body.into());
+        let body = body.into();
+        self.work.call(topic.len() + body.len());
+        let topic = self.may_publish(topic)?;
         self.check_body(body.len())?;
         let attributes = self.checked(&given)?;
         self.put_into_outbox(topic, attributes, body)
@@ -137,6 +165,7 @@ impl Delivery {
     /// The same with attributes that were checked one by one, or came in with the message. Those of the host are left
     /// out: they belong to the message that came in.
     pub(crate) fn publish_attributes(&mut self, topic: &str, mut attributes: Attributes, body: Bytes) -> Published {
+        self.work.call(topic.len() + attributes.bytes() + attributes.values_len());
         let topic = self.may_publish(topic)?;
         self.check_body(body.len())?;
         attributes.retain(|name| !is_reserved(name));
@@ -191,6 +220,7 @@ impl Delivery {
     /// What an attribute adds to those that are there, in bytes, if it may be added.
     pub(crate) fn check_attribute(&self, attributes: &Attributes, name: &str, value: &str) -> Published<usize> {
         let limits = &self.shared.limits;
+        self.work.call(name.len() + value.len());
         // Lengths come first: what is longer is not even looked at.
         if name.len() as u64 > limits.attribute_name_bytes.0 {
             return Err(over("attribute name", &limits.attribute_name_bytes));
@@ -263,11 +293,13 @@ impl Writer {
         delivery.charge_bytes(cost)
     }
 
-    pub(crate) fn set_delay(&mut self, nanoseconds: u64) {
+    pub(crate) fn set_delay(&mut self, delivery: &Delivery, nanoseconds: u64) {
+        delivery.work.call(0);
         self.delay = Duration::from_nanos(nanoseconds);
     }
 
     pub(crate) fn write(&mut self, delivery: &mut Delivery, chunk: &[u8]) -> Published {
+        delivery.work.call(chunk.len());
         if self.closed {
             return Err(PublishError::Closed);
         }
@@ -278,6 +310,7 @@ impl Writer {
     }
 
     pub(crate) fn close(&mut self, delivery: &mut Delivery) -> Published {
+        delivery.work.call(0);
         if self.closed {
             return Err(PublishError::Closed);
         }

@@ -35,6 +35,7 @@ impl Lines {
     }
 
     pub(crate) fn take(&self, bytes: &[u8]) {
+        self.log.work().call(bytes.len());
         let (mut line, mut rest) = (self.line.lock(), bytes);
         while !rest.is_empty() {
             let Some(left) = self.log.bytes_left() else { return self.skip(&mut line, rest) };

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use wasmpost_msg::Context;
 
 use super::audit::{Audit, Denied};
-use crate::limits::Limits;
+use crate::limits::{Limits, Work};
 
 /// So many lines that are over the limit, and the log of the delivery is full: looking at each line takes time.
 const DROPPED_ONE_BY_ONE: u64 = 256;
@@ -99,6 +99,8 @@ pub struct TracingSink;
 pub(crate) struct GuestLog {
     sink: Arc<dyn LogSink>,
     receiver: Arc<str>,
+    /// Where what is written is counted, whether it fits in or not.
+    work: Arc<Work>,
     left: Mutex<Left>,
 }
 
@@ -111,8 +113,20 @@ struct Left {
 }
 
 impl GuestLog {
-    pub(crate) fn new(sink: Arc<dyn LogSink>, receiver: Arc<str>, context: Context, limits: &Limits) -> Arc<Self> {
-        Arc::new(Self { sink, receiver, left: Mutex::new(Left::new(context, limits)) })
+    pub(crate) fn new(
+        sink: Arc<dyn LogSink>,
+        receiver: Arc<str>,
+        work: &Arc<Work>,
+        context: Context,
+        limits: &Limits,
+    ) -> Arc<Self> {
+        let (work, left) = (Arc::clone(work), Mutex::new(Left::new(context, limits)));
+        Arc::new(Self { sink, receiver, work, left })
+    }
+
+    /// Where the work of writing is counted.
+    pub(crate) fn work(&self) -> &Arc<Work> {
+        &self.work
     }
 
     /// Goes on with the lines of another delivery.

@@ -17,6 +17,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>, asynchronous: bool)
     let log = |mut store: StoreContextMut<'_, StoreState>, (level, context, message): (GuestLevel, String, String)| {
         let task = store.async_call_stack()?.last();
         let delivery = store.data_mut().delivery_in(task);
+        delivery.work.call(context.len() + message.len());
         delivery.log.line(level.into(), LogSource::Logging, &context, &message);
         Ok(())
     };
@@ -25,6 +26,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>, asynchronous: bool)
 
 impl Host for StoreState {
     fn log(&mut self, level: GuestLevel, context: String, message: String) -> wasmtime::Result<()> {
+        self.delivery.work.call(context.len() + message.len());
         self.delivery.log.line(level.into(), LogSource::Logging, &context, &message);
         Ok(())
     }

@@ -17,7 +17,7 @@ pub(super) fn add_body_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::R
     linker.allow_shadowing(true);
     let mut types = linker.instance(INTERFACE)?;
     types.func_wrap("[method]message.body", |mut store: Store<'_>, (_,): (Resource<Incoming>,)| {
-        Ok((std::mem::take(&mut store.data_mut().body),))
+        Ok((store.data_mut().read_body(u32::MAX),))
     })?;
     types.func_wrap("[method]message.read", |mut store: Store<'_>, (_, max): (Resource<Incoming>, u32)| {
         Ok((store.data_mut().read_body(max),))
@@ -30,6 +30,7 @@ impl StoreState {
     /// The next bytes of the body, at most so many.
     fn read_body(&mut self, max: u32) -> Bytes {
         let bytes = self.body.len().min(max as usize);
+        self.delivery.work.call(bytes);
         self.body.split_to(bytes)
     }
 }
@@ -38,11 +39,11 @@ impl Host for StoreState {}
 
 impl HostMessage for StoreState {
     fn id(&mut self, _: Resource<Incoming>) -> wasmtime::Result<String> {
-        Ok(self.delivery.context.id().to_owned())
+        Ok(self.delivery.id())
     }
 
     fn attempt(&mut self, _: Resource<Incoming>) -> wasmtime::Result<u32> {
-        Ok(self.delivery.context.attempt())
+        Ok(self.delivery.attempt())
     }
 
     fn attributes(&mut self, _: Resource<Incoming>) -> wasmtime::Result<AttributeList> {
@@ -50,7 +51,7 @@ impl HostMessage for StoreState {
     }
 
     fn attribute(&mut self, _: Resource<Incoming>, name: String) -> wasmtime::Result<Option<String>> {
-        Ok(self.delivery.attributes.get(&name).map(str::to_owned))
+        Ok(self.delivery.attribute(&name))
     }
 
     fn read(&mut self, _: Resource<Incoming>, max: u32) -> wasmtime::Result<Vec<u8>> {
@@ -58,7 +59,7 @@ impl HostMessage for StoreState {
     }
 
     fn body(&mut self, _: Resource<Incoming>) -> wasmtime::Result<Vec<u8>> {
-        Ok(std::mem::take(&mut self.body).into())
+        Ok(self.read_body(u32::MAX).into())
     }
 
     fn drop(&mut self, _: Resource<Incoming>) -> wasmtime::Result<()> {

@@ -1,6 +1,8 @@
 //! The resources of `wasmpost:messaging/types-async`: messages of which an instance may have several, and what is
 //! published in answer to each.
 
+use std::sync::Arc;
+
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 
@@ -21,7 +23,8 @@ pub(super) fn add_publish_to_linker(linker: &mut Linker<StoreState>) -> wasmtime
     let publish =
         |mut store: StoreContextMut<'_, StoreState>,
          (message, topic, attributes, body): (Resource<Lent>, String, GivenAttributes, Vec<u8>)| {
-            let attributes = taken(&mut store, &attributes)?;
+            let work = Arc::clone(&store.data_mut().lent(&message)?.work);
+            let attributes = taken(&mut store, &work, &attributes)?;
             Ok((HostMessage::publish(store.data_mut(), message, topic, attributes, body)?,))
         };
     linker.instance(INTERFACE)?.func_wrap("[method]message.publish", publish)?;
@@ -35,11 +38,11 @@ impl Host for StoreState {}
 
 impl HostMessage for StoreState {
     fn id(&mut self, message: Resource<Lent>) -> wasmtime::Result<String> {
-        Ok(self.lent(&message)?.context.id().to_owned())
+        Ok(self.lent(&message)?.id())
     }
 
     fn attempt(&mut self, message: Resource<Lent>) -> wasmtime::Result<u32> {
-        Ok(self.lent(&message)?.context.attempt())
+        Ok(self.lent(&message)?.attempt())
     }
 
     fn attributes(&mut self, message: Resource<Lent>) -> wasmtime::Result<AttributeList> {
@@ -47,7 +50,7 @@ impl HostMessage for StoreState {
     }
 
     fn attribute(&mut self, message: Resource<Lent>, name: String) -> wasmtime::Result<Option<String>> {
-        Ok(self.lent(&message)?.attributes.get(&name).map(str::to_owned))
+        Ok(self.lent(&message)?.attribute(&name))
     }
 
     fn new_writer(&mut self, message: Resource<Lent>, topic: String) -> Result<Resource<LentWriter>> {
@@ -79,7 +82,8 @@ impl HostMessageWriter for StoreState {
     }
 
     fn set_delay(&mut self, writer: Resource<LentWriter>, delay: u64) -> wasmtime::Result<()> {
-        self.table.get_mut(&writer)?.writer.set_delay(delay);
+        // For a call that is over there is nothing left to delay.
+        drop(self.written(&writer, |writer, delivery| Ok(writer.set_delay(delivery, delay)))?);
         Ok(())
     }
 

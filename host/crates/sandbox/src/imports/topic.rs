@@ -1,11 +1,14 @@
 //! Publishing: what a guest may write, within its grants and limits, goes to the outbox of its delivery.
 
+use std::sync::Arc;
+
 use wasmpost_msg::{ATTRIBUTE_VALUES_MAX, ATTRIBUTES_BYTES_MAX};
 use wasmtime::component::{Linker, Resource, WasmList};
 use wasmtime::{AsContextMut, StoreContextMut};
 
 use crate::guest::bindings::wasmpost::messaging::topic::{Host, HostMessageWriter};
 use crate::guest::{AttributeList, Published, StoreState, Writer};
+use crate::limits::Work;
 
 const INTERFACE: &str = "wasmpost:messaging/topic@0.1.0";
 
@@ -17,7 +20,8 @@ pub(super) fn add_publish_to_linker(linker: &mut Linker<StoreState>) -> wasmtime
     linker.allow_shadowing(true);
     let publish = |mut store: StoreContextMut<'_, StoreState>,
                    (topic, attributes, body): (String, GivenAttributes, Vec<u8>)| {
-        let attributes = taken(&mut store, &attributes)?;
+        let work = Arc::clone(&store.data().delivery.work);
+        let attributes = taken(&mut store, &work, &attributes)?;
         let delivery = &mut store.data_mut().delivery;
         let published = delivery.publish_now(&topic, attributes, body);
         Ok((delivery.unless_flooded(published)?,))
@@ -30,16 +34,19 @@ pub(super) fn add_publish_to_linker(linker: &mut Linker<StoreState>) -> wasmtime
 /// As much of a list of attributes as has to be looked at: of one that is too long, enough for it to be refused.
 pub(super) fn taken(
     mut store: impl AsContextMut<Data = StoreState>,
+    work: &Work,
     given: &GivenAttributes,
 ) -> wasmtime::Result<AttributeList> {
     let mut list = Vec::new();
     let named: Vec<_> =
         given.iter(store.as_context_mut())?.take(ATTRIBUTE_VALUES_MAX + 1).collect::<wasmtime::Result<_>>()?;
+    work.add(named.iter().map(|(name, _)| 1 + name.len()).sum());
     let (mut bytes, mut count) = (0, 0);
     for (name, values) in named {
         let mut taken = Vec::new();
         for value in values.iter(store.as_context_mut())? {
             let value = value?;
+            work.add(1 + value.len());
             (bytes, count) = (value.len().saturating_add(bytes), count + 1);
             taken.push(value);
             if bytes > ATTRIBUTES_BYTES_MAX || count > ATTRIBUTE_VALUES_MAX {
@@ -84,7 +91,7 @@ impl HostMessageWriter for StoreState {
     }
 
     fn set_delay(&mut self, writer: Resource<Writer>, delay: u64) -> wasmtime::Result<()> {
-        self.table.get_mut(&writer)?.set_delay(delay);
+        self.table.get_mut(&writer)?.set_delay(&self.delivery, delay);
         Ok(())
     }
 

@@ -12,7 +12,8 @@ use rand::rngs::StdRng;
 use tokio::io::AsyncWrite;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, WasmList};
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream, WasiCliView as _};
+use wasmtime_wasi::p2::bindings::cli::environment::Host as _;
 use wasmtime_wasi::p2::bindings::io::poll::Host as _;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamResult};
@@ -20,6 +21,7 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, 
 
 use crate::guest::{Command, GuestLog, Lines, LogSource, Outputs, Shared, StoreState, Surroundings};
 
+const ENVIRONMENT: &str = "wasi:cli/environment@0.2.12";
 const POLL: &str = "wasi:io/poll@0.2.12";
 /// What a guest may write at a time, in bytes.
 const WRITE_BYTES_MAX: usize = 64 << 10;
@@ -35,6 +37,18 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result
     linker
         .instance(POLL)?
         .func_wrap_async("poll", |store, (list,): (WasmList<Resource<DynPollable>>,)| Box::new(poll(store, list)))?;
+    let mut environment = linker.instance(ENVIRONMENT)?;
+    environment.func_wrap("get-environment", |mut store: StoreContextMut<'_, StoreState>, ()| {
+        let variables = store.data_mut().cli().get_environment()?;
+        let amount = variables.iter().map(|(name, value)| 1 + name.len() + value.len()).sum();
+        store.data().delivery.work.call(amount);
+        Ok((variables,))
+    })?;
+    environment.func_wrap("get-arguments", |mut store: StoreContextMut<'_, StoreState>, ()| {
+        let arguments = store.data_mut().cli().get_arguments()?;
+        store.data().delivery.work.call(arguments.iter().map(|argument| 1 + argument.len()).sum());
+        Ok((arguments,))
+    })?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -47,6 +61,7 @@ async fn poll(
     if list.len() > max {
         return Err(wasmtime::Error::msg(format!("list to poll is over the limit of {max} handles")));
     }
+    store.data().delivery.work.call(list.len());
     let list = list.iter(&mut store)?.collect::<wasmtime::Result<Vec<_>>>()?;
     Ok((store.data_mut().table.poll(list).await?,))
 }

@@ -1,4 +1,5 @@
-//! Measures the CPU time of a call: what its thread uses while the call's future is being polled.
+//! Measures the CPU time of a call: what its thread uses while the call's future is being polled. Beside it the work of
+//! the host is counted, which is the same on every machine.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -29,6 +30,33 @@ pub(crate) struct Meter {
 pub(crate) struct Metered<F> {
     meter: Arc<Meter>,
     future: F,
+}
+
+/// Counts the work of the host in the calls of one delivery: each call, and each byte and element of a list that it takes
+/// from the guest or hands to it. Time is measured; this tells what the time was used for.
+#[derive(Debug, Default)]
+pub(crate) struct Work(AtomicU64);
+
+impl Work {
+    /// Counts a call that takes and hands out so many bytes and elements.
+    pub(crate) fn call(&self, amount: usize) {
+        self.add(amount.saturating_add(1));
+    }
+
+    /// Counts bytes and elements beside a call.
+    pub(crate) fn add(&self, amount: usize) {
+        self.0.fetch_add(amount as u64, Ordering::Relaxed);
+    }
+
+    /// What was counted so far.
+    pub(crate) fn done(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Begins with the next delivery.
+    pub(crate) fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
 }
 
 impl Meter {

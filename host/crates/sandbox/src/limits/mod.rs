@@ -9,6 +9,6 @@ mod rows;
 pub(crate) use limiter::Limiter;
 pub use limiter::MemoryBudget;
 pub use loading::LoadLimits;
-pub(crate) use meter::{Charged, Meter, Metered};
+pub(crate) use meter::{Charged, Meter, Metered, Work};
 pub use quantity::{Size, Span};
 pub use rows::{LimitCaps, LimitRow, Limits};

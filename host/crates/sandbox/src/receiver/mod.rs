@@ -202,6 +202,7 @@ impl WasmReceiver {
             wall: meter.wall(),
             memory_peak_bytes: state.map_or(0, |state| state.limiter.memory_peak_bytes as u64),
             published_bytes: state.map_or(0, |state| state.delivery.published_bytes),
+            host_work: state.map_or(0, |state| state.delivery.work.done()),
             component: Some(Arc::clone(&self.component)),
         });
     }

@@ -99,6 +99,7 @@ pub(crate) async fn wait_for_place(places: &Places, context: &Context) -> Result
 /// What a delivery fails with whose guest returned this.
 pub(crate) fn failure_of(failure: Failure, state: &StoreState, delivery: &Delivery) -> ReceiveError {
     let cut = |mut text: String| {
+        delivery.work.add(text.len());
         text.truncate(text.floor_char_boundary(delivery.shared.limits.error_text.bytes()));
         text
     };

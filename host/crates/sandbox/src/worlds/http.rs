@@ -1,6 +1,7 @@
 //! `wasi:http/incoming-handler`: handlers of HTTP. A message is a POST, and the status tells what became of it.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +20,7 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use super::Entry;
 use crate::guest::StoreState;
 use crate::guest::bindings::wasmpost::messaging::types::Failure;
+use crate::limits::Work;
 
 /// The host that requests are said to be for.
 const AUTHORITY: &str = "wasmpost.localhost";
@@ -64,7 +66,8 @@ impl Entry for IncomingHandler {
         };
         let request = state.http().new_incoming_request(Scheme::Http, request)?;
         let outparam = state.http().new_response_outparam(sender)?;
-        let mut answer = pin!(answer(receiver, wanted));
+        let work = Arc::clone(&store.data().delivery.work);
+        let mut answer = pin!(answer(receiver, wanted, &work));
         let mut answered = None;
         {
             let mut call = pin!(proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, outparam));
@@ -99,6 +102,7 @@ fn request(state: &mut StoreState) -> wasmtime::Result<Request<Full<Bytes>>> {
     let pairs =
         state.delivery.attributes.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
     for (name, value) in pairs {
+        state.delivery.work.add(name.len() + value.len() + 1);
         let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { continue };
         // These are about this very request.
         if name != HOST && name != CONTENT_LENGTH {
@@ -115,7 +119,7 @@ fn request(state: &mut StoreState) -> wasmtime::Result<Request<Full<Bytes>>> {
 }
 
 /// What the handler answers, with so many bytes of the body. The rest is taken and dropped.
-async fn answer(sent: oneshot::Receiver<Sent>, wanted: usize) -> Result<Answer, String> {
+async fn answer(sent: oneshot::Receiver<Sent>, wanted: usize, work: &Work) -> Result<Answer, String> {
     let response = sent.await.map_err(|_| "handler gave no response".to_owned())?;
     let response = response.map_err(|error| format!("handler answered with an error: {error}"))?;
     let (parts, mut rest) = response.into_parts();
@@ -123,6 +127,7 @@ async fn answer(sent: oneshot::Receiver<Sent>, wanted: usize) -> Result<Answer, 
     while let Some(frame) = rest.frame().await {
         let frame = frame.map_err(|error| format!("body of the response: {error}"))?;
         let Some(data) = frame.data_ref() else { continue };
+        work.add(data.len());
         let room = wanted.saturating_sub(body.len());
         is_whole &= data.len() <= room;
         body.extend_from_slice(data.get(..room).unwrap_or(data));

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use wasmpost_msg::{ATTRIBUTE_VALUES_MAX, Attributes};
-use wasmtime::Store;
-use wasmtime::component::{HasSelf, Instance, InstancePre, Linker, Resource};
+use wasmtime::component::{HasSelf, Instance, InstancePre, Linker, Resource, WasmList};
+use wasmtime::{Store, StoreContextMut};
 
 use super::Entry;
 use crate::guest::bindings::wasmpost::messaging::topic::PublishError;
@@ -29,6 +29,7 @@ mod bindings {
     });
 }
 
+const TYPES: &str = "wasi:messaging/types@0.2.0-draft";
 const CONTENT_TYPE: &str = "Content-Type";
 
 /// A connection: there is one broker, that of the receiver, whatever name a guest gives it.
@@ -49,6 +50,8 @@ pub struct RequestOptions;
 
 struct IncomingHandler(bindings::MessagingRequestReplyIndices);
 
+/// Metadata that still lies in the memory of the guest.
+type Pairs = WasmList<(String, String)>;
 type Done<T = ()> = wasmtime::Result<Result<T, Error>>;
 
 pub(super) fn bind(component: &InstancePre<StoreState>) -> wasmtime::Result<Box<dyn Entry>> {
@@ -58,7 +61,16 @@ pub(super) fn bind(component: &InstancePre<StoreState>) -> wasmtime::Result<Box<
 pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     types::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     producer::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
-    request_reply::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
+    request_reply::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    linker.allow_shadowing(true);
+    // What is generated takes a list in whole before anybody can say that it is too long.
+    let set = |mut store: StoreContextMut<'_, StoreState>, (message, given): (Resource<Message>, Pairs)| {
+        let pairs = given.iter(&mut store)?.take(ATTRIBUTE_VALUES_MAX + 1).collect::<wasmtime::Result<_>>()?;
+        types::HostMessage::set_metadata(store.data_mut(), message, pairs)
+    };
+    linker.instance(TYPES)?.func_wrap("[method]message.set-metadata", set)?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 #[async_trait]
@@ -87,7 +99,8 @@ impl Entry for IncomingHandler {
 impl types::Host for StoreState {}
 
 impl types::HostClient for StoreState {
-    fn connect(&mut self, _: String) -> Done<Resource<Client>> {
+    fn connect(&mut self, name: String) -> Done<Resource<Client>> {
+        self.delivery.work.call(name.len());
         Ok(Ok(self.table.push(Client)?))
     }
 
@@ -104,16 +117,21 @@ impl types::HostClient for StoreState {
 
 impl types::HostMessage for StoreState {
     fn new(&mut self, data: Vec<u8>) -> wasmtime::Result<Resource<Message>> {
+        self.delivery.work.call(data.len());
         self.hold(data.len())?;
         Ok(self.table.push(Message { topic: None, data: data.into(), attributes: Attributes::new() })?)
     }
 
     fn topic(&mut self, message: Resource<Message>) -> wasmtime::Result<Option<String>> {
-        Ok(self.table.get(&message)?.topic.clone())
+        let topic = self.table.get(&message)?.topic.clone();
+        self.delivery.work.call(topic.as_ref().map_or(0, String::len));
+        Ok(topic)
     }
 
     fn content_type(&mut self, message: Resource<Message>) -> wasmtime::Result<Option<String>> {
-        Ok(self.table.get(&message)?.attributes.get(CONTENT_TYPE).map(str::to_owned))
+        let content_type = self.table.get(&message)?.attributes.get(CONTENT_TYPE);
+        self.delivery.work.call(content_type.map_or(0, str::len));
+        Ok(content_type.map(str::to_owned))
     }
 
     fn set_content_type(&mut self, message: Resource<Message>, content_type: String) -> wasmtime::Result<()> {
@@ -121,10 +139,13 @@ impl types::HostMessage for StoreState {
     }
 
     fn data(&mut self, message: Resource<Message>) -> wasmtime::Result<Vec<u8>> {
-        Ok(self.table.get(&message)?.data.to_vec())
+        let data = &self.table.get(&message)?.data;
+        self.delivery.work.call(data.len());
+        Ok(data.to_vec())
     }
 
     fn set_data(&mut self, message: Resource<Message>, data: Vec<u8>) -> wasmtime::Result<()> {
+        self.delivery.work.call(data.len());
         self.hold(data.len())?;
         self.table.get_mut(&message)?.data = data.into();
         Ok(())
@@ -132,6 +153,7 @@ impl types::HostMessage for StoreState {
 
     fn metadata(&mut self, message: Resource<Message>) -> wasmtime::Result<Option<types::Metadata>> {
         let attributes = &self.table.get(&message)?.attributes;
+        self.delivery.work.call(attributes.bytes() + attributes.len());
         let first = attributes.iter().filter(|(name, _)| *name != CONTENT_TYPE);
         let pairs = first.filter_map(|(name, values)| Some((name.to_owned(), values.first()?.clone())));
         Ok(Some(pairs.collect()))
@@ -142,6 +164,7 @@ impl types::HostMessage for StoreState {
     }
 
     fn set_metadata(&mut self, message: Resource<Message>, metadata: types::Metadata) -> wasmtime::Result<()> {
+        self.delivery.work.call(metadata.len());
         if metadata.len() > ATTRIBUTE_VALUES_MAX {
             return Err(wasmtime::Error::msg(format!("metadata over the limit of {ATTRIBUTE_VALUES_MAX} pairs")));
         }
@@ -153,6 +176,7 @@ impl types::HostMessage for StoreState {
     }
 
     fn remove_metadata(&mut self, message: Resource<Message>, key: String) -> wasmtime::Result<()> {
+        self.delivery.work.call(key.len());
         self.table.get_mut(&message)?.attributes.remove(&key);
         Ok(())
     }
@@ -179,6 +203,7 @@ impl request_reply::Host for StoreState {
         _: Resource<Message>,
         options: Option<Resource<RequestOptions>>,
     ) -> Done<Vec<Resource<Message>>> {
+        self.delivery.work.call(topic.len());
         options.map(|options| self.table.delete(options)).transpose()?;
         let topic = short(&topic);
         let text = format!("request to {topic:?} refused: queues of this host have no request-reply; send instead");

@@ -33,6 +33,7 @@ impl Entry for Run {
     /// A command runs once: that it starts with fresh memory is what it counts on.
     fn prepare(&self, state: &mut StoreState) {
         let delivery = &state.delivery;
+        delivery.work.call(delivery.attributes.bytes() + delivery.attributes.values_len());
         let (id, attempt) = (delivery.context.id().to_owned(), delivery.context.attempt().to_string());
         let host = [("WASMPOST_ID", id), ("WASMPOST_ATTEMPT", attempt)].map(|(name, value)| (name.to_owned(), value));
         let (mut environment, left_out) = variables(&delivery.attributes);

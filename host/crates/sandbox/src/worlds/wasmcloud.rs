@@ -51,14 +51,16 @@ impl consumer::Host for StoreState {
     fn request(
         &mut self,
         subject: String,
-        _: Vec<u8>,
+        body: Vec<u8>,
         _: u32,
     ) -> wasmtime::Result<Result<types::BrokerMessage, String>> {
+        self.delivery.work.call(subject.len() + body.len());
         let subject = short(&subject);
         Ok(Err(format!("request to {subject:?} refused: queues of this host have no request-reply; publish instead")))
     }
 
     fn publish(&mut self, message: types::BrokerMessage) -> wasmtime::Result<Result<(), String>> {
+        self.delivery.work.call(message.reply_to.as_ref().map_or(0, String::len));
         let attributes = message.reply_to.map(|topic| (REPLY_TO.to_owned(), vec![topic]));
         let published = self.delivery.publish_now(&message.subject, attributes.into_iter().collect(), message.body);
         self.delivery.unless_flooded(published.map_err(told))

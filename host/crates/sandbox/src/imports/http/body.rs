@@ -15,6 +15,7 @@ use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::send::fault;
+use crate::limits::Work;
 
 type Polled = Poll<Option<Result<Frame<Bytes>, Error>>>;
 
@@ -49,9 +50,11 @@ pub(super) struct ResponseBody {
 }
 
 /// What a body may have, and what is left of that.
-struct Room {
+pub(super) struct Room {
     max: u64,
     left: u64,
+    /// Where what goes by is counted.
+    work: Arc<Work>,
 }
 
 impl Overrun {
@@ -61,13 +64,14 @@ impl Overrun {
 }
 
 impl Room {
-    fn new(max: u64) -> Self {
-        Self { max, left: max }
+    pub(super) fn new(max: u64, work: &Arc<Work>) -> Self {
+        Self { max, left: max, work: Arc::clone(work) }
     }
 
     /// Whether a piece fits in.
     fn take(&mut self, frame: &Frame<Bytes>) -> bool {
         let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        self.work.add(usize::try_from(bytes).unwrap_or(usize::MAX));
         let left = self.left.checked_sub(bytes);
         self.left = left.unwrap_or(0);
         left.is_some()
@@ -75,8 +79,8 @@ impl Room {
 }
 
 impl RequestBody {
-    pub(super) fn new(body: WasiBody, max: u64, overrun: Overrun) -> Self {
-        Self { body, room: Room::new(max), overrun }
+    pub(super) fn new(body: WasiBody, room: Room, overrun: Overrun) -> Self {
+        Self { body, room, overrun }
     }
 }
 
@@ -105,10 +109,10 @@ impl Body for RequestBody {
 }
 
 impl ResponseBody {
-    pub(super) fn new(incoming: Incoming, max: u64, pause_max: Duration, open: Open, overrun: Overrun) -> Self {
+    pub(super) fn new(incoming: Incoming, room: Room, pause_max: Duration, open: Open, overrun: Overrun) -> Self {
         // A response without a body has ended with its head.
         let open = (!incoming.is_end_stream()).then_some(open);
-        Self { incoming, room: Room::new(max), pause_max, pause: None, open, overrun }
+        Self { incoming, room, pause_max, pause: None, open, overrun }
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Polled {

@@ -29,15 +29,21 @@ type Store<'a> = StoreContextMut<'a, StoreState>;
 pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut types = linker.instance(TYPES)?;
-    types.func_wrap("[method]outgoing-request.set-method", |mut store, (request, method): (Request, Method)| {
-        if matches!(&method, Method::Other(name) if name.len() > METHOD_BYTES_MAX) {
-            return Ok((Err(()),));
-        }
-        Ok((store.data_mut().http().set_method(request, method)?,))
-    })?;
+    types.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut store: Store<'_>, (request, method): (Request, Method)| {
+            let length = if let Method::Other(name) = &method { name.len() } else { 0 };
+            store.data().delivery.work.call(length);
+            if matches!(&method, Method::Other(name) if name.len() > METHOD_BYTES_MAX) {
+                return Ok((Err(()),));
+            }
+            Ok((store.data_mut().http().set_method(request, method)?,))
+        },
+    )?;
     types.func_wrap(
         "[method]outgoing-request.set-authority",
-        |mut store, (request, authority): (Request, Option<String>)| {
+        |mut store: Store<'_>, (request, authority): (Request, Option<String>)| {
+            store.data().delivery.work.call(authority.as_ref().map_or(0, String::len));
             if authority.as_ref().is_some_and(|authority| authority.len() > AUTHORITY_BYTES_MAX) {
                 return Ok((Err(()),));
             }
@@ -46,26 +52,12 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result
     )?;
     types.func_wrap(
         "[method]outgoing-request.set-path-with-query",
-        |mut store, (request, path): (Request, Option<String>)| {
+        |mut store: Store<'_>, (request, path): (Request, Option<String>)| {
+            store.data().delivery.work.call(path.as_ref().map_or(0, String::len));
             if path.as_ref().is_some_and(|path| path.len() > PATH_BYTES_MAX) {
                 return Ok((Err(()),));
             }
             Ok((store.data_mut().http().set_path_with_query(request, path)?,))
-        },
-    )?;
-    types.func_wrap("[static]fields.from-list", |mut store: Store<'_>, (list,): (WasmList<(String, Vec<u8>)>,)| {
-        let list = taken(&mut store, &list)?;
-        let mut http = store.data_mut().http();
-        let made = http.from_list(list);
-        Ok((told(&mut http, made)?,))
-    })?;
-    types.func_wrap(
-        "[method]fields.set",
-        |mut store: Store<'_>, (fields, name, values): (Fields, String, WasmList<Vec<u8>>)| {
-            let values = taken(&mut store, &values)?;
-            let mut http = store.data_mut().http();
-            let set = http.set(fields, name, values);
-            Ok((told(&mut http, set)?,))
         },
     )?;
     types.func_wrap("http-error-code", |mut store, (error,): (Resource<IoError>,)| {
@@ -78,8 +70,45 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result
             }
         }
     })?;
+    add_fields_to_linker(linker)?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+fn add_fields_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    let mut types = linker.instance(TYPES)?;
+    types.func_wrap("[static]fields.from-list", |mut store: Store<'_>, (list,): (WasmList<(String, Vec<u8>)>,)| {
+        let list = taken(&mut store, &list)?;
+        store.data().delivery.work.call(list.iter().map(|(name, value)| 1 + name.len() + value.len()).sum());
+        let mut http = store.data_mut().http();
+        let made = http.from_list(list);
+        Ok((told(&mut http, made)?,))
+    })?;
+    types.func_wrap(
+        "[method]fields.set",
+        |mut store: Store<'_>, (fields, name, values): (Fields, String, WasmList<Vec<u8>>)| {
+            let values = taken(&mut store, &values)?;
+            let amount = values.iter().map(|value| 1 + value.len()).sum::<usize>();
+            store.data().delivery.work.call(name.len() + amount);
+            let mut http = store.data_mut().http();
+            let set = http.set(fields, name, values);
+            Ok((told(&mut http, set)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]fields.append",
+        |mut store: Store<'_>, (fields, name, value): (Fields, String, Vec<u8>)| {
+            store.data().delivery.work.call(name.len() + value.len());
+            let mut http = store.data_mut().http();
+            let appended = http.append(fields, name, value);
+            Ok((told(&mut http, appended)?,))
+        },
+    )?;
+    types.func_wrap("[method]fields.entries", |mut store: Store<'_>, (fields,): (Fields,)| {
+        let entries = store.data_mut().http().entries(fields)?;
+        store.data().delivery.work.call(entries.iter().map(|(name, value)| 1 + name.len() + value.len()).sum());
+        Ok((entries,))
+    })
 }
 
 /// The elements of a list, if there are not more than a message can have fields.

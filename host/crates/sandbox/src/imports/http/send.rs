@@ -15,21 +15,21 @@ use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::FIELDS_BYTES_MAX;
-use super::body::{Open, Overrun, RequestBody, ResponseBody};
+use super::body::{Open, Overrun, RequestBody, ResponseBody, Room};
 use super::head::Heads;
 use crate::guest::Admitted;
 use crate::limits::Charged;
 
 /// Sends a request; the response comes with its head, and its body is read from the connection.
 pub(super) async fn send(admitted: Admitted, request: Request<WasiBody>) -> Result<Response<WasiBody>, Error> {
-    let max = admitted.shared.limits.http_body.0;
+    let (max, work) = (admitted.shared.limits.http_body.0, Arc::clone(admitted.log.work()));
     if declared(request.headers()).is_some_and(|bytes| bytes > max) {
         return Err(Error::HttpRequestBodySize(Some(max)));
     }
     let connect = admitted.shared.connector.connect(&admitted);
     let stream = within(admitted.timeouts.connect, connect, Error::ConnectionTimeout).await??;
     let (overrun, heads) = (Overrun::default(), Heads::default());
-    let mut request = prepared(request)?.map(|body| RequestBody::new(body, max, overrun.clone()));
+    let mut request = prepared(request)?.map(|body| RequestBody::new(body, Room::new(max, &work), overrun.clone()));
     let counted = heads.clone();
     hyper::ext::on_informational(&mut request, move |_| counted.count());
     // What this holds of the response's head is held of its body as well.
@@ -51,7 +51,7 @@ pub(super) async fn send(admitted: Admitted, request: Request<WasiBody>) -> Resu
     }
     let open = Open { _permit: admitted.permit, _connection: connection };
     let pause = admitted.timeouts.between_bytes;
-    Ok(response.map(|incoming| ResponseBody::new(incoming, max, pause, open, overrun).boxed_unsync()))
+    Ok(response.map(|incoming| ResponseBody::new(incoming, Room::new(max, &work), pause, open, overrun).boxed_unsync()))
 }
 
 /// What an error of the connection means to the guest.

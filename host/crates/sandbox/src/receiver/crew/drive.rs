@@ -156,7 +156,8 @@ fn end(
     if result.is_err() || !is_fit {
         roster.close();
     }
-    Ok(Outcome { result, published_bytes: delivery.published_bytes, cpu: Duration::ZERO })
+    let (published_bytes, host_work) = (delivery.published_bytes, delivery.work.done());
+    Ok(Outcome { result, published_bytes, host_work, cpu: Duration::ZERO })
 }
 
 /// Has messages pay for CPU time, and ends the instance when one has used up its own.

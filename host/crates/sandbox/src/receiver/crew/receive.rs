@@ -44,9 +44,10 @@ impl Crews {
         usage.memory_peak_bytes = crew.roster.memory_peak_bytes.load(Ordering::Relaxed);
         let outcome = outcome.unwrap_or_else(|_| {
             let cpu = crew.roster.leave(number);
-            Outcome { result: Err(out_of_wall(wall)), published_bytes: 0, cpu }
+            Outcome { result: Err(out_of_wall(wall)), published_bytes: 0, host_work: 0, cpu }
         });
         (usage.cpu, usage.published_bytes) = (outcome.cpu, outcome.published_bytes);
+        usage.host_work = outcome.host_work;
         outcome.result
     }
 

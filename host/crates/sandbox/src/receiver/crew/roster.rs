@@ -41,6 +41,7 @@ struct Seat {
 pub(super) struct Outcome {
     pub(super) result: Result<(), ReceiveError>,
     pub(super) published_bytes: u64,
+    pub(super) host_work: u64,
     pub(super) cpu: Duration,
 }
 
@@ -136,7 +137,7 @@ impl Roster {
                 _ => given_back(),
             };
             let cpu = self.ledger.close(*number);
-            seat.outcome.get_or_insert(Outcome { result: Err(error), published_bytes: 0, cpu });
+            seat.outcome.get_or_insert(Outcome { result: Err(error), published_bytes: 0, host_work: 0, cpu });
             wakers.extend(seat.waker.clone());
         }
         drop(seats);

@@ -11,6 +11,17 @@
 //! | `wasmpost-broker-sqlite` | the embedded durable queue |
 //! | `wasmpost-broker-rabbitmq` | RabbitMQ, with the feature `rabbitmq` |
 //! | this one | configuration ([`config`]), brokers by URL ([`registry`]), the host ([`host`]), messages in files ([`fixture`]), new projects ([`scaffold`]), the command line ([`cli`]) |
+//!
+//! # Floors
+//!
+//! From the ground up: a module names those below its own floor, and beside it those in its parentheses.
+//!
+//! 1. `identity` · `moving` · `tenant` · `view`
+//! 2. `registry`
+//! 3. `config` · `control`
+//! 4. `fixture` · `host`
+//! 5. `scaffold`
+//! 6. `cli`
 
 pub mod cli;
 pub mod config;
@@ -22,6 +33,7 @@ mod moving;
 pub mod registry;
 pub mod scaffold;
 pub mod tenant;
+mod view;
 
 pub use wasmpost_delivery as delivery;
 pub use wasmpost_msg as msg;

@@ -17,7 +17,7 @@ use wasmpost_delivery::{
 };
 use wasmpost_msg::Publication;
 
-use crate::host::{ReceiverStatus, Reloaded, TenantStatus};
+use crate::view::{ReceiverStatus, Reloaded, TenantStatus};
 
 use super::pipe::{self, PipeOrder};
 use super::protocol::{Frames, Request, Response, WirePublication, broken, decode, encode, frames};

@@ -20,8 +20,8 @@ use wasmpost_delivery::{
 use wasmpost_msg::Publication;
 
 use super::protocol::{Frames, Response, WirePublication, broken, decode, encode};
-use crate::host::View;
 use crate::moving::Moving;
+use crate::view::View;
 
 /// How many queues can be piped from one host at a time.
 const PIPES_MAX: usize = 16;

@@ -13,7 +13,7 @@ use wasmpost_delivery::{BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilt
 use wasmpost_msg::{Attributes, Publication, chain};
 
 use super::pipe::PipeOrder;
-use crate::host::{ReceiverStatus, Reloaded, TenantStatus};
+use crate::view::{ReceiverStatus, Reloaded, TenantStatus};
 
 /// The largest frame, in bytes: room for the largest body and attributes in base64.
 const FRAME_BYTES_MAX: usize = 128 << 20;

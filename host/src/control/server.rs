@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind, DeadLetterFilter, DeadLetters};
 use wasmpost_msg::{Publication, chain};
 
-use crate::host::View;
+use crate::view::View;
 
 use super::pipe::{self, Pipes};
 use super::protocol::{Frames, LENGTH_BYTES, Request, Response, WireDeadLetter, decode, encode, frames_after};

@@ -5,7 +5,7 @@ mod error;
 mod loads;
 mod prepare;
 mod replaceable;
-mod view;
+mod served;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,12 +22,12 @@ use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox};
 use crate::config::{Config, ReceiverConfig};
 use crate::control::{self, Reached};
 use crate::registry::{Address, Purpose};
+pub use crate::view::{ReceiverStatus, Reloaded, TenantStatus, View};
 pub use components::Components;
 pub use error::HostError;
 pub use prepare::{Prepared, prepare};
 use replaceable::Replaceable;
-pub use view::{ReceiverStatus, Reloaded, TenantStatus, View};
-use view::{Served, ServedTenant, Serving, ViewOf, wasm_receiver};
+use served::{Served, ServedTenant, Serving, ViewOf, wasm_receiver};
 
 /// How much longer than its own limit the server waits for a call: the sandbox should be the one to end it, and may have
 /// to wait for an instance first.

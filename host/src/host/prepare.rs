@@ -6,7 +6,7 @@ use wasmpost_sandbox::Sandbox;
 
 use super::components::{Components, load_components};
 use super::error::HostError;
-use super::view::wasm_receiver;
+use super::served::wasm_receiver;
 use crate::config::Config;
 
 /// What serving a configuration begins with.

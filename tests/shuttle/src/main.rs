@@ -30,7 +30,6 @@ mod sync;
 mod turns;
 
 use libtest_mimic::{Arguments, Trial};
-use threads::Lane;
 
 /// The tests, run by a program of their own: built as tests, the product's sources would bring their unit tests along.
 const TESTS: [(&str, fn()); 8] = [

@@ -8,6 +8,20 @@
 //! out one message at a time. JetStream counts deliveries; what was a failure and what was not is kept beside it.
 //!
 //! [`NatsCoreBroker`] does without streams: at most once, nothing is kept.
+//!
+//! # Floors
+//!
+//! From the ground up: a module names those below its own floor, and beside it those in its parentheses.
+//!
+//! 1. `error` · `names` · `shelf`
+//! 2. `envelope` · `options`
+//! 3. `connect` · `streams`
+//! 4. `arrival` (`consumers`, `hold`, `intake`, `record`, `stats`) · `bindings` (`intake`, `link`, `publish`) ·
+//!    `broker` (`bindings`, `consumers`, `dead_letters`, `link`, `queue`, `stats`) · `consumers` (`link`) · `core` ·
+//!    `dead_letters` (`broker`, `link`, `publish`) · `hold` (`dead_letters`, `link`, `record`) ·
+//!    `intake` (`arrival`, `consumers`, `hold`, `lease`, `link`) · `lease` (`hold`) · `link` (`bindings`, `hold`) ·
+//!    `publish` (`link`) · `queue` (`bindings`, `intake`, `link`) · `record` (`link`, `publish`) ·
+//!    `stats` (`bindings`, `consumers`, `intake`, `link`)
 
 mod arrival;
 mod bindings;

@@ -6,6 +6,23 @@
 //!
 //! AMQP lists neither queues nor bindings: what there is is written in a message of its own (`catalogue.rs`), and
 //! copied for those who only read it (`copy.rs`).
+//!
+//! # Floors
+//!
+//! From the ground up: a module names those below its own floor, and beside it those in its parentheses.
+//!
+//! 1. `delay` · `error` · `names`
+//! 2. `access` · `envelope` · `session`
+//! 3. `foreign` · `link`
+//! 4. `lock` · `publisher`
+//! 5. `catalogue` (`topology`) · `topology` (`catalogue`)
+//! 6. `copy`
+//! 7. `hub`
+//! 8. `arrival` (`feed`, `hold`) · `feed` (`arrival`) · `hold` (`feed`) · `stats` · `sweep`
+//! 9. `lease`
+//! 10. `queue`
+//! 11. `broker`
+//! 12. `dead`
 
 mod access;
 mod arrival;

@@ -126,9 +126,12 @@ impl SqliteBroker {
 
     /// A broker whose writer works when it is told to, and not on a thread: for proofs.
     #[cfg(feature = "prove")]
-    pub fn open_stepped(path: &Path, options: SqliteOptions) -> Result<(Arc<Self>, crate::Stepper), BrokerError> {
+    pub fn open_stepped(
+        path: &Path,
+        options: SqliteOptions,
+    ) -> Result<(Arc<Self>, crate::stepper::Stepper), BrokerError> {
         let (broker, store, receiver) = Self::prepare(held::at_once(path)?, options, true)?;
-        let stepper = crate::Stepper::new(store, Arc::clone(&broker.channel), receiver);
+        let stepper = crate::stepper::Stepper::new(store, Arc::clone(&broker.channel), receiver);
         Ok((broker, stepper))
     }
 

@@ -5,6 +5,18 @@
 //! of the process, and how often it was delivered, before the delivery is handed out.
 //!
 //! The schema is in `src/schema.sql`. A file of an earlier version is brought to it when it is opened.
+//!
+//! # Floors
+//!
+//! From the ground up: a module names those below its own floor, and beside it those in its parentheses.
+//!
+//! 1. `checkpoint` · `error` · `held`
+//! 2. `damage` · `reader`
+//! 3. `broker` (`channel`, `check`, `job`, `look`, `open`, `queue`, `stepper`, `store`, `writer`) ·
+//!    `channel` (`job`, `lease`, `store`) · `check` (`look`, `store`) · `job` (`channel`, `store`) ·
+//!    `lease` (`channel`, `store`) · `look` (`migrate`, `open`, `store`) · `migrate` (`store`) ·
+//!    `open` (`broker`, `migrate`) · `queue` (`channel`) · `stepper` (`channel`, `store`, `writer`) ·
+//!    `store` (`broker`, `channel`, `lease`, `open`) · `writer` (`channel`, `job`, `store`)
 
 mod broker;
 mod channel;

@@ -7,9 +7,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use wasmpost_delivery::prove::{Break, is_broken};
 use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 
+use crate::broker::Durability;
 use crate::error::{Failure, moved};
 use crate::held::Held;
-use crate::{Durability, damage, migrate};
+use crate::{damage, migrate};
 
 /// What `PRAGMA application_id` says of our files: "wpos".
 const APPLICATION_ID: i32 = 0x7770_6f73;

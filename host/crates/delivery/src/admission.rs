@@ -7,7 +7,7 @@ use wasmpost_msg::{
     topic_name_fault,
 };
 
-use crate::{BrokerError, BrokerErrorKind};
+use crate::error::{BrokerError, BrokerErrorKind};
 
 /// The bounds of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

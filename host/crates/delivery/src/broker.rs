@@ -8,7 +8,11 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use wasmpost_msg::{Publication, topic_name_fault};
 
-use crate::{BrokerError, BrokerErrorKind, DeadLetters, Delivery, TenantQuota, Timestamp};
+use crate::dead_letter::DeadLetters;
+use crate::error::{BrokerError, BrokerErrorKind};
+use crate::lease::Delivery;
+use crate::quota::TenantQuota;
+use crate::timestamp::Timestamp;
 
 /// Stores messages and hands them out.
 #[async_trait]

@@ -6,13 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// A point in time: milliseconds since 1970-01-01 00:00 UTC.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Timestamp(pub u64);
+use crate::timestamp::Timestamp;
 
 /// A clock that starts at the wall clock and then follows the monotonic one, so that a wall clock that is set back or
 /// forward while the process runs neither delays nor hastens a redelivery. Clones are one clock.
@@ -28,28 +24,6 @@ struct Shared {
     ahead: AtomicU64,
     manual: bool,
     listeners: Mutex<Vec<Listener>>,
-}
-
-impl Timestamp {
-    /// The time `duration` later.
-    #[must_use]
-    pub fn after(self, duration: Duration) -> Self {
-        // Rounded up, so that nothing falls due before its time.
-        let millis = duration.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(millis))
-    }
-
-    /// The time from `earlier` to this, zero if that lies ahead.
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
-    }
-}
-
-impl From<Timestamp> for SystemTime {
-    fn from(timestamp: Timestamp) -> Self {
-        // Times beyond what the system can tell are shown as its last second of the year 9999.
-        UNIX_EPOCH + Duration::from_millis(timestamp.0.min(253_402_300_799_000))
-    }
 }
 
 impl Clock {

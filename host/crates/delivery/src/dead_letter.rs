@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use wasmpost_msg::{Attributes, Reason};
 
-use crate::{BrokerError, Timestamp};
+use crate::error::BrokerError;
+use crate::timestamp::Timestamp;
 
 /// How many attempts a broker keeps of one message: the last ones.
 pub const HISTORY_MAX: usize = 32;

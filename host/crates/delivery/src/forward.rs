@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use wasmpost_msg::{Disposition, Publication, Reason, ReceiveError, chain};
 
-use crate::{Broker, BrokerErrorKind};
+use crate::broker::Broker;
+use crate::error::BrokerErrorKind;
 
 /// How long another broker may take to confirm.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);

@@ -2,7 +2,7 @@
 
 use wasmpost_msg::Reason;
 
-use crate::{Attempt, Evidence, HISTORY_MAX};
+use crate::dead_letter::{Attempt, Evidence, HISTORY_MAX};
 
 /// How many processes, or their connections, may end while they have a message, unless an option of the broker says
 /// otherwise: with the last the message becomes a dead letter, because it may be what ends them.

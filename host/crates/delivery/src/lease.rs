@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use wasmpost_msg::{Attributes, Publication};
 
-use crate::{Attempt, BrokerError, Evidence, Timestamp};
+use crate::dead_letter::{Attempt, Evidence};
+use crate::error::BrokerError;
+use crate::timestamp::Timestamp;
 
 /// One attempt at a message, with its lease.
 pub struct Delivery {

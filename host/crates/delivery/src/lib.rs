@@ -7,6 +7,17 @@
 //!
 //! This crate knows no WebAssembly. It contains the broker in memory ([`memory`]) and, with the feature `conformance`,
 //! the suite that every broker passes.
+//!
+//! # Floors
+//!
+//! From the ground up: a module names those below its own floor, and beside it those in its parentheses.
+//!
+//! 1. `access` · `error` · `micros` · `retry` · `site` · `sync` · `timestamp`
+//! 2. `admission` · `dead_letter` · `prove` · `quota` · `threads`
+//! 3. `clock` · `history` · `lease` · `share`
+//! 4. `broker` · `outbox`
+//! 5. `conformance` · `forward` · `memory`
+//! 6. `server`
 
 mod access;
 mod admission;
@@ -31,11 +42,12 @@ mod share;
 mod site;
 mod sync;
 mod threads;
+mod timestamp;
 
 pub use access::Access;
 pub use admission::Admission;
 pub use broker::{Broker, Capabilities, Queue, QueueSpec, QueueStats, Receipt};
-pub use clock::{Clock, Timestamp};
+pub use clock::Clock;
 pub use dead_letter::{
     Attempt, AttemptVerdict, DeadLetter, DeadLetterFilter, DeadLetters, Evidence, HISTORY_MAX, Listed, PAGE_BYTES_MAX,
     Page, Paged,
@@ -51,4 +63,5 @@ pub use server::{BreakerState, QueueServer, QueueServerOptions};
 pub use share::{Share, ShareUsage};
 pub use site::Site;
 pub use threads::{Lane, Preempt, Threads};
+pub use timestamp::Timestamp;
 pub use wasmpost_msg::topic_name_fault;

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 use wasmpost_msg::{Publication, is_reserved};
 
-use crate::Delivery;
+use crate::lease::Delivery;
 
 /// How many receivers a message may come through. One more is dead-lettered with the reason `loop`.
 pub const HOPS_MAX: u32 = 16;

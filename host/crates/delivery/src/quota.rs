@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use parking_lot::RwLock;
 use wasmpost_msg::{Publication, tenant_of};
 
-use crate::{BrokerError, BrokerErrorKind};
+use crate::error::{BrokerError, BrokerErrorKind};
 
 /// How many topics that no queue takes from may hold messages of one tenant, unless its quota says otherwise.
 pub const TOPICS_MAX: u64 = 1000;

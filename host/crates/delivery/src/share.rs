@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use wasmpost_msg::Usage;
 
-use crate::Lane;
 use crate::sync::{Mutex, Semaphore, SemaphorePermit};
+use crate::threads::Lane;
 
 /// What the servers of one tenant have together.
 #[derive(Debug)]

@@ -28,7 +28,9 @@ impl fmt::Display for Chain<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BodyError, ServeError, WriteError};
+    use crate::body::BodyError;
+    use crate::server::ServeError;
+    use crate::topic::WriteError;
 
     #[test]
     fn an_error_is_told_with_all_its_causes_and_each_of_them_once() {

@@ -6,7 +6,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Disposition, Outbox, OutboxTopic, Reason, ReceiveError};
+use crate::bounds::BODY_BYTES_MAX;
+use crate::error::{Disposition, Reason, ReceiveError};
+use crate::outbox::{Outbox, Publication};
+use crate::topic::{BufferedWriter, MessageWriter, Topic};
 
 /// What travels with a message through every decorator to the receiver. Clones share one delivery.
 #[derive(Debug, Clone)]
@@ -49,6 +52,13 @@ pub struct Component {
     pub digest: String,
     /// The version that the component says of itself, if it says one.
     pub version: Option<String>,
+}
+
+/// A topic that writes to the outbox of a delivery.
+#[derive(Debug, Clone)]
+pub struct OutboxTopic {
+    context: Context,
+    name: String,
 }
 
 impl Context {
@@ -94,7 +104,7 @@ impl Context {
 
     /// A topic whose messages go to this delivery's outbox.
     pub fn topic(&self, name: impl Into<String>) -> OutboxTopic {
-        OutboxTopic::new(self.clone(), name.into())
+        OutboxTopic { context: self.clone(), name: name.into() }
     }
 
     /// Cancelled when the server gave up waiting for this delivery.
@@ -143,5 +153,19 @@ impl Context {
 impl Default for Context {
     fn default() -> Self {
         Self::new("", 1, CancellationToken::new())
+    }
+}
+
+impl Topic for OutboxTopic {
+    fn new_writer(&self) -> Box<dyn MessageWriter> {
+        let topic = self.clone();
+        Box::new(BufferedWriter::new(BODY_BYTES_MAX, move |attributes, body, delay| {
+            let topic = topic.clone();
+            async move {
+                let publication = Publication { delay, ..Publication::new(topic.name, attributes, body) };
+                topic.context.outbox().push(publication);
+                Ok(())
+            }
+        }))
     }
 }

@@ -6,6 +6,18 @@
 //! receivers and topics.
 //!
 //! This crate knows no broker, no WebAssembly and does no I/O.
+//!
+//! # Floors
+//!
+//! From the ground up: a module names those below its own floor, and beside it those in its parentheses.
+//!
+//! 1. `attributes` · `body` · `bounds` · `error` · `names` · `shown` · `within`
+//! 2. `outbox` · `topic`
+//! 3. `context`
+//! 4. `message`
+//! 5. `receiver`
+//! 6. `decorator` · `server`
+//! 7. `chain`
 
 mod attributes;
 mod body;
@@ -27,13 +39,13 @@ pub use attributes::{Attributes, canonical_name};
 pub use body::{Body, BodyError};
 pub use bounds::{ATTRIBUTE_VALUES_MAX, ATTRIBUTES_BYTES_MAX, BODY_BYTES_MAX, DELAY_MAX, delay_fault, id_fault};
 pub use chain::{Chain, chain};
-pub use context::{Component, Context, Usage};
+pub use context::{Component, Context, OutboxTopic, Usage};
 pub use error::{Disposition, Reason, ReceiveError};
 pub use message::Message;
 pub use names::{
     RESERVED_PREFIX, attribute_fault, is_reserved, qualified, tenant_name_fault, tenant_of, topic_name_fault,
 };
-pub use outbox::{ORDERING_KEY, Outbox, OutboxTopic, Publication};
+pub use outbox::{ORDERING_KEY, Outbox, Publication};
 pub use receiver::{Receiver, ReceiverFunc, SafeReceiver};
 pub use server::{GraceExpired, ServeError, Server, ServerClosed};
 pub use shown::{cut, is_obeyed, shown};

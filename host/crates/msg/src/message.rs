@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::{Attributes, Body, BodyError, Context};
+use crate::attributes::Attributes;
+use crate::body::{Body, BodyError};
+use crate::context::Context;
 
 /// A discrete message in a messaging system.
 #[derive(Debug, Default)]

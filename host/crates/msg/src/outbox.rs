@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::{Attributes, BODY_BYTES_MAX, BufferedWriter, Context, MessageWriter, Topic};
+use crate::attributes::Attributes;
 
 /// The attribute that carries a message's ordering key when nothing else does.
 pub const ORDERING_KEY: &str = "Ordering-Key";
@@ -35,13 +35,6 @@ pub struct Publication {
 /// Messages that one delivery published. Safe to use from several tasks.
 #[derive(Debug, Default)]
 pub struct Outbox(Mutex<Vec<Publication>>);
-
-/// A topic that writes to the outbox of a delivery.
-#[derive(Debug, Clone)]
-pub struct OutboxTopic {
-    context: Context,
-    name: String,
-}
 
 impl Publication {
     /// A publication of `body` with `attributes` to `topic`. The attribute `Ordering-Key`, where there is one, becomes
@@ -76,25 +69,5 @@ impl Outbox {
     /// Whether there are no messages.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-impl OutboxTopic {
-    pub(crate) fn new(context: Context, name: String) -> Self {
-        Self { context, name }
-    }
-}
-
-impl Topic for OutboxTopic {
-    fn new_writer(&self) -> Box<dyn MessageWriter> {
-        let topic = self.clone();
-        Box::new(BufferedWriter::new(BODY_BYTES_MAX, move |attributes, body, delay| {
-            let topic = topic.clone();
-            async move {
-                let publication = Publication { delay, ..Publication::new(topic.name, attributes, body) };
-                topic.context.outbox().push(publication);
-                Ok(())
-            }
-        }))
     }
 }

@@ -7,7 +7,8 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use futures::FutureExt;
 
-use crate::{Disposition, Message, Reason, ReceiveError};
+use crate::error::{Disposition, Reason, ReceiveError};
+use crate::message::Message;
 
 /// Processes a message.
 ///

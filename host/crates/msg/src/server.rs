@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::Receiver;
+use crate::receiver::Receiver;
 
 /// Serves messages to a receiver.
 #[async_trait]

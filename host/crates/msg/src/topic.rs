@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 
-use crate::Attributes;
+use crate::attributes::Attributes;
 
 /// Where messages are written. It may be used from many tasks at once.
 pub trait Topic: Send + Sync {

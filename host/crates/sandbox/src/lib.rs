@@ -5,6 +5,20 @@
 //! gets a fresh instance, which ends with it.
 //!
 //! This crate knows no broker.
+//!
+//! # Floors
+//!
+//! From the ground up: a module names those below its own floor, and beside it those in its parentheses.
+//!
+//! 1. `limits`: quantities, limits, and what is counted of memory and time · `sync`: primitives that threads meet in
+//! 2. `file`: files that anybody may have laid there
+//! 3. `error`: errors, and what the engine's mean
+//! 4. `guest`: the state of a store for a delivery, with its log, outbox, grants and requests
+//! 5. `imports`: host functions on that state
+//! 6. `worlds`: what components export, and how it is called
+//! 7. `engine`: settings, the ticker, places for instances
+//! 8. `load`: scanning, the compile child, the cache, mapping, and the sandbox with all of these
+//! 9. `receiver`: a component as a receiver, alone in an instance or in a crew
 
 mod engine;
 mod error;

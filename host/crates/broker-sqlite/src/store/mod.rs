@@ -18,9 +18,10 @@ use rusqlite::{Connection, OptionalExtension};
 use wasmpost_delivery::prove::{Break, commit_fails, is_broken};
 use wasmpost_delivery::{BrokerError, Quotas, TenantQuota, Timestamp};
 
-use crate::SqliteOptions;
+use crate::broker::SqliteOptions;
 use crate::channel::Channel;
-use crate::error::{self, Failure, moved};
+use crate::error;
+use crate::error::{Failure, moved};
 use crate::held::Held;
 use crate::lease::Hold;
 use crate::open::Opened;

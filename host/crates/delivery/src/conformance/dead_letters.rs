@@ -6,7 +6,8 @@ use wasmpost_msg::{Attributes, Publication, Reason};
 
 use super::Fixture;
 use super::fixture::{attempt, evidence, publication};
-use crate::{AttemptVerdict, DeadLetterFilter, HISTORY_MAX, Nack, PAGE_BYTES_MAX};
+use crate::dead_letter::{AttemptVerdict, DeadLetterFilter, HISTORY_MAX, PAGE_BYTES_MAX};
+use crate::lease::Nack;
 
 async fn kill(fixture: &Fixture, queue: &str, body: &str, reason: Reason) {
     // Each dies at a time of its own, so that their order is known.

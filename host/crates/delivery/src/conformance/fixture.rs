@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use wasmpost_msg::{Attributes, Publication, Reason};
 
 use super::{Harness, Time, WINDOW_SECONDS};
-use crate::{
-    Attempt, AttemptVerdict, Broker, Clock, DeadLetters, Delivery, Evidence, Nack, Queue, QueueSpec, QueueStats,
-};
+use crate::broker::{Broker, Queue, QueueSpec, QueueStats};
+use crate::clock::Clock;
+use crate::dead_letter::{Attempt, AttemptVerdict, DeadLetters, Evidence};
+use crate::lease::{Delivery, Nack};
 
 /// How long anything may take before the case fails.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,7 +7,8 @@ use wasmpost_msg::{Attributes, Publication};
 
 use super::Fixture;
 use super::fixture::{attempt, bodies, in_time, publication};
-use crate::{BrokerErrorKind, Nack};
+use crate::error::BrokerErrorKind;
+use crate::lease::Nack;
 
 pub(super) async fn a_leased_message_is_not_delivered_to_another(fixture: Fixture) {
     let queue = fixture.queue("orders").await;

@@ -19,7 +19,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use crate::{Broker, Capabilities, Clock};
+use crate::broker::{Broker, Capabilities};
+use crate::clock::Clock;
 pub use fixture::Fixture;
 
 /// How long an id must be remembered at least, and how long at most, by a broker that lives by real time, in seconds of

@@ -6,7 +6,7 @@ use wasmpost_msg::{Publication, Reason};
 
 use super::Fixture;
 use super::fixture::{attempt, evidence, publication};
-use crate::Nack;
+use crate::lease::Nack;
 
 fn keyed(key: &str, body: &str) -> Publication {
     Publication { key: Some(key.into()), ..publication("orders", body) }

@@ -2,7 +2,7 @@
 
 use super::Fixture;
 use super::fixture::publication;
-use crate::BrokerErrorKind;
+use crate::error::BrokerErrorKind;
 
 pub(super) async fn an_ack_publishes_its_outbox(fixture: Fixture) {
     let (orders, invoices) = (fixture.queue("orders").await, fixture.queue("invoices").await);

@@ -6,7 +6,9 @@ use wasmpost_msg::{Attributes, Publication, Reason};
 
 use super::Fixture;
 use super::fixture::{bodies, evidence, in_time, publication};
-use crate::{BrokerErrorKind, DeadLetterFilter, QueueSpec};
+use crate::broker::QueueSpec;
+use crate::dead_letter::DeadLetterFilter;
+use crate::error::BrokerErrorKind;
 
 pub(super) async fn a_message_is_delivered_as_it_was_published(fixture: Fixture) {
     let queue = fixture.queue("orders").await;

@@ -2,7 +2,10 @@
 
 use super::Fixture;
 use super::fixture::publication;
-use crate::{BrokerErrorKind, DeadLetterFilter, Evidence, Nack, TenantQuota};
+use crate::dead_letter::{DeadLetterFilter, Evidence};
+use crate::error::BrokerErrorKind;
+use crate::lease::Nack;
+use crate::quota::TenantQuota;
 use wasmpost_msg::{Publication, Reason};
 
 async fn limited(fixture: &Fixture, messages_max: u64) {

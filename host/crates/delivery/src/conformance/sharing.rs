@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::Fixture;
 use super::fixture::{in_time, publication};
-use crate::{Nack, Queue};
+use crate::broker::Queue;
+use crate::lease::Nack;
 
 pub(super) async fn two_hosts_share_a_queue_without_loss(fixture: Fixture) {
     const MESSAGES: usize = 200;

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::MemoryBroker;
 use super::state::{Place, Taking};
-use crate::{BrokerError, DeadLetter, DeadLetterFilter, DeadLetters, Listed, Page, Paged};
+use crate::dead_letter::{DeadLetter, DeadLetterFilter, DeadLetters, Listed, Page, Paged};
+use crate::error::BrokerError;
 
 impl MemoryBroker {
     fn page<T: Paged + From<DeadLetter>>(

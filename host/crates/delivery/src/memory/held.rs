@@ -7,8 +7,10 @@ use std::time::Duration;
 use wasmpost_msg::{Publication, Reason};
 
 use super::state::Signals;
+use crate::broker::QueueStats;
+use crate::dead_letter::{Attempt, AttemptVerdict, DeadLetter, Evidence};
 use crate::prove::{Break, is_broken};
-use crate::{Attempt, AttemptVerdict, DeadLetter, Evidence, QueueStats, Timestamp};
+use crate::timestamp::Timestamp;
 
 #[derive(Default)]
 pub(super) struct Held {

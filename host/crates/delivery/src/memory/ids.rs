@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// How often at most it is told that ids were forgotten before their time.
 const TOLD_EVERY: Duration = Duration::from_secs(60);

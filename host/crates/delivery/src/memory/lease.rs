@@ -8,8 +8,10 @@ use wasmpost_msg::Publication;
 
 use super::MemoryBroker;
 use super::state::Ticket;
+use crate::dead_letter::Evidence;
+use crate::error::BrokerError;
+use crate::lease::{Lease, Nack, Renewer};
 use crate::prove::{Point, pass};
-use crate::{BrokerError, Evidence, Lease, Nack, Renewer};
 
 pub(super) struct MemoryLease {
     leased: Arc<Leased>,

@@ -14,10 +14,13 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use wasmpost_msg::Publication;
 
-use crate::{
-    Admission, Broker, BrokerError, BrokerErrorKind, Capabilities, Clock, DeadLetters, IDS_MAX, Queue, QueueSpec,
-    QueueStats, Receipt, TenantQuota,
-};
+use crate::admission::Admission;
+use crate::broker::{Broker, Capabilities, Queue, QueueSpec, QueueStats, Receipt};
+use crate::clock::Clock;
+use crate::dead_letter::DeadLetters;
+use crate::error::{BrokerError, BrokerErrorKind};
+use crate::history::IDS_MAX;
+use crate::quota::TenantQuota;
 use queue::MemoryQueue;
 use state::State;
 
@@ -81,7 +84,7 @@ impl MemoryBroker {
         Ok(state)
     }
 
-    fn now(&self) -> crate::Timestamp {
+    fn now(&self) -> crate::timestamp::Timestamp {
         self.0.options.clock.now()
     }
 }

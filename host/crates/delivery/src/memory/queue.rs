@@ -9,8 +9,11 @@ use super::MemoryBroker;
 use super::held::Entry;
 use super::lease::MemoryLease;
 use super::state::{Signals, Ticket};
+use crate::broker::{Queue, QueueSpec};
+use crate::error::BrokerError;
+use crate::lease::Delivery;
 use crate::prove::{Point, pass};
-use crate::{BrokerError, Delivery, Queue, QueueSpec, Timestamp};
+use crate::timestamp::Timestamp;
 use wasmpost_msg::Publication;
 
 pub(super) struct MemoryQueue {

@@ -11,11 +11,13 @@ use wasmpost_msg::Publication;
 use super::MemoryOptions;
 use super::held::{Entry, Grave, Held, Leased};
 use super::ids::Ids;
+use crate::broker::{QueueSpec, QueueStats, Receipt};
+use crate::dead_letter::{DeadLetter, Evidence};
+use crate::error::{BrokerError, BrokerErrorKind};
+use crate::lease::Nack;
 use crate::prove::{Break, is_broken};
-use crate::{
-    BrokerError, BrokerErrorKind, DeadLetter, Evidence, Nack, QueueSpec, QueueStats, Quotas, Receipt, TenantQuota,
-    Timestamp,
-};
+use crate::quota::{Quotas, TenantQuota};
+use crate::timestamp::Timestamp;
 
 pub(super) struct State {
     queues: BTreeMap<String, Held>,

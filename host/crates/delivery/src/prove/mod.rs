@@ -12,7 +12,7 @@ pub use switched::{Hook, from_environment, hook};
 #[cfg(all(feature = "prove", not(debug_assertions)))]
 compile_error!("the feature `prove` can break wasmpost on purpose: it is for builds with debug assertions alone");
 
-use crate::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// A point that the code passes, at which the process may end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

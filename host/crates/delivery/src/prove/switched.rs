@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Break, Point};
-use crate::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// Decides for everything that runs on the thread which has it.
 pub trait Hook {

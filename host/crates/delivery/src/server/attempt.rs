@@ -11,8 +11,13 @@ use super::breaker::Breaker;
 use super::keeper::Keeper;
 use super::returns::Returns;
 use super::settle::{Outcome, settle};
+use crate::admission::Admission;
+use crate::broker::Queue;
+use crate::error::BrokerErrorKind;
+use crate::lease::Delivery;
+use crate::outbox::forwarded;
 use crate::prove::{Point, pass};
-use crate::{Admission, BrokerErrorKind, Delivery, Queue, QueueServerOptions, forwarded};
+use crate::server::QueueServerOptions;
 
 /// What all deliveries of a server share.
 pub(super) struct Worker {

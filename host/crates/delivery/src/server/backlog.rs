@@ -17,7 +17,7 @@ use wasmpost_msg::Context;
 
 use super::attempt::Worker;
 use super::keeper::{Lease, Waiting};
-use crate::Delivery;
+use crate::lease::Delivery;
 
 /// How long a task takes one delivery after the other before it lets others run.
 const SLICE: Duration = Duration::from_micros(200);

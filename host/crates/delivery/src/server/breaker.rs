@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use wasmpost_msg::{Reason, ReceiveError};
 
-use crate::RetryPolicy;
+use crate::retry::RetryPolicy;
 
 /// On how many different messages in a row a receiver faults before it is slowed.
 const FAULTS_MAX: usize = 5;

@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wasmpost_msg::{Context, Reason, chain};
 
-use crate::{BrokerErrorKind, Renewer};
+use crate::error::BrokerErrorKind;
+use crate::lease::Renewer;
 
 /// How long one renewal may take.
 const RENEW_TIMEOUT: Duration = Duration::from_secs(5);

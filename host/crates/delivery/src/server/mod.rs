@@ -17,7 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmpost_msg::{GraceExpired, Receiver, SafeReceiver, ServeError, Server, ServerClosed, chain};
 
-use crate::{BrokerError, BrokerErrorKind, Clock, Delivery, Forward, HOPS_MAX, Nack, Queue, RetryPolicy, Share};
+use crate::broker::Queue;
+use crate::clock::Clock;
+use crate::error::{BrokerError, BrokerErrorKind};
+use crate::forward::Forward;
+use crate::lease::{Delivery, Nack};
+use crate::outbox::HOPS_MAX;
+use crate::retry::RetryPolicy;
+use crate::share::Share;
 use attempt::Worker;
 use backlog::Backlog;
 use breaker::Breaker;

@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 use wasmpost_msg::{Publication, Reason, ReceiveError, Usage, chain};
 
 use super::attempt::Worker;
+use crate::dead_letter::{Attempt, AttemptVerdict, Evidence};
+use crate::error::BrokerError;
+use crate::lease::{Delivery, Nack};
+use crate::retry::Verdict;
 use crate::share::Ending;
-use crate::{Attempt, AttemptVerdict, BrokerError, Delivery, Evidence, Nack, Timestamp, Verdict};
+use crate::timestamp::Timestamp;
 
 /// The longest error text in evidence, in bytes.
 const ERROR_BYTES_MAX: usize = 4096;

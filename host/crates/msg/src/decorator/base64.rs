@@ -6,7 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::coded::{DecodeError, Encoder, Encoding, EncodingWriter, receive_decoded};
-use crate::{Message, MessageWriter, ReceiveError, Receiver, Topic};
+use crate::error::ReceiveError;
+use crate::message::Message;
+use crate::receiver::Receiver;
+use crate::topic::{MessageWriter, Topic};
 
 /// A topic whose messages go on in base64.
 #[derive(Debug, Clone)]

@@ -5,7 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Attributes, BodyError, Disposition, Message, MessageWriter, Reason, ReceiveError, Receiver, WriteError};
+use crate::attributes::Attributes;
+use crate::body::BodyError;
+use crate::error::{Disposition, Reason, ReceiveError};
+use crate::message::Message;
+use crate::receiver::Receiver;
+use crate::topic::{MessageWriter, WriteError};
 
 /// An encoding of bodies.
 pub(super) trait Encoding: Send + Sync + 'static {

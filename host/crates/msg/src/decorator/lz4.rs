@@ -7,7 +7,10 @@ use bytes::Bytes;
 use lz4_flex::frame::{FrameDecoder, FrameEncoder, FrameInfo};
 
 use super::coded::{DecodeError, Encoder, Encoding, EncodingWriter, receive_decoded};
-use crate::{Message, MessageWriter, ReceiveError, Receiver, Topic};
+use crate::error::ReceiveError;
+use crate::message::Message;
+use crate::receiver::Receiver;
+use crate::topic::{MessageWriter, Topic};
 
 /// A topic whose messages go on compressed.
 #[derive(Debug, Clone)]

@@ -6,7 +6,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tracing::Instrument;
 
-use crate::{Attributes, Message, MessageWriter, ReceiveError, Receiver, Topic, WriteError};
+use crate::attributes::Attributes;
+use crate::error::ReceiveError;
+use crate::message::Message;
+use crate::receiver::Receiver;
+use crate::topic::{MessageWriter, Topic, WriteError};
 
 const TRACEPARENT: &str = "Traceparent";
 const TRACESTATE: &str = "Tracestate";

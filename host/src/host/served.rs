@@ -1,4 +1,4 @@
-//! What other commands see of a host at work, and the one thing that they can have it do: reload its components.
+//! The receivers of a host at work, as other commands see them, and how their components are loaded again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
-use serde::{Deserialize, Serialize};
-use wasmpost_delivery::{BreakerState, QueueServer, Share, ShareUsage};
+use wasmpost_delivery::{QueueServer, Share};
 use wasmpost_msg::chain;
 use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox, WasmReceiver};
 
 use super::loads::{LoadedFile, Loads};
 use super::replaceable::Replaceable;
 use crate::config::ReceiverConfig;
+use crate::view::{ReceiverStatus, Reloaded, TenantStatus, View};
 
 /// How long reading a component may take when it is loaded again, beside the time for compiling it.
 const READ_TIME_MAX: Duration = Duration::from_secs(10);
@@ -22,70 +22,6 @@ const READ_TIME_MAX: Duration = Duration::from_secs(10);
 const LOAD_TIME_MAX: Duration = Duration::from_secs(320);
 /// How long a component may wait for its turn to be loaded again.
 const RELOAD_MAX: Duration = Duration::from_secs(240);
-
-/// What a host tells other commands.
-#[async_trait]
-pub trait View: Send + Sync {
-    /// What each tenant may use and used.
-    fn tenants(&self) -> Vec<TenantStatus>;
-
-    /// How each receiver gets its messages.
-    fn receivers(&self) -> Vec<ReceiverStatus>;
-
-    /// Loads every component whose file has changed. Receivers go on with the old one where the new one is refused.
-    async fn reload(&self) -> Vec<Reloaded>;
-}
-
-/// A tenant of a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TenantStatus {
-    /// Its name; none for what belongs to no tenant.
-    pub tenant: Option<String>,
-    /// How many receivers it has.
-    pub receivers: usize,
-    /// How many of its deliveries are in flight.
-    pub in_flight: usize,
-    /// The memory that its instances hold now, in bytes.
-    pub memory_bytes: u64,
-    /// What its deliveries used since the host started.
-    #[serde(flatten)]
-    pub used: ShareUsage,
-}
-
-/// A receiver of a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReceiverStatus {
-    /// Its name.
-    pub receiver: String,
-    /// Its queue.
-    pub queue: String,
-    /// The name of its broker.
-    pub broker: String,
-    /// The digest of its component.
-    pub component: String,
-    /// How many of its deliveries are in flight.
-    pub in_flight: usize,
-    /// How many messages it gave back uncounted that neither ended nor failed since. Each waits longer each time.
-    #[serde(default)]
-    pub given_back: usize,
-    /// Whether it is slowed.
-    pub breaker: BreakerState,
-}
-
-/// What became of a component when it was looked at again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reloaded {
-    /// The file.
-    pub component: String,
-    /// The receivers that it is for.
-    pub receivers: Vec<String>,
-    /// What became of it: `unchanged`, `replaced` or `refused`.
-    pub outcome: String,
-    /// The digest of what serves now.
-    pub digest: String,
-    /// Why the new one was refused.
-    pub error: Option<String>,
-}
 
 /// The receivers of a host at work, and their tenants.
 pub(super) struct Served {

@@ -1,0 +1,69 @@
+//! What other commands see of a host at work, and the one thing that they can have it do: reload its components.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use wasmpost_delivery::{BreakerState, ShareUsage};
+
+/// What a host tells other commands.
+#[async_trait]
+pub trait View: Send + Sync {
+    /// What each tenant may use and used.
+    fn tenants(&self) -> Vec<TenantStatus>;
+
+    /// How each receiver gets its messages.
+    fn receivers(&self) -> Vec<ReceiverStatus>;
+
+    /// Loads every component whose file has changed. Receivers go on with the old one where the new one is refused.
+    async fn reload(&self) -> Vec<Reloaded>;
+}
+
+/// A tenant of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantStatus {
+    /// Its name; none for what belongs to no tenant.
+    pub tenant: Option<String>,
+    /// How many receivers it has.
+    pub receivers: usize,
+    /// How many of its deliveries are in flight.
+    pub in_flight: usize,
+    /// The memory that its instances hold now, in bytes.
+    pub memory_bytes: u64,
+    /// What its deliveries used since the host started.
+    #[serde(flatten)]
+    pub used: ShareUsage,
+}
+
+/// A receiver of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiverStatus {
+    /// Its name.
+    pub receiver: String,
+    /// Its queue.
+    pub queue: String,
+    /// The name of its broker.
+    pub broker: String,
+    /// The digest of its component.
+    pub component: String,
+    /// How many of its deliveries are in flight.
+    pub in_flight: usize,
+    /// How many messages it gave back uncounted that neither ended nor failed since. Each waits longer each time.
+    #[serde(default)]
+    pub given_back: usize,
+    /// Whether it is slowed.
+    pub breaker: BreakerState,
+}
+
+/// What became of a component when it was looked at again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The file.
+    pub component: String,
+    /// The receivers that it is for.
+    pub receivers: Vec<String>,
+    /// What became of it: `unchanged`, `replaced` or `refused`.
+    pub outcome: String,
+    /// The digest of what serves now.
+    pub digest: String,
+    /// Why the new one was refused.
+    pub error: Option<String>,
+}

@@ -1,6 +1,8 @@
 //! The house is in order: what is a row in a table is not forgotten elsewhere, and files stay small and explained.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
+mod floors;
+
 use std::path::{Path, PathBuf};
 
 use wasmpost_tests::root;

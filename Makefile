@@ -1,6 +1,6 @@
 # Every line is a command that can be typed as well.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-brokers demo test prove prove-soak bench bench-brokers bench-neighbours bench-scale guests fmt lint
+.PHONY: help setup setup-brokers demo test prove prove-soak bench bench-brokers bench-neighbours bench-scale guests book reference fmt lint
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -47,6 +47,12 @@ bench-scale: ## measures a host of many components and tenants
 guests: ## builds the guests of the tests, and the example of every language
 	scripts/guest-cargo.sh tests/guests
 	scripts/guest-languages.sh
+
+book: ## builds the book of docs/ into target/book
+	scripts/book.sh
+
+reference: ## writes the parts of docs/ that are made from the code
+	WASMPOST_WRITE=1 cargo test --workspace --all-features --test book reference::
 
 fmt: ## formats all sources
 	cargo fmt --all

@@ -16,6 +16,10 @@ const ARCHITECTURE_LINES_MAX: usize = 200;
 /// Names that say nothing about what they name.
 const EMPTY_NAMES: &[&str] = &["Manager", "Helper", "Util", "Common", "Impl"];
 
+/// Words that promise without saying anything.
+const EMPTY_WORDS: &[&str] =
+    &["simply", "easily", "seamless", "seamlessly", "blazing", "blazingly", "leverage", "robust"];
+
 fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
@@ -120,38 +124,62 @@ fn unsafe_code_is_in_two_places() {
 }
 
 #[test]
-fn every_limit_is_in_the_readme_with_its_default() {
-    let readme = read("README.md");
+fn every_limit_is_in_the_book_with_its_default() {
+    let page = read("docs/reference/limits.md");
     let missing = wasmpost_sandbox::Limits::table().into_iter().filter_map(|row| {
         let line = format!("| `{}` | {} | {} |", row.name, row.default, row.doc);
-        (!readme.contains(&line)).then_some(line)
+        (!page.contains(&line)).then_some(line)
     });
-    expect_none("limits that the README does not tell", missing.collect());
+    expect_none("limits that the book does not tell", missing.collect());
 }
 
 #[test]
-fn every_broker_and_verb_is_in_the_readme() {
-    let readme = read("README.md");
+fn every_broker_and_verb_is_in_the_book() {
+    let (brokers, verbs) = (read("docs/brokers/index.md"), read("docs/reference/verbs.md"));
     for scheme in wasmpost::registry::SCHEMES {
-        assert!(readme.contains(&format!("`{}:", scheme.name)), "{}", scheme.name);
+        assert!(brokers.contains(&format!("| `{}:", scheme.name)), "{}", scheme.name);
     }
     for verb in wasmpost::cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
-        assert!(readme.contains(&format!("| `{}` |", verb.get_name())), "{}", verb.get_name());
+        assert!(verbs.contains(&format!("\n## {}\n", verb.get_name())), "{}", verb.get_name());
     }
 }
 
 #[test]
-fn every_guest_example_is_in_the_readme_and_explains_itself() {
-    let readme = read("README.md");
+fn every_guest_example_is_in_the_book_and_explains_itself() {
+    let languages = read("docs/guides/languages.md");
     for entry in std::fs::read_dir(root().join("guest-examples")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         // No example, but cases for all of them.
         if name == "fixtures" {
             continue;
         }
-        assert!(readme.contains(&format!("(guest-examples/{name})")), "{name} is in the README");
+        assert!(languages.contains(&format!("[guest-examples/{name}](")), "{name} is in docs/guides/languages.md");
         assert!(root().join("guest-examples").join(&name).join("README.md").exists(), "{name} has a README");
     }
+}
+
+/// Every page of the documentation, with its text.
+fn documents() -> Vec<(String, String)> {
+    let beside = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+    let paths = files(&root().join("docs"), "md").into_iter().chain(beside.map(|name| root().join(name)));
+    let name = |path: &Path| path.strip_prefix(root()).unwrap().display().to_string();
+    let documents: Vec<_> = paths.map(|path| (name(&path), std::fs::read_to_string(&path).unwrap())).collect();
+    assert!(documents.len() > 20, "the pages are where they are looked for");
+    documents
+}
+
+#[test]
+fn no_page_has_words_that_say_nothing() {
+    let found = documents().into_iter().flat_map(|(name, text)| {
+        let lines = text.lines().enumerate().filter_map(|(number, line)| {
+            let lower = line.to_ascii_lowercase();
+            let words: Vec<&str> = lower.split(|letter: char| !letter.is_ascii_alphabetic() && letter != '-').collect();
+            let word = EMPTY_WORDS.iter().find(|word| words.contains(word))?;
+            Some(format!("{name}:{}: {word}", number + 1))
+        });
+        lines.collect::<Vec<_>>()
+    });
+    expect_none("words that say nothing", found.collect());
 }
 
 #[test]
@@ -180,9 +208,10 @@ fn the_architecture_can_be_read_in_a_sitting() {
 }
 
 #[test]
-fn no_source_names_a_place_on_one_machine() {
+fn no_source_or_page_names_a_place_on_one_machine() {
     let places = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
-    let found = sources().into_iter().filter(|(_, text)| places.iter().any(|place| text.contains(place)));
+    let found = sources().into_iter().chain(documents());
+    let found = found.filter(|(_, text)| places.iter().any(|place| text.contains(place)));
     expect_none("files that name a place on one machine", found.map(|(name, _)| name).collect());
 }
 

@@ -85,7 +85,7 @@ pub enum LoadError {
     /// It needs proposals to WebAssembly that are switched off.
     #[error("needs {proposals}, which this host does not offer")]
     Needs {
-        /// Their names, as the README has them.
+        /// Their names, as docs/reference/webassembly.md has them.
         proposals: String,
     },
     /// It is a core module that cannot be made into a component.

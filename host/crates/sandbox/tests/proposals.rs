@@ -1,4 +1,4 @@
-//! Which proposals to WebAssembly a component can use: what the README says, tried.
+//! Which proposals to WebAssembly a component can use: what the book says, tried.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod guest;
@@ -33,12 +33,12 @@ const MODULES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The proposals in the row of the README's table that begins so.
+/// The proposals in the row of the book's table that begins so.
 fn told(row: &str) -> BTreeSet<String> {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/reference/webassembly.md");
+    let page = std::fs::read_to_string(page).unwrap();
     let start = format!("| {row} | ");
-    let line = readme.lines().find_map(|line| line.strip_prefix(&start)).unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix(&start)).unwrap();
     line.trim_end_matches(" |").split(", ").map(str::to_owned).collect()
 }
 
@@ -48,7 +48,7 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
-fn a_component_can_use_the_proposals_that_the_readme_says_and_is_told_the_others_by_name() {
+fn a_component_can_use_the_proposals_that_the_book_says_and_is_told_the_others_by_name() {
     let (mut on, mut off) = (BTreeSet::new(), BTreeSet::new());
     for (name, module) in MODULES {
         let refusal = refusal(&format!("(component (core module {module}))"));

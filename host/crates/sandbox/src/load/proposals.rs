@@ -4,7 +4,7 @@ use wasmparser::{Validator, WasmFeatures};
 
 use crate::engine::EngineOptions;
 
-/// What is switched off, as [`config_to_compile`](crate::engine::config_to_compile) says, and what the README calls it.
+/// What is switched off, as [`config_to_compile`](crate::engine::config_to_compile) says, and what docs/reference/webassembly.md calls it.
 const OFF: &[(&str, WasmFeatures)] = &[
     ("exceptions", WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS)),
     ("gc", WasmFeatures::GC),

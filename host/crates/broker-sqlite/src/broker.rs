@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use wasmpost_delivery::{
     Admission, Broker, BrokerError, BrokerErrorKind, CRASHES_MAX, Capabilities, Clock, DeadLetter, DeadLetterFilter,
-    DeadLetters, IDS_MAX, Listed, Paged, Queue, QueueSpec, QueueStats, Receipt, TenantQuota, Timestamp,
+    DeadLetters, IDS_MAX, Listed, Paged, Queue, QueueSpec, QueueStats, Receipt, TenantQuota, Timestamp, WaitingTopics,
 };
 use wasmpost_msg::Publication;
 
@@ -172,7 +172,7 @@ impl SqliteBroker {
     /// Stops as a killed process would: nothing is given back, nothing more is stored.
     #[doc(hidden)]
     pub async fn abandon(&self) {
-        self.end(false).await;
+        drop(self.end(false).await);
     }
 
     /// Waits until all that was asked for before is in the file. Says what time it is then.
@@ -204,12 +204,13 @@ impl SqliteBroker {
         self.channel.ask(|reply| Command::Job(Job::new(fate, filter, reply))).await
     }
 
-    async fn end(&self, give_back: bool) {
+    async fn end(&self, give_back: bool) -> Result<(), BrokerError> {
         let (reply, ended) = oneshot::channel();
-        if self.channel.send(Command::Close { give_back, reply }).is_ok() {
-            // A writer that ended before has nothing left to answer.
-            drop(ended.await);
+        if self.channel.send(Command::Close { give_back, reply }).is_err() {
+            return Ok(());
         }
+        // A writer that ended before has nothing left to answer.
+        ended.await.unwrap_or(Ok(()))
     }
 }
 
@@ -243,6 +244,10 @@ impl Broker for SqliteBroker {
         self.channel.call(0, move |store| store.set_quotas(&quotas)).await
     }
 
+    fn waiting_topics(&self, tenant: &str) -> Option<WaitingTopics> {
+        Some(self.channel.quotas().waiting_topics(tenant))
+    }
+
     async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError> {
         let now = self.written().await?;
         self.reader.read(move |connection| read::stats(connection, now)).await
@@ -253,8 +258,7 @@ impl Broker for SqliteBroker {
     }
 
     async fn close(&self) -> Result<(), BrokerError> {
-        self.end(true).await;
-        Ok(())
+        self.end(true).await
     }
 }
 

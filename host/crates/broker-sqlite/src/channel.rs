@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Look,
     Close {
         give_back: bool,
-        reply: oneshot::Sender<()>,
+        reply: Reply<()>,
     },
 }
 

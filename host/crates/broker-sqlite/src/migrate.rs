@@ -7,8 +7,9 @@ use crate::store::hash_of;
 /// The version of the schema that this program reads and writes.
 pub(crate) const VERSION: usize = 2;
 /// What a new file begins with.
-const NEWEST: &str = include_str!("schema.sql");
-const SECOND: &str = include_str!("schema-2.sql");
+const NEWEST: &str = concat!(include_str!("schema.sql"), include_str!("schema-ids.sql"));
+/// The tables that are new in version 2, and what fills them.
+const SECOND: &str = concat!(include_str!("schema-ids.sql"), include_str!("schema-2.sql"));
 
 /// Brings a file of a version, 0 for an empty one, to the newest, in one transaction: a crash leaves the one or the other.
 pub(crate) fn migrate(connection: &Connection, from: usize) -> rusqlite::Result<()> {

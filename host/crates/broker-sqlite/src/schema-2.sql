@@ -1,21 +1,5 @@
--- From version 1 of the schema to version 2. The ids are taken over from `dedup`, which is dropped then.
-
--- Ids that publishers gave, to recognise a second publication until a time. Each is the first 16 bytes of BLAKE3 over the
--- topic, a line feed, and the id.
-CREATE TABLE ids (
-    hash       BLOB PRIMARY KEY NOT NULL,
-    expires_at INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX ids_expires ON ids (expires_at);
-
--- How many messages tenants have, dead letters included, and how many they may have; NULL where nothing is said. topics_max
--- is of topics that no queue takes from.
-CREATE TABLE tenants (
-    name         TEXT PRIMARY KEY NOT NULL,
-    messages     INTEGER NOT NULL DEFAULT 0,
-    messages_max INTEGER,
-    topics_max   INTEGER
-) WITHOUT ROWID;
+-- From version 1 of the schema to version 2, once the tables that are new are there. The ids are taken over from `dedup`,
+-- which is dropped then.
 
 INSERT INTO tenants (name, messages)
     SELECT substr(topic, 2, instr(topic, '/') - 2), count(*) FROM messages WHERE topic GLOB '@*/*' GROUP BY 1;

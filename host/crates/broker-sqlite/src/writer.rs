@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use wasmpost_delivery::{BrokerError, BrokerErrorKind, Timestamp};
 
 use crate::channel::{Channel, Command, Pull, Reply, Request};
@@ -42,7 +41,7 @@ pub(crate) struct Writer {
 /// How the writer is told to end.
 struct Close {
     give_back: bool,
-    reply: oneshot::Sender<()>,
+    reply: Reply<()>,
 }
 
 /// Why the writer ends.
@@ -201,6 +200,10 @@ impl Writer {
 
     /// Takes no more calls, and answers those that wait by dropping them.
     pub(crate) fn end(mut self, Ending { failure, close }: Ending) {
+        for job in self.jobs.drain(..) {
+            // It tells how far it came.
+            job.answer(Err(failure.clone().into()));
+        }
         self.channel.end(failure);
         let mut replies: Vec<_> = Vec::new();
         while let Ok(command) = self.receiver.try_recv() {
@@ -209,11 +212,10 @@ impl Writer {
             }
         }
         self.checkpointer.end();
+        let mut closed = Ok(());
         match close {
             Some(Close { give_back: true, reply }) => {
-                if let Err(error) = self.store.close(self.channel.now()) {
-                    tracing::error!(error = %error, "queue file was not closed in order; leases are given back when it is opened");
-                }
+                closed = self.close(&reply);
                 replies.push(reply);
             }
             Some(Close { reply, .. }) => replies.push(reply),
@@ -224,7 +226,18 @@ impl Writer {
         drop(self);
         for reply in replies {
             // Somebody who went away need not be told.
-            let _ = reply.send(());
+            drop(reply.send(closed.clone().map_err(BrokerError::from)));
         }
+    }
+
+    /// Closes the file in order. An error if what was confirmed is gone with it; whoever waits for `reply` tells of that.
+    fn close(&mut self, reply: &Reply<()>) -> Result<(), Failure> {
+        let Err(error) = self.store.close(self.channel.now()) else { return Ok(()) };
+        let failure = self.store.failure(&error);
+        let is_gone = failure.kind == BrokerErrorKind::Closed;
+        if !is_gone || reply.is_closed() {
+            tracing::error!(error = %failure.text, "queue file was not closed in order; leases are given back when it is opened");
+        }
+        if is_gone { Err(failure) } else { Ok(()) }
     }
 }

@@ -3,12 +3,13 @@
 
 mod common;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use common::{File, in_time, next, publication, publish, queue, stats};
 use wasmpost_broker_sqlite::{SqliteBroker, SqliteOptions};
-use wasmpost_delivery::{Broker, BrokerErrorKind};
+use wasmpost_delivery::{Broker, BrokerErrorKind, QueueSpec};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_opening_is_refused_until_the_first_is_closed() {
@@ -180,6 +181,18 @@ async fn a_lock_file_of_an_older_version_does_no_harm_and_removing_it_opens_no_s
     assert_eq!(error.kind(), BrokerErrorKind::InUse);
 }
 
+/// Waits until somebody waits for the lock of a file.
+async fn wait_for_waiting(file: &std::fs::File) {
+    let of_file = format!(":{} ", file.metadata().unwrap().ino());
+    let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&of_file);
+    let waiting = async {
+        while !std::fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time(waiting).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_a_file_gets_it_when_it_is_closed() {
     let file = File::new();
@@ -192,6 +205,7 @@ async fn who_waits_for_a_file_gets_it_when_it_is_closed() {
         let path = file.path();
         async move { SqliteBroker::open(&path, options).await.unwrap().close().await }
     });
+    wait_for_waiting(&elsewhere).await;
     elsewhere.unlock().unwrap();
     in_time(waiting).await.unwrap().unwrap();
 }
@@ -230,6 +244,19 @@ async fn nothing_is_confirmed_once_the_file_or_its_log_is_gone_or_another_one() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn closing_a_file_that_is_gone_is_an_error_though_nothing_followed() {
+    for suffix in ["", "-wal"] {
+        let file = File::new();
+        let broker = file.open().await;
+        publish(&broker, "orders", "a").await;
+        std::fs::remove_file(format!("{}{suffix}", file.path().display())).unwrap();
+        let error = in_time(broker.close()).await.unwrap_err();
+        assert!(error.kind() == BrokerErrorKind::Closed && error.to_string().contains("deleted"), "{error}");
+        in_time(broker.close()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_plain_file_is_refused_without_opening_it() {
     let file = File::new();
     let made = std::process::Command::new("mkfifo").arg(file.path()).status().unwrap();
@@ -246,6 +273,11 @@ async fn a_program_that_is_writing_to_the_file_is_waited_for() {
     let mut other = rusqlite::Connection::open(file.path()).unwrap();
     let writing = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
     writing.execute("UPDATE meta SET value = value", []).unwrap();
+    // It reads before it writes, so that it must not have begun when the other program ends.
+    let declaring = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.queue(QueueSpec::new("declared")).await.map(drop) }
+    });
     let publishing = tokio::spawn({
         let broker = broker.clone();
         async move { broker.publish(vec![publication("orders", "b")]).await }
@@ -258,6 +290,7 @@ async fn a_program_that_is_writing_to_the_file_is_waited_for() {
     let early = tokio::time::timeout(Duration::from_millis(300), &mut reading).await;
     assert!(early.is_err() && !publishing.is_finished(), "both wait");
     writing.commit().unwrap();
+    in_time(declaring).await.unwrap().unwrap();
     in_time(publishing).await.unwrap().unwrap();
     in_time(reading).await.unwrap().unwrap();
 }

@@ -72,8 +72,8 @@ async fn forty_thousand_ids_are_no_trouble() {
     let file = File::new();
     let broker = with_dead(&file, 300).await;
     let letters = broker.dead_letters().unwrap();
-    // Each that there is is named twice.
-    let ids = (200..40_000).chain(200..300).map(|number: i32| number.to_string()).collect();
+    // Half of those that there are are named twice, the others at the end.
+    let ids = (200..250).chain(300..40_000).chain(200..300).map(|number: i32| number.to_string()).collect();
     let filter = DeadLetterFilter { ids, ..DeadLetterFilter::default() };
     assert_eq!(letters.show(&filter, 0, 1000).await.unwrap().len(), 100);
     assert_eq!(letters.redrive(&filter).await.unwrap(), 100);

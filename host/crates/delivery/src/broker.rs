@@ -11,7 +11,7 @@ use wasmpost_msg::{Publication, topic_name_fault};
 use crate::dead_letter::DeadLetters;
 use crate::error::{BrokerError, BrokerErrorKind};
 use crate::lease::Delivery;
-use crate::quota::TenantQuota;
+use crate::quota::{TenantQuota, WaitingTopics};
 use crate::timestamp::Timestamp;
 
 /// Stores messages and hands them out.
@@ -35,6 +35,12 @@ pub trait Broker: Send + Sync {
             return Ok(());
         }
         Err(BrokerError::new(BrokerErrorKind::Unsupported, "this broker keeps no quotas of tenants"))
+    }
+
+    /// How many topics that no queue takes from hold messages of a tenant, and how many may; none where there is no such
+    /// bound. The name is empty for what belongs to no tenant.
+    fn waiting_topics(&self, _tenant: &str) -> Option<WaitingTopics> {
+        None
     }
 
     /// What lies in each queue, by name.

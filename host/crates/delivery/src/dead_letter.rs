@@ -137,10 +137,7 @@ pub struct Listed {
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
     /// A page of at most `max` dead letters without their bodies, oldest first, after skipping `skip`.
-    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<Listed>, BrokerError> {
-        let letters = self.show(filter, skip, max).await?;
-        Ok(letters.into_iter().map(Listed::from).collect())
-    }
+    async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<Listed>, BrokerError>;
 
     /// The same with their bodies.
     async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError>;

@@ -13,7 +13,7 @@
 //! From the ground up: a module names those below its own floor, and beside it those in its parentheses.
 //!
 //! 1. `access` · `error` · `micros` · `retry` · `site` · `sync` · `timestamp`
-//! 2. `admission` · `dead_letter` · `prove` · `quota` · `threads`
+//! 2. `admission` · `dead_letter` · `forgotten` · `prove` · `quota` · `threads`
 //! 3. `clock` · `history` · `lease` · `share`
 //! 4. `broker` · `outbox`
 //! 5. `conformance` · `forward` · `memory`
@@ -27,6 +27,7 @@ mod clock;
 pub mod conformance;
 mod dead_letter;
 mod error;
+mod forgotten;
 mod forward;
 mod history;
 mod lease;
@@ -53,11 +54,12 @@ pub use dead_letter::{
     Page, Paged,
 };
 pub use error::{BrokerError, BrokerErrorKind};
+pub use forgotten::ForgottenIds;
 pub use forward::Forward;
 pub use history::{CRASHES_MAX, IDS_MAX};
 pub use lease::{Delivery, Lease, Nack, Renewer};
 pub use outbox::{HOPS_MAX, forwarded};
-pub use quota::{Quotas, TOPICS_MAX, TenantQuota};
+pub use quota::{Quotas, TOPICS_MAX, TenantQuota, WaitingTopics};
 pub use retry::{RetryPolicy, Verdict};
 pub use server::{BreakerState, QueueServer, QueueServerOptions};
 pub use share::{Share, ShareUsage};

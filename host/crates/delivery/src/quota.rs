@@ -19,6 +19,15 @@ pub struct TenantQuota {
     pub topics: Option<u64>,
 }
 
+/// How many topics that no queue takes from hold messages of a tenant at a broker, and how many may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingTopics {
+    /// How many do.
+    pub held: u64,
+    /// How many may.
+    pub max: u64,
+}
+
 /// What each tenant may have at a broker, and what it has. A message is the tenant's whose topic it was written to, and
 /// counts once, however many queues have it. What belongs to no tenant is counted under an empty name.
 #[derive(Debug, Default)]
@@ -114,6 +123,15 @@ impl Quotas {
     /// How many messages a tenant has.
     pub fn held(&self, name: &str) -> u64 {
         self.0.read().tenants.get(name).map_or(0, |tenant| tenant.held)
+    }
+
+    /// How many topics that no queue takes from hold messages of a tenant, and how many may. The name is empty for what
+    /// belongs to none.
+    pub fn waiting_topics(&self, name: &str) -> WaitingTopics {
+        let counts = self.0.read();
+        let (held, quota) =
+            counts.tenants.get(name).map(|tenant| (tenant.waiting.len() as u64, tenant.quota)).unwrap_or_default();
+        WaitingTopics { held, max: quota.topics.unwrap_or(TOPICS_MAX) }
     }
 
     /// Takes note that a topic which no queue takes from holds messages.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rusqlite::Connection;
-use wasmpost_delivery::Timestamp;
+use wasmpost_delivery::{ForgottenIds, Timestamp};
 
 use super::Store;
 use crate::error::Outcome;
@@ -16,8 +16,6 @@ const LOOKED_AT: usize = 64;
 const FORGOTTEN_IDLE: usize = 2048;
 /// How often old ids are looked for while nothing is published.
 const LOOKED_FOR_EVERY: Duration = Duration::from_secs(60);
-/// How often at most it is told that ids were forgotten before their time.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What is known of the ids in the file.
 pub(super) struct Ids {
@@ -28,15 +26,14 @@ pub(super) struct Ids {
     until: Timestamp,
     /// When it was last looked for old ids in an idle moment.
     looked: Timestamp,
-    forgotten_early: usize,
-    told: Option<Timestamp>,
+    forgotten: ForgottenIds,
 }
 
 /// By how many the ids change in a group.
 #[derive(Default)]
 pub(super) struct IdChanges {
     added: i64,
-    forgotten_early: usize,
+    forgotten_early: u64,
 }
 
 /// What an id on a topic is known by.
@@ -52,7 +49,7 @@ pub(crate) fn hash_of(topic: &str, id: &str) -> [u8; HASH_BYTES] {
 impl Ids {
     pub(super) fn new(window: Duration, max: usize) -> Self {
         let start = Timestamp::default();
-        Self { window, max, count: 0, until: start, looked: start, forgotten_early: 0, told: None }
+        Self { window, max, count: 0, until: start, looked: start, forgotten: ForgottenIds::default() }
     }
 
     /// Counts those that are there.
@@ -64,16 +61,7 @@ impl Ids {
     /// The changes of a group were committed.
     pub(super) fn keep(&mut self, changes: &IdChanges, now: Timestamp) {
         self.count += changes.added;
-        self.forgotten_early += changes.forgotten_early;
-        if self.forgotten_early > 0 && self.told.is_none_or(|told| now.since(told) >= TOLD_EVERY) {
-            let (forgotten, max) = (std::mem::take(&mut self.forgotten_early), self.max);
-            tracing::warn!(
-                forgotten,
-                max,
-                "ids were forgotten before their time; more are published than are remembered"
-            );
-            self.told = Some(now);
-        }
+        self.forgotten.add(changes.forgotten_early, self.max, now);
     }
 }
 

@@ -4,10 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::forgotten::ForgottenIds;
 use crate::timestamp::Timestamp;
-
-/// How often at most it is told that ids were forgotten before their time.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// A topic and an id.
 type Given = Arc<(String, String)>;
@@ -19,14 +17,13 @@ pub(super) struct Ids {
     by_time: BTreeSet<(Timestamp, Given)>,
     window: Duration,
     max: usize,
-    forgotten_early: u64,
-    told: Option<Timestamp>,
+    forgotten: ForgottenIds,
 }
 
 impl Ids {
     /// None yet; each is remembered for `window`, and at most `max` at a time.
     pub(super) fn new(window: Duration, max: usize) -> Self {
-        Self { seen: HashMap::new(), by_time: BTreeSet::new(), window, max, forgotten_early: 0, told: None }
+        Self { seen: HashMap::new(), by_time: BTreeSet::new(), window, max, forgotten: ForgottenIds::default() }
     }
 
     /// Takes note of an id on a topic; says whether it was not known.
@@ -61,20 +58,13 @@ impl Ids {
 
     /// Forgets the oldest beyond the bound, and tells of it now and then.
     fn keep_bound(&mut self, now: Timestamp) {
+        let mut forgotten = 0;
         while self.seen.len() > self.max
             && let Some((_, oldest)) = self.by_time.first().cloned()
         {
             self.forget_one(&oldest);
-            self.forgotten_early += 1;
+            forgotten += 1;
         }
-        if self.forgotten_early > 0 && self.told.is_none_or(|told| now.since(told) >= TOLD_EVERY) {
-            let (forgotten, max) = (std::mem::take(&mut self.forgotten_early), self.max);
-            tracing::warn!(
-                forgotten,
-                max,
-                "ids were forgotten before their time; more are published than are remembered"
-            );
-            self.told = Some(now);
-        }
+        self.forgotten.add(forgotten, self.max, now);
     }
 }

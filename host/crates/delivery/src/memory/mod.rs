@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::dead_letter::DeadLetters;
 use crate::error::{BrokerError, BrokerErrorKind};
 use crate::history::IDS_MAX;
-use crate::quota::TenantQuota;
+use crate::quota::{TenantQuota, WaitingTopics};
 use queue::MemoryQueue;
 use state::State;
 
@@ -110,6 +110,10 @@ impl Broker for MemoryBroker {
     async fn set_quotas(&self, quotas: BTreeMap<String, TenantQuota>) -> Result<(), BrokerError> {
         self.open()?.set_quotas(&quotas);
         Ok(())
+    }
+
+    fn waiting_topics(&self, tenant: &str) -> Option<WaitingTopics> {
+        self.open().ok().map(|state| state.waiting_topics(tenant))
     }
 
     async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError> {

@@ -16,7 +16,7 @@ use crate::dead_letter::{DeadLetter, Evidence};
 use crate::error::{BrokerError, BrokerErrorKind};
 use crate::lease::Nack;
 use crate::prove::{Break, is_broken};
-use crate::quota::{Quotas, TenantQuota};
+use crate::quota::{Quotas, TenantQuota, WaitingTopics};
 use crate::timestamp::Timestamp;
 
 pub(super) struct State {
@@ -124,6 +124,10 @@ impl State {
 
     pub(super) fn set_quotas(&mut self, quotas: &BTreeMap<String, TenantQuota>) {
         self.quotas.set(quotas);
+    }
+
+    pub(super) fn waiting_topics(&self, tenant: &str) -> WaitingTopics {
+        self.quotas.waiting_topics(tenant)
     }
 
     /// Whether the quotas of tenants let all of it in.

@@ -67,5 +67,7 @@ mod tests {
         (0..2 * REMEMBERED_MAX).for_each(|id| returns.count(&id.to_string()));
         assert!(returns.len() <= REMEMBERED_MAX);
         assert_eq!(returns.of("a"), 2, "those that come back time and again are remembered");
+        (0..2 * REMEMBERED_MAX).for_each(|id| (0..2).for_each(|_| returns.count(&format!("again {id}"))));
+        assert_eq!(returns.len(), REMEMBERED_MAX, "though all of them come back");
     }
 }

@@ -225,7 +225,7 @@ async fn informational_heads_are_few_and_count_with_the_head_of_the_response() {
     let server = Server::start().await;
     let client = Client::of(&server);
     assert_eq!(status(&client.fetch(&server.url("/early?16"), &[]).await.unwrap()), "200");
-    for path in ["/early?17", "/early"] {
+    for path in ["/early?17", "/early", "/early-long"] {
         assert_eq!(client.refused(&server.url(path), &[]).await, HEAD_TOO_LARGE, "{path}");
     }
     server.until_left_alone().await;

@@ -102,5 +102,9 @@ mod tests {
         let told = names.iter().chain(&names).filter(|name| audit.take(&Denied::Topic(name))).count();
         assert_eq!((told, audit.more), (TOLD_MAX, 200 - TOLD_MAX as u64));
         assert!(!audit.take(&Denied::Origin("http://a.test")), "there is one budget for all kinds");
+        let mut audit = Audit::default();
+        let told = ["a", "a", "b", "a"].map(|name| audit.take(&Denied::Topic(name)));
+        assert_eq!((told, audit.more), ([true, false, true, false], 2));
+        assert!(audit.take(&Denied::Origin("a")), "one of another kind is another");
     }
 }

@@ -129,6 +129,12 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Seen) ->
             let head = format!("HTTP/1.1 200 {reason}\r\n{fields}Content-Length: 0\r\n\r\n");
             stream.write_all(head.as_bytes()).await?;
         }
+        // Two informational heads, neither of which is too long by itself.
+        "/early-long" => {
+            let early = format!("HTTP/1.1 103 Early Hints\r\nX-A: {}\r\n\r\n", "x".repeat(20 << 10));
+            stream.write_all(early.repeat(2).as_bytes()).await?;
+            stream.write_all(whole("hello").as_bytes()).await?;
+        }
         // As many informational heads as the query says, or without end.
         "/early" => {
             let (mut left, early) = (query.parse().unwrap_or(u64::MAX), b"HTTP/1.1 103 Early Hints\r\nX-A: b\r\n\r\n");

@@ -95,9 +95,10 @@ async fn each_message_has_a_fresh_instance() {
 async fn limits_hold_for_asynchronous_components() {
     let mut options = granted();
     options.limits.cpu = "100ms".parse().unwrap();
-    options.limits.wall = "2s".parse().unwrap();
     options.limits.publish_messages = 3;
-    let receiver = receiver(options);
+    let mut brief = options.clone();
+    brief.limits.wall = "2s".parse().unwrap();
+    let (patient, brief) = (receiver(options), receiver(brief));
     let cases = [
         ("loop", Reason::CpuLimit),
         ("yield-forever", Reason::CpuLimit),
@@ -105,11 +106,11 @@ async fn limits_hold_for_asynchronous_components() {
         ("flood 4", Reason::PublishLimit),
     ];
     for (body, reason) in cases {
-        let error = receive(&receiver, body).await.0.unwrap_err();
+        let error = receive(&patient, body).await.0.unwrap_err();
         assert_eq!((error.disposition(), error.reason()), (Disposition::Retry, reason), "{body}");
     }
     // It waits for what never comes: the engine sees it, or the time of the call ends.
-    let error = receive(&receiver, "wait").await.0.unwrap_err();
+    let error = receive(&brief, "wait").await.0.unwrap_err();
     assert!(matches!(error.reason(), Reason::Trap | Reason::Timeout), "{error:?}");
 }
 

@@ -61,7 +61,17 @@ impl Work {
 
 impl Meter {
     pub(crate) fn new() -> Arc<Self> {
-        let (spent, since, by_cpu) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        Self::measuring(false)
+    }
+
+    /// One that measures the first poll by CPU time as well: several messages pay for it, and none of them for a busy
+    /// machine.
+    pub(crate) fn of_several() -> Arc<Self> {
+        Self::measuring(true)
+    }
+
+    fn measuring(by_cpu: bool) -> Arc<Self> {
+        let (spent, since, by_cpu) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(by_cpu));
         Arc::new(Self { start: Instant::now(), spent, since, by_cpu })
     }
 
@@ -165,6 +175,13 @@ mod tests {
         // Asleep, the thread is without a processor as surely as on a busy machine.
         poll_once(&meter, || std::thread::sleep(Duration::from_millis(20)));
         assert!(meter.spent() - before < Duration::from_millis(10), "{:?}", meter.spent());
+    }
+
+    #[test]
+    fn several_messages_pay_for_no_time_without_a_processor_from_the_first_poll_on() {
+        let meter = Meter::of_several();
+        poll_once(&meter, || std::thread::sleep(Duration::from_millis(20)));
+        assert!(meter.spent() < Duration::from_millis(10), "{:?}", meter.spent());
     }
 
     #[test]

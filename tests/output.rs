@@ -114,11 +114,17 @@ fn evil(place: &Place) -> String {
 #[test]
 fn text_from_outside_is_shown_and_not_obeyed() {
     let place = Place::default();
+    let message = "{\"id\":\"dead\",\"attributes\":{\"A\":[\"\\u001b]0;PWNED\\u0007\\u202e\"]},\"body\":\"x\"}\n";
+    place.run_with(&["publish", "letters", "--ndjson", "-"], message).exits(0);
+    let rejecting = guest("rejecting");
+    place.run(&["run", "--queue", "letters", "--component", rejecting.to_str().unwrap(), "--until-empty"]).exits(0);
     let evil = evil(&place);
     place.write("wasmpost.toml", format!("[[receivers]]\nqueue = \"orders\"\ncomponent = {evil:?}\n"));
     let field = format!("{{\"body\":\"y\",\"\\u001b]0;PWNED\\u0007\\u202e{}\":\"y\"}}\n", "n".repeat(3_000_000));
     place.write("field.ndjson", field);
     let calls: &[&[&str]] = &[
+        &["dead-letters", "show", "dead"],
+        &["dead-letters", "show", "dead", "--json"],
         &["inspect", &evil],
         &["inspect", &evil, "--json"],
         &["check"],
@@ -135,6 +141,7 @@ fn text_from_outside_is_shown_and_not_obeyed() {
             !told.contains(|letter: char| letter.is_control() && letter != '\n' || letter == '\u{202e}'),
             "{call:?}: {told:?}"
         );
+        assert!(!call.contains(&"dead") || told.contains("]0;PWNED"), "{call:?}: {told}");
         assert!(told.len() < 10_000, "{call:?}: {} bytes", told.len());
     }
 }

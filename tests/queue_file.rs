@@ -93,6 +93,20 @@ fn a_host_whose_file_is_deleted_confirms_nothing_and_ends_with_an_error() {
     assert!(code == Some(1) && log.contains("ERROR"), "{code:?}: {log}");
 }
 
+fn a_host_whose_file_is_deleted_ends_with_an_error_though_nothing_follows() {
+    for suffix in ["", "-wal"] {
+        let (place, noop) = (Place::default(), noop());
+        publish(&place, &[]).exits(0);
+        let mut host = place.start(&run(&noop, &[]));
+        host.wait_for("acked");
+        std::fs::remove_file(place.path().join(format!("wasmpost.db{suffix}"))).unwrap();
+        host.signal("TERM");
+        let (code, log) = host.end();
+        let told = log.lines().any(|line| line.contains("ERROR") && line.contains("deleted, replaced or moved"));
+        assert!(code == Some(1) && told, "{suffix:?}, {code:?}: {log}");
+    }
+}
+
 fn publishers_at_once_all_succeed_while_a_host_comes_and_goes() {
     let (place, noop) = (Place::default(), noop());
     place.write("body", "hello");
@@ -230,7 +244,11 @@ fn silent_connections_keep_no_command_out() {
     let (place, noop) = (Place::default(), noop());
     let _host = place.start(&run(&noop, &[]));
     let connect = |_| UnixStream::connect(place.path().join("wasmpost.db.sock")).unwrap();
-    let _silent: Vec<_> = (0..600).map(connect).collect();
+    let mut silent: Vec<_> = (0..600).map(connect).collect();
+    // The oldest made room for the others, which are still listened to.
+    assert_eq!(silent[0].read(&mut [0]).unwrap(), 0);
+    silent[599].set_nonblocking(true).unwrap();
+    assert_eq!(silent[599].read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     let began = Instant::now();
     publish(&place, &[]).exits(0);
     assert!(began.elapsed() < SILENCE, "published after {:?}", began.elapsed());
@@ -287,6 +305,11 @@ fn main() {
         (
             "a host whose file is deleted confirms nothing and ends with an error",
             a_host_whose_file_is_deleted_confirms_nothing_and_ends_with_an_error,
+            true,
+        ),
+        (
+            "a host whose file is deleted ends with an error though nothing follows",
+            a_host_whose_file_is_deleted_ends_with_an_error_though_nothing_follows,
             true,
         ),
         (

@@ -75,6 +75,23 @@ fn what_each_tenant_used_is_told_while_the_host_runs() {
 }
 
 #[test]
+fn topics_that_no_queue_takes_from_are_told_with_their_bound() {
+    let place = Place::default();
+    config(&place, "noop", "noop");
+    let text = std::fs::read_to_string(place.path().join("wasmpost.toml")).unwrap();
+    place.write("wasmpost.toml", text.replace("messages = 20", "messages = 20\ntopics_max = 3"));
+    let host = place.start(&["run"]);
+    ["@acme/a", "@acme/b", "@acme/orders", "mine"].iter().for_each(|topic| publish(&place, topic, 1));
+    let all = place.run(&["tenants", "--json"]).exits(0).json();
+    let topics = |name: &str| (tenant(&all, name)["topics"].as_u64(), tenant(&all, name)["topics_max"].as_u64());
+    assert_eq!((topics("acme"), topics("beta")), ((Some(2), Some(3)), (Some(0), Some(1000))));
+    let table = place.run(&["tenants"]).exits(0).stdout();
+    assert!(table.contains("TOPICS") && table.contains(" 2 of 3 ") && table.contains(" 0 of 1000 "), "{table}");
+    host.signal("TERM");
+    assert_eq!(host.end().0, Some(0));
+}
+
+#[test]
 fn a_tenant_with_as_many_messages_as_it_may_have_is_refused_more_by_name() {
     let place = Place::default();
     config(&place, "looping", "noop");

@@ -28,6 +28,12 @@ pub struct TenantStatus {
     pub in_flight: usize,
     /// The memory that its instances hold now, in bytes.
     pub memory_bytes: u64,
+    /// How many topics that no queue takes from hold messages of it, at the broker where it has most of them.
+    #[serde(default)]
+    pub topics: u64,
+    /// How many such topics it may have there; none where no broker bounds them.
+    #[serde(default)]
+    pub topics_max: Option<u64>,
     /// What its deliveries used since the host started.
     #[serde(flatten)]
     pub used: ShareUsage,

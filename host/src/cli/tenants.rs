@@ -42,6 +42,7 @@ impl Tenants {
             "WALL",
             "MEMORY",
             "MEMORY PEAK",
+            "TOPICS",
             "PUBLISHED",
             "BYTES",
         ];
@@ -52,6 +53,7 @@ impl Tenants {
 
 fn cells(status: TenantStatus) -> Vec<String> {
     let used = status.used;
+    let topics = status.topics_max.map_or_else(|| "-".to_owned(), |max| format!("{} of {max}", status.topics));
     // Fractions of a millisecond are all that people read.
     let short = |duration: Duration| format!("{:?}", Duration::from_micros(duration.as_micros() as u64 / 100 * 100));
     vec![
@@ -67,6 +69,7 @@ fn cells(status: TenantStatus) -> Vec<String> {
         short(used.wall),
         Size(status.memory_bytes).to_string(),
         Size(used.memory_peak_bytes).to_string(),
+        topics,
         used.published_messages.to_string(),
         Size(used.published_bytes).to_string(),
     ]

@@ -66,6 +66,14 @@ pub enum HostError {
     /// The threads for guests could not be started.
     #[error("threads for guests could not be started")]
     Threads(#[source] std::io::Error),
+    /// A broker could not be closed in order: something that it confirmed may be lost.
+    #[error("broker {broker:?} was not closed in order")]
+    NotClosed {
+        /// The name of the broker.
+        broker: String,
+        /// Why.
+        source: BrokerError,
+    },
     /// Deliveries were interrupted at shutdown.
     #[error("{in_flight} deliveries were interrupted and given back")]
     GraceExpired {
@@ -112,6 +120,7 @@ mod tests {
             HostError::Serve { receiver: receiver(), source: ServeError::Broker(Box::new(broker())) },
             HostError::Control { path: "wasmpost.sock".into(), source: disk() },
             HostError::Threads(disk()),
+            HostError::NotClosed { broker: "default".into(), source: broker() },
         ];
         for error in errors {
             let (alone, told) = (error.to_string(), chain(&error).to_string());

@@ -61,6 +61,7 @@ impl Host {
             sandbox,
             receivers: RwLock::default(),
             tenants: tenants(&config, &threads),
+            brokers: RwLock::default(),
             loads: loads::Loads::default(),
             load_time: config.engine.load.compile_wall.0,
         };
@@ -102,6 +103,7 @@ impl Host {
             };
             self.brokers.insert(name.clone(), broker);
         }
+        *self.served.brokers.write() = opened.iter().map(|(_, broker, _)| Arc::clone(broker)).collect();
         for (address, broker, brokers) in opened {
             let Some(file) = address.file() else { continue };
             let view = ViewOf { served: Arc::clone(&self.served), brokers };
@@ -214,14 +216,16 @@ impl Host {
         let ended = futures::future::join_all(ending).await;
         let in_flight = ended.iter().filter_map(|ended| ended.as_ref().err()).map(|expired| expired.in_flight).sum();
         self.control.clear();
+        self.served.brokers.write().clear();
         let mut brokers: Vec<(String, Arc<dyn Broker>)> = Vec::new();
         for (name, broker) in std::mem::take(&mut self.brokers) {
             if !brokers.iter().any(|(_, other)| Arc::ptr_eq(other, &broker)) {
                 brokers.push((name, broker));
             }
         }
-        futures::future::join_all(brokers.iter().map(|(name, broker)| close(name, &**broker))).await;
-        if in_flight > 0 { Err(HostError::GraceExpired { in_flight }) } else { Ok(()) }
+        let closing = brokers.iter().map(|(name, broker)| close(name, &**broker));
+        let closed: Result<Vec<()>, HostError> = futures::future::join_all(closing).await.into_iter().collect();
+        if in_flight > 0 { Err(HostError::GraceExpired { in_flight }) } else { closed.map(drop) }
     }
 }
 
@@ -289,12 +293,14 @@ async fn open(address: &Address, host: &str) -> Result<Arc<dyn Broker>, BrokerEr
     }
 }
 
-async fn close(name: &str, broker: &dyn Broker) {
+async fn close(name: &str, broker: &dyn Broker) -> Result<(), HostError> {
     match tokio::time::timeout(CLOSE_TIMEOUT, broker.close()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::error!(broker = %name, error = %chain(&error), "broker was not closed")
+        Ok(Err(source)) => {
+            tracing::error!(broker = %name, error = %chain(&source), "broker was not closed in order");
+            return Err(HostError::NotClosed { broker: name.to_owned(), source });
         }
         Err(_) => tracing::error!(broker = %name, "closing the broker took too long"),
     }
+    Ok(())
 }

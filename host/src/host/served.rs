@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
-use wasmpost_delivery::{QueueServer, Share};
+use wasmpost_delivery::{Broker, QueueServer, Share, WaitingTopics};
 use wasmpost_msg::chain;
 use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox, WasmReceiver};
 
@@ -28,6 +28,8 @@ pub(super) struct Served {
     pub(super) sandbox: Arc<Sandbox>,
     pub(super) receivers: RwLock<Vec<Arc<Serving>>>,
     pub(super) tenants: Vec<ServedTenant>,
+    /// Each once, whatever names it has.
+    pub(super) brokers: RwLock<Vec<Arc<dyn Broker>>>,
     /// How components are loaded again.
     pub(super) loads: Loads,
     /// How long compiling one may take.
@@ -51,6 +53,14 @@ pub(super) struct Serving {
     pub(super) digest: Mutex<String>,
 }
 
+impl Served {
+    /// The topics of a tenant at the broker where it has most of them.
+    fn waiting_topics(&self, tenant: &str) -> Option<WaitingTopics> {
+        let brokers = self.brokers.read();
+        brokers.iter().filter_map(|broker| broker.waiting_topics(tenant)).max_by_key(|topics| topics.held)
+    }
+}
+
 #[async_trait]
 impl View for Served {
     fn tenants(&self) -> Vec<TenantStatus> {
@@ -61,11 +71,14 @@ impl View for Served {
         }
         let status = |tenant: &ServedTenant| {
             let (receivers, in_flight) = by_tenant.get(&tenant.name).copied().unwrap_or_default();
+            let topics = self.waiting_topics(tenant.name.as_deref().unwrap_or_default());
             TenantStatus {
                 tenant: tenant.name.clone(),
                 receivers,
                 in_flight,
                 memory_bytes: tenant.memory.as_ref().map_or(0, |memory| memory.held_bytes() as u64),
+                topics: topics.map_or(0, |topics| topics.held),
+                topics_max: topics.map(|topics| topics.max),
                 used: tenant.share.used(),
             }
         };

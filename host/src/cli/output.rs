@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use serde::Serialize;
 use wasmpost_delivery::Timestamp;
-use wasmpost_msg::{cut, shown};
+use wasmpost_msg::{cut, is_obeyed, shown};
 
 use super::{Failure, logging};
 
@@ -46,14 +46,30 @@ pub(super) fn raw(bytes: &[u8]) {
 
 /// Prints a result as JSON.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    painted(serde_json::to_string_pretty(value).map_err(Failure::failed)?);
+    painted(fit(&serde_json::to_string_pretty(value).map_err(Failure::failed)?));
     Ok(())
 }
 
 /// Prints a result as JSON on one line.
 pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
-    painted(serde_json::to_string(value).map_err(Failure::failed)?);
+    painted(fit(&serde_json::to_string(value).map_err(Failure::failed)?));
     Ok(())
+}
+
+/// JSON that is fit to be looked at: what a terminal would obey is written as `\u009b`, which is the same to a parser. It
+/// can only be within texts, but for the ends of lines.
+fn fit(json: &str) -> String {
+    let mut fit = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter == '\n' || !is_obeyed(letter) {
+            fit.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            fit.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    fit
 }
 
 fn write(work: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) {

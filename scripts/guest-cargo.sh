@@ -14,18 +14,7 @@ mkdir -p "$out"
 # Libraries and examples in one build: what both need is compiled once.
 build=(build --quiet --release --locked --target wasm32-unknown-unknown --lib --examples
   --manifest-path "$directory/Cargo.toml")
-if rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown; then
-  cargo "${build[@]}"
-elif [ -x /usr/bin/cargo ] && [ -d "$(/usr/bin/rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library" ]; then
-  # Debian's compiler with its own library source; only the linker comes from rustup's toolchain.
-  linker=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin
-  env -u RUSTFLAGS -u CARGO_BUILD_RUSTFLAGS PATH="/usr/bin:$linker/gcc-ld:$PATH" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
-    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$linker/rust-lld" \
-    /usr/bin/cargo "${build[@]}" -Zbuild-std=std,panic_abort
-else
-  echo "no compiler for wasm32-unknown-unknown: run scripts/setup.sh first" >&2
-  exit 1
-fi
+cargo "${build[@]}"
 
 for module in "$target"/wasm32-unknown-unknown/release/{,examples/}*.wasm; do
   # Of examples, cargo keeps a copy that has a hash in its name.

@@ -4,7 +4,6 @@
 set -euo pipefail
 
 need=${1:-all}
-rust_min=1.95
 deny_version=0.20.2
 say() { echo "setup: $*"; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
@@ -15,37 +14,21 @@ apt_install() {
     { as_root apt-get update -q >/dev/null && as_root apt-get install -y -q --no-install-recommends "$@" >/dev/null; }
 }
 
-# The compiler of the host.
+# The compiler of host and guests: rustup installs the toolchain and the targets that rust-toolchain.toml names.
 [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
-if ! command -v cargo >/dev/null; then
+if ! command -v rustup >/dev/null; then
   command -v curl >/dev/null || apt_install curl ca-certificates
-  say "installing Rust with rustup"
-  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal -c clippy -c rustfmt
+  say "installing rustup"
+  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain none
   . "$HOME/.cargo/env"
 fi
-rust=$(rustc --version | cut -d' ' -f2)
-if [ "$(printf '%s\n' "$rust_min" "$rust" | sort -V | head -1)" != "$rust_min" ]; then
-  say "Rust $rust is older than $rust_min; updating"
-  rustup update stable
-  rustup default stable
-fi
-say "Rust $(rustc --version | cut -d' ' -f2)"
+cd "$(dirname "$0")/.."
+rust=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+rustup toolchain list | grep -q "^$rust-" || say "installing Rust $rust, which rust-toolchain.toml names"
+# Any call does that where this one does not know how.
+rustup toolchain install >/dev/null 2>&1 || cargo --version >/dev/null
+say "Rust $(rustc --version | cut -d' ' -f2), with $(rustup target list --installed | tr '\n' ' ')"
 command -v cc >/dev/null || apt_install gcc libc6-dev
-for component in clippy rustfmt; do
-  cargo "${component/rust/}" --version >/dev/null 2>&1 || rustup component add "$component"
-done
-
-# The compiler of guests: rustup's target, or Debian's compiler where rustup cannot download one.
-if rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown; then
-  say "guests are built with rustup's target wasm32-unknown-unknown"
-elif command -v rustup >/dev/null && rustup target add wasm32-unknown-unknown >/dev/null 2>&1; then
-  say "added rustup's target wasm32-unknown-unknown"
-else
-  debian_source() { [ -x /usr/bin/cargo ] && [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library" ]; }
-  debian_source || apt_install rustc-web cargo-web rust-web-src
-  debian_source || { say "no compiler for wasm32-unknown-unknown could be installed"; exit 1; }
-  say "guests are built with $(/usr/bin/rustc --version), which has no ready target: the first build takes a minute"
-fi
 
 [ "$need" = demo ] && exit 0
 
@@ -58,5 +41,5 @@ if ! cargo deny --version 2>/dev/null | grep -q "$deny_version"; then
 fi
 say "cargo-deny $deny_version"
 
-"$(dirname "$0")/setup-prove.sh"
-"$(dirname "$0")/setup-guests.sh"
+scripts/setup-prove.sh
+scripts/setup-guests.sh

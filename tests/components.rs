@@ -128,7 +128,7 @@ fn is_alive(process: u32) -> bool {
 fn the_compiler_has_nothing_open_that_its_host_was_started_with() {
     let place = Place::default();
     let line = format!(
-        "exec 7</dev/null 9</dev/null; exec \"$wasmpost\" compile-component guard 0 0 65536 65536 9 1000000000 0 {}",
+        "exec 7</dev/null 9</dev/null; exec \"$wasmpost\" compile-component guard 0 65536 65536 9 1000000000 0 {}",
         std::process::id()
     );
     let mut compiler = compiler(&place, &line);
@@ -146,7 +146,7 @@ fn the_compiler_has_nothing_open_that_its_host_was_started_with() {
 fn the_compiler_ends_with_its_host() {
     let place = Place::default();
     // A shell gives what runs behind it no input unless it is told to.
-    let line = "exec 3<&0; \"$wasmpost\" compile-component guard 0 0 65536 65536 9 1000000000 0 $$ <&3 & echo $!; wait";
+    let line = "exec 3<&0; \"$wasmpost\" compile-component guard 0 65536 65536 9 1000000000 0 $$ <&3 & echo $!; wait";
     let mut host = compiler(&place, line);
     let mut first = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(host.stdout.take().unwrap()), &mut first).unwrap();
@@ -167,6 +167,6 @@ fn the_compiler_ends_with_its_host() {
 #[test]
 fn the_compiler_does_not_start_for_a_host_that_is_gone() {
     let place = Place::default();
-    let arguments = ["compile-component", "guard", "0", "0", "65536", "65536", "9", "1000000000", "0", "1"];
+    let arguments = ["compile-component", "guard", "0", "65536", "65536", "9", "1000000000", "0", "1"];
     place.run(&arguments).fails(2, &["ended"]);
 }

@@ -91,10 +91,14 @@ fn everything_can_be_said() {
 }
 
 #[test]
-fn asynchronous_components_are_switched_on_for_the_whole_host() {
+fn the_switch_for_asynchronous_components_is_told_as_obsolete_and_taken() {
     let config = |text: &str| Config::parse(text, "wasmpost.toml".as_ref());
-    assert!(!config("").unwrap().engine.component_model_async, "off by default");
-    assert!(config("[engine]\ncomponent_model_async = true\n").unwrap().engine.component_model_async);
+    assert!(config("[engine]\n").unwrap().obsolete.is_empty());
+    for value in ["true", "false"] {
+        let obsolete = config(&format!("[engine]\ncomponent_model_async = {value}\n")).unwrap().obsolete;
+        assert!(obsolete[0].contains("component_model_async under [engine] is obsolete"), "{obsolete:?}");
+        assert_eq!(obsolete.len(), 1);
+    }
     assert!(config("[engine]\ncomponent_model_asnc = true\n").unwrap_err().to_string().contains("wasmpost.toml:2:1: "));
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
 use outcome::{Lines, Outcome, pairs, receive, receiver};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wasmpost_msg::{Disposition, Reason};
 use wasmpost_sandbox::ReceiverOptions;
 use wasmpost_tests::{find_guest, guest};
@@ -103,6 +104,30 @@ macro_rules! trials {
     }};
 }
 
+async fn a_handler_of_wasi_0_3_asks_by_http_and_its_answer_is_published() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    let mut options = options();
+    let url = format!("http://{address}/hello?a=b");
+    let answered = |text: &str| ("answers", pairs(&[("Content-Type", "text/plain")]), text.to_owned());
+    let denied = run("asking", options.clone(), &[], &url).await;
+    assert_eq!(denied.sent(), answered("ErrorCode_HttpRequestDenied"));
+    options.grants.http.push(format!("http://{address}").parse().unwrap());
+    let outcome = run("asking", options, &[], &url).await;
+    assert_eq!(outcome.sent(), answered("200 hello"));
+    let head = served.await.unwrap();
+    assert!(head.starts_with("GET /hello?a=b HTTP/1.1\r\n") && head.contains("x-asked-by: id-7\r\n"), "{head}");
+}
+
 fn main() {
     let trials = trials![
         a_message_of_wasi_messaging_is_sent_on_with_its_metadata,
@@ -111,6 +136,7 @@ fn main() {
         a_command_that_exits_with_a_code_is_tried_again_and_its_words_are_logged,
         a_crash_is_a_trap_with_the_words_of_python_in_the_log,
         an_endless_loop_is_ended,
+        a_handler_of_wasi_0_3_asks_by_http_and_its_answer_is_published,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

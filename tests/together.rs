@@ -1,4 +1,5 @@
-//! Asynchronous components from outside: switched on for the host, several messages in one instance, refused when off.
+//! Asynchronous components from outside: loaded as all others are, several messages in one instance, refused where guests
+//! are hostile.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 
 use std::time::Instant;
@@ -41,7 +42,7 @@ fn wait_until_acked(place: &Place, queue: &str, count: u64) {
 #[test]
 fn messages_meet_in_one_instance_and_what_each_published_arrives() {
     let place = Place::default();
-    config(&place, "[engine]\ncomponent_model_async = true", 3);
+    config(&place, "", 3);
     place.run(&["check"]).exits(0);
     // Each waits until three are at work in its instance.
     place.run_with(&["publish", "meetings", "--ndjson", "-"], &"{\"body\":\"meet 3\"}\n".repeat(3)).exits(0);
@@ -53,22 +54,31 @@ fn messages_meet_in_one_instance_and_what_each_published_arrives() {
 }
 
 #[test]
-fn a_host_that_was_not_told_refuses_the_component_by_name_with_what_to_do() {
+fn a_host_for_hostile_guests_refuses_the_component_by_name_with_what_to_do() {
     let place = Place::default();
-    for engine in ["", "[engine]\ncomponent_model_async = false"] {
-        config(&place, engine, 1);
-        for command in ["check", "run"] {
-            place.run(&[command]).fails(2, &["together.wasm", "needs component_model_async", "[engine]"]);
-        }
+    config(&place, "hostile = true", 1);
+    for command in ["check", "run"] {
+        place.run(&[command]).fails(2, &["together.wasm", "component is asynchronous", "hostile = true"]);
     }
 }
 
 #[test]
-fn hostile_hosts_and_components_of_other_worlds_are_refused_the_setting() {
+fn the_switch_that_asynchronous_components_once_needed_is_told_as_obsolete() {
     let place = Place::default();
-    let hostile = "hostile = true\n[engine]\ncomponent_model_async = true";
-    config(&place, hostile, 1);
-    place.run(&["check"]).fails(2, &["component_model_async", "hostile"]);
+    config(&place, "[engine]\ncomponent_model_async = false", 1);
+    let checked = place.run(&["check"]).exits(0);
+    assert!(
+        checked.stderr().contains("warning: component_model_async under [engine] is obsolete"),
+        "{}",
+        checked.stderr()
+    );
+    let log = place.run(&["run", "--until-empty"]).exits(0).stderr();
+    assert_eq!(log.matches("component_model_async under [engine] is obsolete").count(), 1, "{log}");
+}
+
+#[test]
+fn components_of_other_worlds_take_one_message_at_a_time() {
+    let place = Place::default();
     let text = format!("[[receivers]]\nqueue = \"q\"\ncomponent = \"{}\"\nconcurrent = 2\n", guest("noop").display());
     place.write("wasmpost.toml", text);
     place.run(&["check"]).fails(2, &["one message at a time", "concurrent = 2", "plugin-async"]);

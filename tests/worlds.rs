@@ -265,3 +265,43 @@ async fn two_components_of_different_worlds_share_a_sandbox() {
         assert_eq!(receive(&receiver, &[], "hello").await.result, Ok(()), "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_handler_of_http_of_wasi_0_3_answers_with_what_becomes_of_the_message() {
+    let mut options = options();
+    options.output = Some("answers".to_owned());
+    let large = "x".repeat(200_000);
+    for body in ["hello", &*large] {
+        let outcome = run("wasi3-http", options.clone(), &[("X-Github-Event", "push")], body).await;
+        let expected = ("answers", pairs(&[("Content-Type", "text/plain")]), format!("push: {body}"));
+        assert_eq!(outcome.sent(), expected);
+    }
+    let outcome = run("wasi3-http", options.clone(), &[], "503").await;
+    let text = "status 503 Service Unavailable: : 503";
+    assert_eq!(outcome.failed(), (Disposition::RetryAfter(Duration::from_secs(3)), Reason::Failed, text));
+    let outcome = run("wasi3-http", options, &[], "404").await;
+    assert_eq!(outcome.failed(), (Disposition::Reject, Reason::Rejected, "status 404 Not Found: : 404"));
+}
+
+#[tokio::test]
+async fn a_command_of_wasi_0_3_finds_what_one_of_0_2_does() {
+    let mut options = options();
+    options.output = Some("answers".to_owned());
+    let outcome = run("wasi3-cli", options.clone(), &[("X-Github-Event", "push")], "hello").await;
+    let (topic, _, written) = outcome.sent();
+    assert_eq!(topic, "answers");
+    for line in ["receiver\n", "MSG_X_GITHUB_EVENT=push\n", "WASMPOST_ID=id-7\n", "WASMPOST_ATTEMPT=3\n", "hello"] {
+        assert!(written.contains(line), "{line} in {written}");
+    }
+    let outcome = run("wasi3-cli", options, &[], "fail").await;
+    assert_eq!(outcome.failed(), (Disposition::Retry, Reason::Failed, "exit code 1"));
+}
+
+#[tokio::test]
+async fn a_receiver_for_redis_of_spin_4_gets_the_body() {
+    assert_eq!(run("wasi3-redis", options(), &[], "hello").await.result, Ok(()));
+    let outcome = run("wasi3-redis", options(), &[], "fail").await;
+    assert_eq!(outcome.failed(), (Disposition::Retry, Reason::Failed, "told to fail"));
+    let outcome = run("wasi3-redis", options(), &[], "type").await;
+    assert_eq!(outcome.failed(), (Disposition::Retry, Reason::Failed, "handle-message returned type-error"));
+}

@@ -52,7 +52,7 @@ fn assembled(text: &str) -> Vec<u8> {
         let mut resolve = wit_parser::Resolve::default();
         let (package, _) = resolve.push_dir(root().join("wit")).unwrap();
         let world = resolve.select_world(&[package], Some("plugin")).unwrap();
-        wit_component::embed_component_metadata(&mut wasm, &resolve, world, StringEncoding::UTF8).unwrap();
+        wit_component::embed_component_metadata(&mut wasm, &resolve, world, StringEncoding::UTF8, false).unwrap();
     }
     wasm
 }

@@ -89,6 +89,7 @@ impl Check {
         let config = Config::load(&self.config)?;
         let Prepared { sandbox, components } = prepare(&config).await?;
         tell_cache(&sandbox);
+        config.obsolete.iter().for_each(|text| output::note(format_args!("warning: {text}")));
         config.receivers.iter().for_each(|receiver| note_grants(receiver, &components));
         if self.json {
             let row = |receiver| described(receiver, &components);

@@ -43,6 +43,8 @@ pub struct Config {
     pub engine: EngineOptions,
     /// How long deliveries in flight may go on once the host is told to stop.
     pub grace: Duration,
+    /// What the file says that has no effect any more, with what to do.
+    pub obsolete: Vec<String>,
 }
 
 /// One receiver.
@@ -108,6 +110,7 @@ impl Config {
                 ..EngineOptions::default()
             },
             grace: raw::GRACE,
+            obsolete: Vec::new(),
         }
     }
 

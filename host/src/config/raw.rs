@@ -227,8 +227,8 @@ impl RawConfig {
         }
         let is_hostile = self.host.is_hostile();
         raw_promise::check_quotas(&source, &brokers, &receivers, &tenants, &tables, is_hostile)?;
-        let (engine, grace, id) = (self.host.engine(&self.engine, &source), self.host.grace(), self.host.id());
-        Ok(Config { id, brokers, receivers, tenants, engine, grace })
+        let (engine, grace, id) = (self.host.engine(&source), self.host.grace(), self.host.id());
+        Ok(Config { id, brokers, receivers, tenants, engine, grace, obsolete: self.engine.obsolete() })
     }
 }
 

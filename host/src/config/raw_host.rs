@@ -41,9 +41,17 @@ pub(super) struct RawHost {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawEngine {
-    /// Whether components may be asynchronous, as those of WASI 0.3 are. It makes every call of every component slower,
-    /// and is not for hosts that are hostile.
-    component_model_async: bool,
+    /// Obsolete, and without effect: asynchronous components load unless the host is hostile.
+    component_model_async: Option<bool>,
+}
+
+impl RawEngine {
+    /// What is still taken and has no effect any more, with what to do.
+    pub(super) fn obsolete(&self) -> Vec<String> {
+        let text = "component_model_async under [engine] is obsolete and has no effect: asynchronous components load \
+                    unless hostile = true; remove it";
+        self.component_model_async.map(|_| text.to_owned()).into_iter().collect()
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
@@ -72,7 +80,7 @@ impl Default for RawHost {
 }
 
 impl RawHost {
-    pub(super) fn engine(&self, engine: &RawEngine, source: &Source<'_>) -> EngineOptions {
+    pub(super) fn engine(&self, source: &Source<'_>) -> EngineOptions {
         let given = self.cache_dir.as_deref().map(|directory| source.resolved(directory));
         EngineOptions {
             pool_instances: self.instances.get(),
@@ -80,7 +88,6 @@ impl RawHost {
             stack: self.stack,
             cache_dir: given.or_else(default_cache_dir),
             hostile: self.hostile,
-            component_model_async: engine.component_model_async,
             profile: match self.profile {
                 RawProfile::Guard => Profile::Guard,
                 RawProfile::Bounds => Profile::Bounds,

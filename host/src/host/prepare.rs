@@ -19,6 +19,7 @@ pub struct Prepared {
 
 /// Checks all of a configuration that can be checked without connecting to a broker, and loads its components.
 pub async fn prepare(config: &Config) -> Result<Prepared, HostError> {
+    config.obsolete.iter().for_each(|text| tracing::warn!("{text}"));
     if config.receivers.is_empty() {
         return Err(HostError::NoReceivers);
     }

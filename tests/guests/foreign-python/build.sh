@@ -20,3 +20,4 @@ build() {
 build cli command wasmpost:foreign-python/command wit
 build http handler wasmpost:fetching/serving $root/wit ../fetching/wit
 build messaging messenger wasi:messaging/messaging-request-reply $root/host/crates/sandbox/wit/wasi-messaging
+build asking asker wasmpost:wasi3/relaying $root/wit/async ../wasi3/wit

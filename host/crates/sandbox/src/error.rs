@@ -42,9 +42,6 @@ pub enum SandboxError {
     /// Bounds checks without guard pages are not for guests that attack each other.
     #[error("profile \"bounds\" is not for hostile guests: use profile \"guard\"")]
     BoundsForHostile,
-    /// What is experimental in the engine is not for guests that attack each other.
-    #[error("component_model_async is not for hostile guests: switch one of the two off")]
-    AsyncForHostile,
     /// The thread that measures time could not be started.
     #[error("thread for the epoch could not be started")]
     Thread(#[source] io::Error),
@@ -77,11 +74,15 @@ pub enum LoadError {
     /// It is WebAssembly, but broken or of a kind that is not supported.
     #[error("component is malformed: {0}")]
     Malformed(String),
-    /// It is asynchronous, and the host was not told to load such components.
+    /// It is asynchronous, and the host is for guests that attack each other.
     #[error(
-        "component needs component_model_async, which is off: set component_model_async = true under [engine] to load it"
+        "component is asynchronous, as those of WASI 0.3 are: a host with hostile = true does not load it; build it for \
+         WASI 0.2"
     )]
-    NeedsAsync,
+    AsyncForHostile,
+    /// The engine for asynchronous components could not be made.
+    #[error(transparent)]
+    Engine(SandboxError),
     /// It needs proposals to WebAssembly that are switched off.
     #[error("needs {proposals}, which this host does not offer")]
     Needs {

@@ -1,4 +1,4 @@
-//! Asynchronous components: switched on and off, one message in an instance at a time.
+//! Asynchronous components: loaded beside others, one message in an instance at a time.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod guest;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use guest::{Lines, built, core_module, message, options};
 use wasmpost_msg::{Attributes, Body, Context, Disposition, Message, Publication, Reason, ReceiveError, Receiver};
-use wasmpost_sandbox::{EngineOptions, LoadError, Profile, ReceiverOptions, Sandbox, SandboxError, WasmReceiver};
+use wasmpost_sandbox::{EngineOptions, LoadError, Profile, ReceiverOptions, Sandbox, WasmReceiver};
 
-fn sandbox(component_model_async: bool) -> Arc<Sandbox> {
-    Sandbox::new(EngineOptions { pool_instances: 4, component_model_async, ..EngineOptions::default() }).unwrap()
+fn sandbox() -> Arc<Sandbox> {
+    Sandbox::new(EngineOptions { pool_instances: 4, ..EngineOptions::default() }).unwrap()
 }
 
 fn granted() -> ReceiverOptions {
@@ -21,7 +21,7 @@ fn granted() -> ReceiverOptions {
 }
 
 fn receiver(options: ReceiverOptions) -> WasmReceiver {
-    let sandbox = sandbox(true);
+    let sandbox = sandbox();
     let loaded = sandbox.load(&built("together")).unwrap();
     WasmReceiver::new(sandbox, loaded, options).unwrap()
 }
@@ -122,42 +122,46 @@ async fn lines_belong_to_the_message() {
 }
 
 #[tokio::test]
-async fn components_of_other_worlds_run_where_asynchronous_ones_may() {
-    let sandbox = sandbox(true);
-    let loaded = sandbox.load(&core_module("", "(call $ok)")).unwrap();
-    let receiver = WasmReceiver::new(sandbox, loaded, ReceiverOptions { reuse: 10, ..options() }).unwrap();
+async fn components_of_both_kinds_share_the_places_of_a_sandbox() {
+    let sandbox = Sandbox::new(EngineOptions { pool_instances: 1, ..EngineOptions::default() }).unwrap();
+    let (synchronous, asynchronous) = (core_module("", "(call $ok)"), built("together"));
+    let made = [synchronous, asynchronous].map(|bytes| {
+        let loaded = sandbox.load(&bytes).unwrap();
+        WasmReceiver::new(Arc::clone(&sandbox), loaded, ReceiverOptions { reuse: 10, ..granted() }).unwrap()
+    });
     for _ in 0..3 {
-        assert_eq!(receiver.receive(message("m", 1, "")).await, Ok(()));
+        for receiver in &made {
+            assert_eq!(receiver.receive(message("m", 1, "hello")).await, Ok(()));
+        }
     }
 }
 
 #[test]
-fn off_by_default_and_refused_by_name_with_what_to_do() {
-    for async_off in [sandbox(false), Sandbox::new(EngineOptions::default()).unwrap()] {
-        let error = async_off.load(&built("together")).map(drop).unwrap_err();
-        assert!(matches!(error, LoadError::NeedsAsync), "{error}");
-        let text = error.to_string();
-        assert!(text.contains("needs component_model_async") && text.contains("[engine]"), "{text}");
-    }
-    let loaded = sandbox(true).load(&built("together")).unwrap();
+fn a_component_says_itself_that_it_is_asynchronous() {
+    let loaded = sandbox().load(&built("together")).unwrap();
     assert_eq!(loaded.worlds(), ["wasmpost:messaging/plugin-async@0.1.0"]);
 }
 
 #[test]
-fn hosts_for_hostile_guests_are_not_asynchronous() {
-    let options = EngineOptions { hostile: true, component_model_async: true, ..EngineOptions::default() };
-    let refused = Sandbox::new(options).map(drop).unwrap_err();
-    assert!(matches!(refused, SandboxError::AsyncForHostile), "{refused}");
+fn a_host_for_hostile_guests_refuses_it_by_name_with_what_to_do() {
+    let hostile = Sandbox::new(EngineOptions { hostile: true, ..EngineOptions::default() }).unwrap();
+    let error = hostile.load(&built("together")).map(drop).unwrap_err();
+    assert!(matches!(error, LoadError::AsyncForHostile), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("hostile = true") && text.contains("build it for WASI 0.2"), "{text}");
+    hostile.load(&core_module("", "(call $ok)")).unwrap();
 }
 
 #[test]
-fn what_was_compiled_for_one_setting_is_not_taken_for_the_other() {
+fn the_cache_has_components_of_both_kinds() {
     let directory = tempfile::tempdir().unwrap();
-    let cached = |component_model_async| {
+    let cached = |hostile, bytes: &[u8]| {
         let cache_dir = Some(directory.path().join("cache"));
-        let options = EngineOptions { cache_dir, component_model_async, profile: Profile::Guard, ..Default::default() };
-        let core = core_module("", "(call $ok)");
-        Sandbox::new(options).unwrap().load(&core).unwrap().is_from_cache()
+        let options = EngineOptions { cache_dir, hostile, profile: Profile::Guard, ..Default::default() };
+        Sandbox::new(options).unwrap().load(bytes).map(|loaded| loaded.is_from_cache())
     };
-    assert_eq!([false, true, false, true].map(cached), [false, false, true, true]);
+    for bytes in [core_module("", "(call $ok)"), built("together")] {
+        assert_eq!([false; 2].map(|hostile| cached(hostile, &bytes).unwrap()), [false, true]);
+    }
+    assert!(matches!(cached(true, &built("together")), Err(LoadError::AsyncForHostile)), "not from the cache either");
 }

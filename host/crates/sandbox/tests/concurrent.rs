@@ -48,7 +48,7 @@ fn together(concurrent: u32) -> ReceiverOptions {
 
 /// A receiver in a sandbox for so many instances.
 fn receiver_in(pool_instances: u32, options: ReceiverOptions) -> WasmReceiver {
-    let engine = EngineOptions { pool_instances, component_model_async: true, ..EngineOptions::default() };
+    let engine = EngineOptions { pool_instances, ..EngineOptions::default() };
     let sandbox = Sandbox::new(engine).unwrap();
     let loaded = sandbox.load(&built("together")).unwrap();
     WasmReceiver::new(sandbox, loaded, options).unwrap()
@@ -260,7 +260,7 @@ async fn an_instance_gives_back_its_place_and_its_memory() {
 
 #[test]
 fn only_asynchronous_components_have_several_messages_in_an_instance() {
-    let sandbox = Sandbox::new(EngineOptions { component_model_async: true, ..EngineOptions::default() }).unwrap();
+    let sandbox = Sandbox::new(EngineOptions::default()).unwrap();
     let loaded = sandbox.load(&core_module("", "(call $ok)")).unwrap();
     let refused = WasmReceiver::new(sandbox, loaded, together(2)).map(drop).unwrap_err();
     assert!(matches!(&refused, LoadError::OneAtATime { concurrent: 2, .. }), "{refused}");

@@ -1,4 +1,4 @@
-//! The settings of the engine that all components of a host run on.
+//! The settings of the engines that all components of a host run on.
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use crate::guest::Network;
+use crate::guest::{Calls, Network};
 use crate::limits::{LoadLimits, Size};
 
 /// How much of a slot's memory, table and stack is kept for the next instance instead of being given back.
@@ -45,12 +45,9 @@ pub struct EngineOptions {
     pub stack: Size,
     /// Where compiled components are kept between runs; nowhere if none.
     pub cache_dir: Option<PathBuf>,
-    /// Whether guests of different owners may attack each other: stacks are zeroed between them, and
-    /// their clocks show milliseconds alone.
+    /// Whether guests of different owners may attack each other: stacks are zeroed between them, their clocks show
+    /// milliseconds alone, and asynchronous components are not loaded.
     pub hostile: bool,
-    /// Whether components may use WASI 0.3: asynchronous functions, and streams. It makes every call of every guest
-    /// slower.
-    pub component_model_async: bool,
     /// How accesses of guests to memory are kept in bounds.
     pub profile: Profile,
     /// How many components are mapped at a time. Beyond, those that were not used for long are mapped again from the cache
@@ -100,7 +97,6 @@ impl Default for EngineOptions {
             stack: Size(512 << 10),
             cache_dir: None,
             hostile: false,
-            component_model_async: false,
             profile: Profile::Guard,
             components_mapped_max: components_max(),
             load: LoadLimits::default(),
@@ -129,14 +125,14 @@ fn components_max() -> usize {
 }
 
 /// The settings of those who run components.
-pub(crate) fn config_to_run(options: &EngineOptions) -> Config {
-    let mut config = config_to_compile(options);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options)));
+pub(crate) fn config_to_run(options: &EngineOptions, calls: Calls) -> Config {
+    let mut config = config_to_compile(options, calls);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options, calls)));
     config
 }
 
 /// What machine code depends on: the same for those who compile and those who run it.
-pub(crate) fn config_to_compile(options: &EngineOptions) -> Config {
+pub(crate) fn config_to_compile(options: &EngineOptions, calls: Calls) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -151,16 +147,18 @@ pub(crate) fn config_to_compile(options: &EngineOptions) -> Config {
         .memory_init_cow(options.profile == Profile::Guard);
     // What few guests need and many faults of engines needed. Several memories in one module are for what the engine
     // itself generates between the parts of a component; those of guests are refused before.
+    let is_asynchronous = calls == Calls::Asynchronous;
     config
-        .concurrency_support(options.component_model_async)
-        .wasm_component_model_async(options.component_model_async)
+        .concurrency_support(is_asynchronous)
+        .wasm_component_model_async(is_asynchronous)
         .wasm_gc(false)
         .wasm_function_references(false)
         .wasm_exceptions(false)
         .wasm_threads(false)
         .wasm_memory64(false)
         .wasm_stack_switching(false)
-        .wasm_custom_page_sizes(false);
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false);
     if options.profile == Profile::Bounds {
         config
             .signals_based_traps(false)
@@ -171,7 +169,7 @@ pub(crate) fn config_to_compile(options: &EngineOptions) -> Config {
     config
 }
 
-fn pool(options: &EngineOptions) -> PoolingAllocationConfig {
+fn pool(options: &EngineOptions, calls: Calls) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     let instances = options.pool_instances.max(1);
     let scans = PoolingAllocationConfig::is_pagemap_scan_available();
@@ -182,7 +180,7 @@ fn pool(options: &EngineOptions) -> PoolingAllocationConfig {
         .total_core_instances(instances.saturating_mul(4).max(options.load.core_instances))
         .total_memories(instances.max(MEMORIES_MAX))
         .total_tables(instances.saturating_mul(4).max(TABLES_MAX))
-        .total_stacks(stacks(options, instances))
+        .total_stacks(stacks(calls, instances))
         .total_gc_heaps(0)
         .max_core_instances_per_component(options.load.core_instances)
         .max_memories_per_component(MEMORIES_MAX)
@@ -202,10 +200,9 @@ fn pool(options: &EngineOptions) -> PoolingAllocationConfig {
 
 /// An instance runs on one stack. Where several messages are in one, each that waits within a call of the host has its
 /// own, which few do: waiting for something asynchronous takes none.
-fn stacks(options: &EngineOptions, instances: u32) -> u32 {
-    if options.component_model_async {
-        instances.saturating_mul(ASYNC_STACKS).max(CONCURRENT_MAX.saturating_add(1))
-    } else {
-        instances
+fn stacks(calls: Calls, instances: u32) -> u32 {
+    match calls {
+        Calls::Synchronous => instances,
+        Calls::Asynchronous => instances.saturating_mul(ASYNC_STACKS).max(CONCURRENT_MAX.saturating_add(1)),
     }
 }

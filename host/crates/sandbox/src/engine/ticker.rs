@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use wasmtime::EngineWeak;
 
 /// How often the epoch advances.
@@ -20,6 +21,8 @@ pub(crate) struct Ticker {
 
 #[derive(Default)]
 struct Shared {
+    /// The engines of asynchronous components, beside the first.
+    more: Mutex<Vec<EngineWeak>>,
     /// Calls that are under way.
     running: AtomicUsize,
     is_asleep: AtomicBool,
@@ -33,10 +36,19 @@ impl Ticker {
     pub(crate) fn start(engine: EngineWeak) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let ticking = Arc::clone(&shared);
-        let advance = move || engine.upgrade().map(|engine| engine.increment_epoch()).is_some();
+        let more = Arc::clone(&shared);
+        let advance = move || {
+            more.more.lock().iter().filter_map(EngineWeak::upgrade).for_each(|engine| engine.increment_epoch());
+            engine.upgrade().map(|engine| engine.increment_epoch()).is_some()
+        };
         let thread = std::thread::Builder::new().name("wasmpost-epoch".into());
         let thread = thread.spawn(move || ticking.run(advance))?;
         Ok(Self { shared, thread })
+    }
+
+    /// Has the epoch of one more engine advance.
+    pub(crate) fn tick(&self, engine: EngineWeak) {
+        self.shared.more.lock().push(engine);
     }
 
     /// Has the epoch advance for as long as what is returned lives.

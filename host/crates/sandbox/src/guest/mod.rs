@@ -3,6 +3,7 @@
 mod audit;
 pub(crate) mod bindings;
 pub(crate) mod bindings_async;
+mod calls;
 mod delivery;
 mod grants;
 mod handles;
@@ -13,8 +14,10 @@ mod origin;
 mod requests;
 mod state;
 mod surroundings;
+mod tasks;
 
 pub(crate) use audit::{Denied, short};
+pub(crate) use calls::Calls;
 pub(crate) use delivery::{AttributeList, Delivery, Published, Writer, told};
 pub use grants::{Grants, TopicPattern};
 pub(crate) use handles::{Incoming, Lent, LentWriter};
@@ -25,7 +28,8 @@ pub(crate) use network::Connector;
 pub use network::{Network, Resolver, SystemResolver};
 pub(crate) use origin::HttpHost;
 pub use origin::HttpOrigin;
-pub(crate) use requests::{Admitted, Http, Requests};
+pub(crate) use requests::{Admitted, Asked, Http, Requests};
 pub(crate) use state::{REPLY_TO, Shared, StoreState};
 pub(crate) use surroundings::Command;
 pub use surroundings::Surroundings;
+pub(crate) use tasks::Hook;

@@ -11,7 +11,7 @@ use wasmtime_wasi_http::{RequestOptions, WasiHttpCtx};
 use super::audit::Denied;
 use super::log::GuestLog;
 use super::origin::HttpOrigin;
-use super::state::{Shared, StoreState};
+use super::state::Shared;
 use crate::limits::Meter;
 
 /// The shortest timeout of a guest, so that none is zero.
@@ -28,13 +28,18 @@ pub(crate) struct Http {
 
 /// The requests of one delivery.
 pub(crate) struct Requests {
-    pub(crate) admission: Admission,
+    shared: Arc<Shared>,
+    log: Arc<GuestLog>,
+    /// The time of the call, and what pays for the work of the host.
+    meter: Arc<Meter>,
+    payer: Arc<Meter>,
+    admission: Admission,
     /// The request that was admitted and is handed over now.
     pub(crate) admitted: Option<Admitted>,
 }
 
 /// Counts the requests of a delivery.
-pub(crate) struct Admission {
+struct Admission {
     made: u32,
     open: Arc<Semaphore>,
 }
@@ -52,6 +57,13 @@ pub(crate) struct Admitted {
     pub(crate) timeouts: Timeouts,
 }
 
+/// What of a request decides whether it is sent.
+pub(crate) struct Asked<'a> {
+    method: &'a str,
+    scheme: &'a str,
+    authority: &'a str,
+}
+
 /// How long the parts of a request may take.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Timeouts {
@@ -64,8 +76,18 @@ pub(crate) struct Timeouts {
 }
 
 impl Requests {
-    pub(crate) fn new(shared: &Shared) -> Self {
-        Self { admission: Admission::new(shared), admitted: None }
+    pub(crate) fn new(shared: &Arc<Shared>, log: &Arc<GuestLog>, meter: &Arc<Meter>, payer: &Arc<Meter>) -> Self {
+        let admission = Admission::new(shared);
+        let (shared, log, meter, payer) = (Arc::clone(shared), Arc::clone(log), Arc::clone(meter), Arc::clone(payer));
+        Self { shared, log, meter, payer, admission, admitted: None }
+    }
+
+    /// Checks a request, which may be sent if it is let through.
+    pub(crate) fn admit(&mut self, asked: &Asked<'_>, options: RequestOptions) -> Result<Admitted, ErrorCode> {
+        let (origin, permit) = self.admission.admit(&self.shared, &self.log, asked)?;
+        let left = self.shared.limits.wall.0.saturating_sub(self.meter.wall());
+        let (shared, log, payer) = (Arc::clone(&self.shared), Arc::clone(&self.log), Arc::clone(&self.payer));
+        Ok(Admitted { shared, log, payer, origin, permit, timeouts: Timeouts::new(options, left) })
     }
 }
 
@@ -77,11 +99,11 @@ impl Admission {
 
     /// The origin of a request and its place, if the request may be sent. Whatever becomes of it, it counts: what
     /// refusals cost has a bound as well.
-    pub(crate) fn admit(
+    fn admit(
         &mut self,
         shared: &Shared,
         log: &GuestLog,
-        request: &HostOutgoingRequest,
+        asked: &Asked<'_>,
     ) -> Result<(HttpOrigin, OwnedSemaphorePermit), ErrorCode> {
         let limits = &shared.limits;
         if self.made >= limits.http_requests {
@@ -90,10 +112,11 @@ impl Admission {
         }
         self.made += 1;
         // A tunnel would lead from the granted origin to others.
-        if method(&request.method).eq_ignore_ascii_case("CONNECT") {
+        if asked.method.eq_ignore_ascii_case("CONNECT") {
             return Err(ErrorCode::HttpRequestMethodInvalid);
         }
-        let origin = origin(request)
+        let origin = asked
+            .origin()
             .and_then(|origin| if shared.grants.allow_http(&origin) { Ok(origin) } else { Err(origin.to_string()) });
         let origin = origin.map_err(|denied| {
             log.denied(&Denied::Origin(&denied));
@@ -101,20 +124,6 @@ impl Admission {
         })?;
         let permit = Arc::clone(&self.open).try_acquire_owned().map_err(|_| ErrorCode::ConnectionLimitReached)?;
         Ok((origin, permit))
-    }
-}
-
-impl Admitted {
-    pub(crate) fn new(
-        state: &StoreState,
-        origin: HttpOrigin,
-        permit: OwnedSemaphorePermit,
-        options: RequestOptions,
-        left: Duration,
-    ) -> Self {
-        let (shared, timeouts) = (Arc::clone(&state.shared), Timeouts::new(options, left));
-        let (log, payer) = (Arc::clone(&state.delivery.log), Arc::clone(&state.payer));
-        Self { shared, log, payer, origin, permit, timeouts }
     }
 }
 
@@ -133,22 +142,33 @@ impl Timeouts {
     }
 }
 
-/// Where a request goes, or what it says if that is no origin.
-fn origin(request: &HostOutgoingRequest) -> Result<HttpOrigin, String> {
-    let scheme = match &request.scheme {
-        Some(Scheme::Http) => "http",
-        Some(Scheme::Https) | None => "https",
-        Some(Scheme::Other(scheme)) => scheme,
-    };
-    let text = format!("{scheme}://{}", request.authority.as_deref().unwrap_or_default());
-    text.parse().map_err(|_| text)
-}
+impl<'a> Asked<'a> {
+    /// What a request of WASI 0.2 asks for.
+    pub(crate) fn by(request: &'a HostOutgoingRequest) -> Self {
+        let method = match &request.method {
+            Method::Connect => "CONNECT",
+            Method::Other(method) => method,
+            _ => "",
+        };
+        let scheme = match &request.scheme {
+            Some(Scheme::Http) => "http",
+            Some(Scheme::Https) | None => "https",
+            Some(Scheme::Other(scheme)) => scheme,
+        };
+        Self { method, scheme, authority: request.authority.as_deref().unwrap_or_default() }
+    }
 
-fn method(method: &Method) -> &str {
-    match method {
-        Method::Connect => "CONNECT",
-        Method::Other(method) => method,
-        _ => "",
+    /// What a request of WASI 0.3 asks for.
+    pub(crate) fn by_head<B>(request: &'a http::Request<B>) -> Self {
+        let (method, uri) = (request.method().as_str(), request.uri());
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        Self { method, scheme: uri.scheme_str().unwrap_or("https"), authority }
+    }
+
+    /// Where it goes, or what it says if that is no origin.
+    fn origin(&self) -> Result<HttpOrigin, String> {
+        let text = format!("{}://{}", self.scheme, self.authority);
+        text.parse().map_err(|_| text)
     }
 }
 

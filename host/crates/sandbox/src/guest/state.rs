@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use wasmpost_msg::{Attributes, Context, Reason, ReceiveError};
-use wasmtime::component::{GuestTaskId, ResourceTable};
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtx;
 
 use super::bindings::Plugin;
@@ -17,6 +16,7 @@ use super::log::LogSink;
 use super::network::Connector;
 use super::requests::Http;
 use super::surroundings::{Command, Surroundings};
+use super::tasks::Tasks;
 use crate::error::{Circumstances, classify};
 use crate::limits::{Limiter, Limits, MemoryBudget, Meter};
 
@@ -52,10 +52,8 @@ pub(crate) struct StoreState {
     pub(crate) number: u32,
     /// More deliveries, where the instance has several at a time, by their numbers.
     pub(crate) together: BTreeMap<u32, Delivery>,
-    /// The calls in which those are processed, with their numbers.
-    pub(crate) calls: Vec<(GuestTaskId, u32)>,
-    /// Whether the guest is about to be entered for one of them.
-    pub(crate) is_entered: bool,
+    /// The calls in which those are processed.
+    pub(crate) tasks: Arc<Tasks>,
     /// The number of the delivery that ended the instance.
     pub(crate) culprit: Option<u32>,
     /// What is left of the body.
@@ -92,8 +90,7 @@ impl StoreState {
             delivery: Delivery::new(shared, context, attributes),
             number: 0,
             together: BTreeMap::new(),
-            calls: Vec::new(),
-            is_entered: false,
+            tasks: Arc::default(),
             culprit: None,
             shared: Arc::clone(shared),
             body,
@@ -151,20 +148,10 @@ impl StoreState {
         if number == self.number { Some(&mut self.delivery) } else { self.together.get_mut(&number) }
     }
 
-    /// The number of the delivery that is processed in this call.
-    pub(crate) fn number_in(&self, task: Option<GuestTaskId>) -> Option<u32> {
-        self.calls.iter().find(|(call, _)| Some(*call) == task).map(|(_, number)| *number)
-    }
-
-    /// The delivery that is processed in this call, or that of the instance itself.
-    pub(crate) fn delivery_in(&mut self, task: Option<GuestTaskId>) -> &mut Delivery {
-        let number = self.number_in(task);
+    /// The delivery that the guest works on now, or that of the instance itself.
+    pub(crate) fn delivery_now(&mut self) -> &mut Delivery {
+        let number = self.tasks.now();
         number.and_then(|number| self.together.get_mut(&number)).unwrap_or(&mut self.delivery)
-    }
-
-    /// How much of its time the call has left.
-    pub(crate) fn time_left(&self) -> Duration {
-        self.shared.limits.wall.0.saturating_sub(self.meter.wall())
     }
 
     /// The limit that a guest ran into which went on regardless, memory before tables before publishing.

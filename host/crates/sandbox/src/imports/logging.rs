@@ -5,18 +5,17 @@ use wasmtime::component::{HasSelf, Linker};
 
 use crate::guest::bindings::wasi::logging::logging;
 use crate::guest::bindings::wasi::logging::logging::{Host, Level as GuestLevel};
-use crate::guest::{Level, LogSource, StoreState};
+use crate::guest::{Calls, Level, LogSource, StoreState};
 
 const INTERFACE: &str = "wasi:logging/logging@0.1.0-draft";
 
-pub(super) fn add_to_linker(linker: &mut Linker<StoreState>, asynchronous: bool) -> wasmtime::Result<()> {
-    if !asynchronous {
+pub(super) fn add_to_linker(linker: &mut Linker<StoreState>, calls: Calls) -> wasmtime::Result<()> {
+    if calls == Calls::Synchronous {
         return logging::add_to_linker::<_, HasSelf<_>>(linker, |state| state);
     }
     // The interface does not say which of several messages a line belongs to, but the call does that it is written in.
     let log = |mut store: StoreContextMut<'_, StoreState>, (level, context, message): (GuestLevel, String, String)| {
-        let task = store.async_call_stack()?.last();
-        let delivery = store.data_mut().delivery_in(task);
+        let delivery = store.data_mut().delivery_now();
         delivery.work.call(context.len() + message.len());
         delivery.log.line(level.into(), LogSource::Logging, &context, &message);
         Ok(())

@@ -19,7 +19,7 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use crate::guest::{Command, GuestLog, Lines, LogSource, Outputs, Shared, StoreState, Surroundings};
+use crate::guest::{Calls, Command, GuestLog, Lines, LogSource, Outputs, Shared, StoreState, Surroundings};
 
 const ENVIRONMENT: &str = "wasi:cli/environment@0.2.12";
 const POLL: &str = "wasi:io/poll@0.2.12";
@@ -30,8 +30,11 @@ const RANDOM_BYTES_MAX: u64 = 64 << 10;
 /// What coarse clocks show: less would let a guest measure what others leave in the caches of the processor.
 const COARSE: Duration = Duration::from_millis(1);
 
-pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+pub(super) fn add_to_linker(linker: &mut Linker<StoreState>, calls: Calls) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    if calls == Calls::Asynchronous {
+        wasmtime_wasi::p3::add_to_linker(linker)?;
+    }
     linker.allow_shadowing(true);
     // What is generated takes in a list of any length, and a guest needs not to have a handle for each of its elements.
     linker

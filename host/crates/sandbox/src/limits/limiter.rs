@@ -56,7 +56,7 @@ impl MemoryBudget {
     fn take(&self, bytes: usize) -> bool {
         let max = self.max.bytes();
         let more = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= max);
-        self.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        self.held_bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 }
 

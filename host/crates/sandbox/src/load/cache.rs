@@ -13,8 +13,11 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fstat, open, openat, rename
 use rustix::io::Errno;
 use wasmtime::Engine;
 
+use super::compile::Compiled;
 use super::sealed::Sealed;
 use super::tidy;
+use crate::engine::{EngineOptions, config_to_compile};
+use crate::guest::Calls;
 
 const KEY_BYTES: usize = 32;
 const KEY: &str = "key";
@@ -31,7 +34,9 @@ const LAYOUT: u8 = 2;
 pub(crate) struct Cache {
     directory: Directory,
     key: [u8; KEY_BYTES],
-    engine: u64,
+    /// The settings of the engines that may have compiled, and that run what is found.
+    synchronous: u64,
+    asynchronous: u64,
     /// Whether it was told that nothing can be kept.
     is_told: AtomicBool,
 }
@@ -46,21 +51,19 @@ struct Directory {
 impl Cache {
     /// The cache in `path`, which is made if need be and must belong to this user alone. One that cannot be written is
     /// read all the same. The error says why it cannot be used.
-    pub(crate) fn open(path: &Path, engine: &Engine) -> Result<Self, String> {
+    pub(crate) fn open(path: &Path, options: &EngineOptions) -> Result<Self, String> {
         let directory = Directory::open(path)?;
         let key = directory.key().map_err(|error| format!("key: {error}"))?;
-        let mut hasher = std::hash::DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        // How a component is made of a core module depends on this program.
-        (env!("CARGO_PKG_VERSION"), LAYOUT).hash(&mut hasher);
-        Ok(Self { directory, key, engine: hasher.finish(), is_told: AtomicBool::new(false) })
+        let synchronous = settings(options, Calls::Synchronous)?;
+        let asynchronous = settings(options, Calls::Asynchronous)?;
+        Ok(Self { directory, key, synchronous, asynchronous, is_told: AtomicBool::new(false) })
     }
 
     /// What was compiled before from the bytes with this hash, if it is there and unchanged, in memory where nobody can
     /// change it.
-    pub(super) fn find(&self, component: blake3::Hash) -> Option<Sealed> {
-        let name = self.name(component);
-        match self.read(&name, component) {
+    pub(super) fn find(&self, component: blake3::Hash, calls: Calls) -> Option<Sealed> {
+        let name = self.name(component, calls);
+        match self.read(&name, component, calls) {
             Ok(sealed) => Some(sealed),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
@@ -73,11 +76,12 @@ impl Cache {
 
     /// Keeps what was compiled from the bytes with this hash, and says whether it did. A cache that cannot be written
     /// costs time and nothing else.
-    pub(super) fn keep(&self, component: blake3::Hash, compiled: &[u8]) -> bool {
-        let mut hasher = self.hasher(component);
-        hasher.update(compiled);
+    pub(super) fn keep(&self, component: blake3::Hash, compiled: &Compiled) -> bool {
+        let Compiled { code, calls } = compiled;
+        let mut hasher = self.hasher(component, *calls);
+        hasher.update(code);
         let hash = hasher.finalize();
-        let written = self.directory.replace(&self.name(component), &[hash.as_bytes(), compiled]);
+        let written = self.directory.replace(&self.name(component, *calls), &[hash.as_bytes(), code]);
         let written = written.and_then(|()| tidy::make_room(&self.directory.open));
         if let Err(error) = &written
             && !self.is_told.swap(true, Ordering::Relaxed)
@@ -88,14 +92,14 @@ impl Cache {
         written.is_ok()
     }
 
-    fn read(&self, name: &str, component: blake3::Hash) -> io::Result<Sealed> {
+    fn read(&self, name: &str, component: blake3::Hash, calls: Calls) -> io::Result<Sealed> {
         let mut file = self.directory.open_own(name)?;
         let mut hash = [0; blake3::OUT_LEN];
         file.read_exact(&mut hash)?;
         // Read once and for all: what is hashed is what is run, whatever becomes of the file.
         let mut code = Vec::with_capacity(usize::try_from(file.metadata()?.len().min(COMPILED_BYTES_MAX)).unwrap_or(0));
         file.take(COMPILED_BYTES_MAX).read_to_end(&mut code)?;
-        let mut hasher = self.hasher(component);
+        let mut hasher = self.hasher(component, calls);
         hasher.update(&code);
         // The comparison of blake3 takes the same time wherever the difference lies.
         if hasher.finalize() != blake3::Hash::from_bytes(hash) {
@@ -104,17 +108,34 @@ impl Cache {
         Ok(Sealed::new(code))
     }
 
-    fn name(&self, component: blake3::Hash) -> String {
-        format!("{}-{:016x}.{SUFFIX}", component.to_hex(), self.engine)
+    fn name(&self, component: blake3::Hash, calls: Calls) -> String {
+        format!("{}-{:016x}.{SUFFIX}", component.to_hex(), self.engine(calls))
+    }
+
+    fn engine(&self, calls: Calls) -> u64 {
+        match calls {
+            Calls::Synchronous => self.synchronous,
+            Calls::Asynchronous => self.asynchronous,
+        }
     }
 
     /// The hash binds the compiled code to the component and to the settings of the engine.
-    fn hasher(&self, component: blake3::Hash) -> blake3::Hasher {
+    fn hasher(&self, component: blake3::Hash, calls: Calls) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(component.as_bytes());
-        hasher.update(&self.engine.to_le_bytes());
+        hasher.update(&self.engine(calls).to_le_bytes());
         hasher
     }
+}
+
+/// Stands for what machine code depends on.
+fn settings(options: &EngineOptions, calls: Calls) -> Result<u64, String> {
+    let engine = Engine::new(&config_to_compile(options, calls)).map_err(|error| format!("engine: {error:#}"))?;
+    let mut hasher = std::hash::DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    // How a component is made of a core module depends on this program.
+    (env!("CARGO_PKG_VERSION"), LAYOUT).hash(&mut hasher);
+    Ok(hasher.finish())
 }
 
 impl Directory {

@@ -5,20 +5,22 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 
 use rustix::process::{Resource, Rlimit, Signal, getppid, getrlimit, nice, set_parent_process_death_signal, setrlimit};
-use wasmtime::Engine;
 
-use super::proposals::{needed, needs_async};
+use super::compile::{Compiled, compile_here};
+use super::proposals::needed;
 use super::{componentize, descriptors};
-use crate::engine::{EngineOptions, Profile, config_to_compile};
+use crate::engine::{EngineOptions, Profile};
 use crate::error::{LoadError, SandboxError, cut};
+use crate::guest::Calls;
 use crate::limits::{LoadLimits, Size};
 
-/// How the answer begins: with machine code behind it, with the text of an error, with nothing, or with the names of
-/// proposals.
+/// How the answer begins: with machine code behind it, with the text of an error, with nothing, with the names of
+/// proposals, or with machine code for the engine of asynchronous components.
 pub(super) const DONE: u8 = 0;
 pub(super) const FAILED: u8 = 1;
-pub(super) const NEEDS_ASYNC: u8 = 2;
+pub(super) const ASYNC_FOR_HOSTILE: u8 = 2;
 pub(super) const NEEDS: u8 = 3;
+pub(super) const DONE_ASYNCHRONOUS: u8 = 4;
 
 /// The lowest priority.
 const NICE: i32 = 19;
@@ -40,7 +42,6 @@ pub(super) fn arguments(task: Task, options: &EngineOptions) -> Vec<OsString> {
     let seconds = options.load.compile_cpu.0.as_secs_f64().ceil() as u64;
     let numbers = [
         u64::from(options.hostile),
-        u64::from(options.component_model_async),
         options.memory_max.0,
         options.stack.0,
         seconds.max(1),
@@ -110,13 +111,12 @@ fn is_out_of_memory(panic: &(dyn Any + Send)) -> bool {
 fn parse(arguments: &[String]) -> Option<Told> {
     let [profile, numbers @ ..] = arguments else { return None };
     let numbers: Vec<u64> = numbers.iter().map(|number| number.parse()).collect::<Result<_, _>>().ok()?;
-    let [hostile, asynchronous, memory_max, stack, seconds, bytes, componentize, host] = numbers[..] else {
+    let [hostile, memory_max, stack, seconds, bytes, componentize, host] = numbers[..] else {
         return None;
     };
     let options = EngineOptions {
         profile: if profile == "bounds" { Profile::Bounds } else { Profile::Guard },
         hostile: hostile == 1,
-        component_model_async: asynchronous == 1,
         memory_max: Size(memory_max),
         stack: Size(stack),
         ..EngineOptions::default()
@@ -146,7 +146,7 @@ fn answer(told: &Told) -> io::Result<()> {
     io::stdin().lock().read_to_end(&mut given)?;
     let (kind, bytes) = match told.task {
         Task::Compile => compiled(&told.options, &given)?,
-        Task::Componentize => componentized(&told.options, &given),
+        Task::Componentize => componentized(&given),
     };
     let mut stdout = io::stdout().lock();
     stdout.write_all(&[kind])?;
@@ -154,12 +154,12 @@ fn answer(told: &Told) -> io::Result<()> {
     stdout.flush()
 }
 
-fn componentized(options: &EngineOptions, module: &[u8]) -> (u8, Vec<u8>) {
+fn componentized(module: &[u8]) -> (u8, Vec<u8>) {
     // The host has scanned it under its own limits.
     let made = LoadLimits::none().scan(module);
     match made.and_then(|scanned| componentize::componentize(module, &scanned)) {
         Ok(component) => (DONE, component),
-        Err(error) => match (needed(options, module), error) {
+        Err(error) => match (needed(module), error) {
             (Some(proposals), _) => (NEEDS, proposals.into_bytes()),
             (None, LoadError::Componentize(text)) => (FAILED, cut(text).into_bytes()),
             (None, error) => (FAILED, cut(error.to_string()).into_bytes()),
@@ -168,13 +168,12 @@ fn componentized(options: &EngineOptions, module: &[u8]) -> (u8, Vec<u8>) {
 }
 
 fn compiled(options: &EngineOptions, component: &[u8]) -> io::Result<(u8, Vec<u8>)> {
-    let engine = Engine::new(&config_to_compile(options)).map_err(io::Error::other)?;
-    Ok(match engine.precompile_component(component) {
-        Ok(compiled) => (DONE, compiled),
-        Err(_) if needs_async(options, component) => (NEEDS_ASYNC, Vec::new()),
-        Err(error) => match needed(options, component) {
-            Some(proposals) => (NEEDS, proposals.into_bytes()),
-            None => (FAILED, cut(format!("{error:#}")).into_bytes()),
-        },
+    Ok(match compile_here(options, component) {
+        Ok(Compiled { code, calls: Calls::Synchronous }) => (DONE, code),
+        Ok(Compiled { code, calls: Calls::Asynchronous }) => (DONE_ASYNCHRONOUS, code),
+        Err(LoadError::AsyncForHostile) => (ASYNC_FOR_HOSTILE, Vec::new()),
+        Err(LoadError::Needs { proposals }) => (NEEDS, proposals.into_bytes()),
+        Err(LoadError::Malformed(text)) => (FAILED, cut(text).into_bytes()),
+        Err(error) => return Err(io::Error::other(error)),
     })
 }

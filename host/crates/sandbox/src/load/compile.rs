@@ -11,9 +11,10 @@ use wasmtime::Engine;
 
 use super::child::{self, Task};
 use super::componentize;
-use super::proposals::{needed, needs_async};
-use crate::engine::{Compiler, EngineOptions};
-use crate::error::{LoadError, cut};
+use super::proposals::{is_asynchronous, needed};
+use crate::engine::{Compiler, EngineOptions, config_to_compile};
+use crate::error::{LoadError, SandboxError, cut};
+use crate::guest::Calls;
 use crate::limits::{LoadLimits, Size};
 
 /// The most machine code of one component, in bytes.
@@ -27,20 +28,10 @@ const SIGSEGV: i32 = 11;
 const SIGXCPU: i32 = 24;
 
 impl Compiler {
-    pub(super) fn compile(
-        &self,
-        engine: &Engine,
-        options: &EngineOptions,
-        component: &[u8],
-    ) -> Result<Vec<u8>, LoadError> {
+    /// Machine code of a component, for the engine that it needs.
+    pub(super) fn compile(&self, options: &EngineOptions, component: &[u8]) -> Result<Compiled, LoadError> {
         match self {
-            Self::InProcess => engine.precompile_component(component).map_err(|error| {
-                if needs_async(options, component) {
-                    return LoadError::NeedsAsync;
-                }
-                let proposals = needed(options, component);
-                proposals.map_or_else(|| LoadError::malformed(&error), |proposals| LoadError::Needs { proposals })
-            }),
+            Self::InProcess => compile_here(options, component),
             Self::Child { .. } => self.answer(Task::Compile, options, component),
         }
     }
@@ -50,16 +41,17 @@ impl Compiler {
     pub(super) fn componentize(&self, options: &EngineOptions, module: &[u8]) -> Result<Vec<u8>, LoadError> {
         match self {
             Self::InProcess => componentize::componentize(module, &options.load.scan(module)?)
-                .map_err(|error| needed(options, module).map_or(error, |proposals| LoadError::Needs { proposals })),
-            Self::Child { .. } => self.answer(Task::Componentize, options, module).map_err(|error| match error {
-                LoadError::Malformed(text) => LoadError::Componentize(text),
-                other => other,
-            }),
+                .map_err(|error| needed(module).map_or(error, |proposals| LoadError::Needs { proposals })),
+            Self::Child { .. } => match self.answer(Task::Componentize, options, module) {
+                Ok(made) => Ok(made.code),
+                Err(LoadError::Malformed(text)) => Err(LoadError::Componentize(text)),
+                Err(other) => Err(other),
+            },
         }
     }
 
     /// What a child answers.
-    fn answer(&self, task: Task, options: &EngineOptions, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+    fn answer(&self, task: Task, options: &EngineOptions, bytes: &[u8]) -> Result<Compiled, LoadError> {
         let Self::Child { program, arguments } = self else {
             return Err(LoadError::Compiler("there is no program for it".into()));
         };
@@ -71,8 +63,43 @@ impl Compiler {
     }
 }
 
+/// Machine code, with how the component calls that it is of.
+pub(super) struct Compiled {
+    pub(super) code: Vec<u8>,
+    pub(super) calls: Calls,
+}
+
+impl Compiled {
+    fn new(code: &[u8], calls: Calls) -> Self {
+        Self { code: code.to_vec(), calls }
+    }
+}
+
+/// Compiles in this process. A component that is asynchronous is told by that it is valid as such alone.
+pub(super) fn compile_here(options: &EngineOptions, component: &[u8]) -> Result<Compiled, LoadError> {
+    let compile = |calls| {
+        let engine = Engine::new(&config_to_compile(options, calls));
+        let engine = engine.map_err(|error| LoadError::Engine(SandboxError::engine(&error)))?;
+        let code = engine.precompile_component(component).map_err(|error| LoadError::malformed(&error))?;
+        Ok(Compiled { code, calls })
+    };
+    match compile(Calls::Synchronous) {
+        Err(LoadError::Malformed(_)) if is_asynchronous(component) => {
+            if options.hostile {
+                Err(LoadError::AsyncForHostile)
+            } else {
+                compile(Calls::Asynchronous)
+            }
+        }
+        Err(LoadError::Malformed(text)) => {
+            Err(needed(component).map_or(LoadError::Malformed(text), |proposals| LoadError::Needs { proposals }))
+        }
+        compiled => compiled,
+    }
+}
+
 /// Hands the component to the child, and waits for its answer no longer than it may take.
-fn answer_of(mut child: Child, component: &[u8], limits: &LoadLimits) -> Result<Vec<u8>, LoadError> {
+fn answer_of(mut child: Child, component: &[u8], limits: &LoadLimits) -> Result<Compiled, LoadError> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let began = Instant::now();
     let (answered, answer) = mpsc::channel();
@@ -101,8 +128,9 @@ fn answer_of(mut child: Child, component: &[u8], limits: &LoadLimits) -> Result<
     };
     tracing::debug!(bytes = component.len(), took = ?began.elapsed(), "compiled");
     match bytes.split_first() {
-        Some((&child::DONE, compiled)) if status.success() => Ok(compiled.to_vec()),
-        Some((&child::NEEDS_ASYNC, _)) if status.success() => Err(LoadError::NeedsAsync),
+        Some((&child::DONE, code)) if status.success() => Ok(Compiled::new(code, Calls::Synchronous)),
+        Some((&child::DONE_ASYNCHRONOUS, code)) if status.success() => Ok(Compiled::new(code, Calls::Asynchronous)),
+        Some((&child::ASYNC_FOR_HOSTILE, _)) if status.success() => Err(LoadError::AsyncForHostile),
         Some((&child::NEEDS, proposals)) if status.success() => Err(LoadError::Needs { proposals: text_of(proposals) }),
         Some((&child::FAILED, text)) if status.success() => Err(LoadError::Malformed(text_of(text))),
         _ => Err(ended(status, &words, limits)),

@@ -37,13 +37,14 @@ pub(super) fn componentize(module: &[u8], scanned: &Scanned) -> Result<Vec<u8>, 
 }
 
 fn encode(module: &[u8], scanned: &Scanned) -> anyhow::Result<Vec<u8>> {
-    let mut encoder = ComponentEncoder::default().validate(true).module(module)?;
+    let mut encoder = ComponentEncoder::default();
+    encoder.validate(true).module(module)?;
     if scanned.imports_preview1 || !scanned.has_world {
         let adapter = match scanned.has_start {
             true => WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
             false => WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
         };
-        encoder = encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter)?;
+        encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter)?;
     }
     encoder.encode()
 }

@@ -6,6 +6,7 @@ mod compile;
 mod componentize;
 mod descriptors;
 mod known;
+mod machine;
 mod mapped;
 mod proposals;
 mod resident;
@@ -18,18 +19,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, types::ComponentItem};
+use wasmtime::Engine;
+use wasmtime::component::{Component, types, types::ComponentItem};
 
 use crate::engine::Mapped;
 use crate::error::LoadError;
 use crate::file::{FileError, read_plain_file};
+use crate::guest::Calls;
 use crate::limits::LoadLimits;
 use crate::worlds::{WORLDS, World};
 pub use child::compile_for_parent;
+use compile::Compiled;
+use machine::Machine;
 use resident::Code;
 pub use sandbox::Sandbox;
 use scan::Scanned;
-use sealed::Sealed;
 
 /// What has to be granted before an import is of any use, by the start of its name.
 const NEEDS: &[(&str, &str)] = &[
@@ -37,6 +41,16 @@ const NEEDS: &[(&str, &str)] = &[
     ("wasi:config/store", "configuration, if it expects any"),
     ("wasi:http/outgoing-handler", "origins to request"),
 ];
+
+/// A component that was found in the cache or compiled.
+struct Found {
+    component: Component,
+    machine: Arc<Machine>,
+    calls: Calls,
+    is_from_cache: bool,
+    /// What the cache has it by.
+    cached: Option<blake3::Hash>,
+}
 
 /// A component that can be run. Clones share it.
 #[derive(Clone)]
@@ -51,7 +65,6 @@ struct Loaded {
     worlds: Vec<&'static World>,
     imports: Vec<String>,
     version: Option<String>,
-    is_composed: bool,
     code: Arc<Code>,
 }
 
@@ -121,9 +134,9 @@ impl LoadedComponent {
         NEEDS.iter().filter(|(start, _)| imported(start)).map(|(_, need)| *need).collect()
     }
 
-    /// Whether it has parts that call one another.
-    pub(crate) fn is_composed(&self) -> bool {
-        self.loaded.is_composed
+    /// What runs it.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.loaded.code.machine.engine
     }
 
     /// Its code, mapped. The error says why the host cannot map it now.
@@ -164,32 +177,32 @@ impl Sandbox {
             return Ok(LoadedComponent { loaded, is_from_cache: true });
         }
         let scanned = self.options.load.scan(bytes)?;
-        let (component, is_from_cache, cached) = self.compile(bytes, &scanned)?;
-        let worlds = self.worlds(&component)?;
+        let found = self.find(bytes, &scanned)?;
+        let Found { component, machine, is_from_cache, .. } = &found;
         let types = component.component_type();
-        let imports = types.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
-        let pre = self.linker.instantiate_pre(&component).map_err(|error| LoadError::import(&error))?;
+        let worlds = worlds(&types, &machine.engine)?;
+        let imports = types.imports(&machine.engine).map(|(name, _)| name.to_owned()).collect();
+        let pre = machine.linker.instantiate_pre(component).map_err(|error| LoadError::import(&error))?;
         let mapped = Mapped::new(pre, &worlds).map_err(|error| LoadError::malformed(&error))?;
         let digest = key.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"));
-        let (size_bytes, version, is_composed) = (bytes.len() as u64, scanned.version, scanned.is_composed);
+        let (size_bytes, version) = (bytes.len() as u64, scanned.version);
         let loaded = Arc::new(Loaded {
             digest,
             size_bytes,
             worlds,
             imports,
             version,
-            is_composed,
-            code: self.residents.add(mapped, cached)?,
+            code: self.residents.add(mapped, &found)?,
         });
         self.known.add(key, &loaded);
-        Ok(LoadedComponent { loaded, is_from_cache })
+        Ok(LoadedComponent { loaded, is_from_cache: *is_from_cache })
     }
 
-    /// The component, whether it was compiled before, and what the cache has it by.
-    fn compile(&self, bytes: &[u8], scanned: &Scanned) -> Result<(Component, bool, Option<blake3::Hash>), LoadError> {
+    /// The component of a file, from the cache or compiled.
+    fn find(&self, bytes: &[u8], scanned: &Scanned) -> Result<Found, LoadError> {
         let hash = blake3::hash(bytes);
-        if let Some(component) = self.find_cached(hash) {
-            return Ok((component, true, Some(hash)));
+        if let Some(found) = self.find_cached(hash) {
+            return Ok(found);
         }
         let made;
         let component = if scanned.is_component {
@@ -200,39 +213,39 @@ impl Sandbox {
             self.options.load.scan(&made)?;
             &made
         };
-        let compiled = self.options.compiler.compile(&self.engine, &self.options, component)?;
+        let compiled = self.options.compiler.compile(&self.options, component)?;
         let is_kept = self.cache.as_ref().is_some_and(|cache| cache.keep(hash, &compiled));
+        let Compiled { code, calls } = compiled;
+        let machine = self.machine(calls)?;
         // The engine refuses what its pool has no room for.
-        let component = self.map(compiled).map_err(|error| LoadError::malformed(&error))?;
-        Ok((component, false, is_kept.then_some(hash)))
-    }
-
-    /// The component of machine code that this process had compiled.
-    fn map(&self, compiled: Vec<u8>) -> wasmtime::Result<Component> {
-        mapped::deserialize(&self.engine, &Sealed::new(compiled))
+        let component = machine.map(code).map_err(|error| LoadError::malformed(&error))?;
+        Ok(Found { component, machine, calls, is_from_cache: false, cached: is_kept.then_some(hash) })
     }
 
     /// The component that was compiled before from the bytes with this hash, if the cache has it.
-    fn find_cached(&self, hash: blake3::Hash) -> Option<Component> {
-        let sealed = self.cache.as_ref()?.find(hash)?;
-        mapped::deserialize(&self.engine, &sealed).ok()
+    fn find_cached(&self, hash: blake3::Hash) -> Option<Found> {
+        let cache = self.cache.as_ref()?;
+        let all = [Calls::Synchronous, Calls::Asynchronous].into_iter();
+        let (calls, sealed) = all.filter_map(|calls| Some((calls, cache.find(hash, calls)?))).next()?;
+        let machine = self.machine(calls).ok()?;
+        let component = mapped::deserialize(&machine.engine, &sealed).ok()?;
+        Some(Found { component, machine, calls, is_from_cache: true, cached: Some(hash) })
     }
+}
 
-    /// The worlds of a component, told by what it exports.
-    fn worlds(&self, component: &Component) -> Result<Vec<&'static World>, LoadError> {
-        let types = component.component_type();
-        let exports: Vec<_> = types.exports(&self.engine).map(|(name, item)| (name.to_owned(), item.ty)).collect();
-        let is_told = |world: &World| {
-            let is_instance = |item: &ComponentItem| matches!(item, ComponentItem::ComponentInstance(_));
-            exports.iter().any(|(name, item)| world.is_told_by(name) && is_instance(item))
-        };
-        let found: Vec<_> = WORLDS.iter().filter(|world| is_told(world)).collect();
-        if !found.is_empty() {
-            return Ok(found);
-        }
-        let looked_for = WORLDS.iter().map(|world| world.export).collect::<Vec<_>>().join(", ");
-        let names: Vec<_> = exports.iter().map(|(name, _)| name.as_str()).collect();
-        let exports = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-        Err(LoadError::NoReceiver { looked_for, exports })
+/// The worlds of a component, told by what it exports.
+fn worlds(types: &types::Component, engine: &Engine) -> Result<Vec<&'static World>, LoadError> {
+    let exports: Vec<_> = types.exports(engine).map(|(name, item)| (name.to_owned(), item.ty)).collect();
+    let is_told = |world: &World| {
+        let is_instance = |item: &ComponentItem| matches!(item, ComponentItem::ComponentInstance(_));
+        exports.iter().any(|(name, item)| world.is_told_by(name) && is_instance(item))
+    };
+    let found: Vec<_> = WORLDS.iter().filter(|world| is_told(world)).collect();
+    if !found.is_empty() {
+        return Ok(found);
     }
+    let looked_for = WORLDS.iter().map(|world| world.export).collect::<Vec<_>>().join(", ");
+    let names: Vec<_> = exports.iter().map(|(name, _)| name.as_str()).collect();
+    let exports = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    Err(LoadError::NoReceiver { looked_for, exports })
 }

@@ -2,9 +2,8 @@
 
 use wasmparser::{Validator, WasmFeatures};
 
-use crate::engine::EngineOptions;
-
-/// What is switched off, as [`config_to_compile`](crate::engine::config_to_compile) says, and what docs/reference/webassembly.md calls it.
+/// What is switched off, as [`config_to_compile`](crate::engine::config_to_compile) says, and what
+/// docs/reference/webassembly.md calls it.
 const OFF: &[(&str, WasmFeatures)] = &[
     ("exceptions", WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS)),
     ("gc", WasmFeatures::GC),
@@ -21,11 +20,10 @@ const ON: WasmFeatures = WasmFeatures::WASM3.union(WasmFeatures::COMPONENT_MODEL
 
 /// The proposals without which a file that was refused is no valid one, and with which it is. It is as much work as
 /// compiling begins with, a few times over, and is done where that was.
-pub(super) fn needed(options: &EngineOptions, file: &[u8]) -> Option<String> {
+pub(super) fn needed(file: &[u8]) -> Option<String> {
     let is_valid = |features| Validator::new_with_features(features).validate_all(file).is_ok();
     let all_off = OFF.iter().fold(WasmFeatures::empty(), |all, (_, features)| all | *features);
-    let mut on = ON - all_off;
-    on.set(WasmFeatures::CM_ASYNC, options.component_model_async);
+    let on = ON.union(WasmFeatures::CM_ASYNC) - all_off;
     if is_valid(on) || !is_valid(on | all_off) {
         return None;
     }
@@ -34,12 +32,12 @@ pub(super) fn needed(options: &EngineOptions, file: &[u8]) -> Option<String> {
     (!names.is_empty()).then(|| names.join(" and "))
 }
 
-/// Whether a component that was refused would not have been if components were allowed to be asynchronous.
-pub(super) fn needs_async(options: &EngineOptions, component: &[u8]) -> bool {
+/// Whether a component that was refused would not have been if it were let be asynchronous.
+pub(super) fn is_asynchronous(component: &[u8]) -> bool {
     let is_valid = |asynchronous| {
         let mut features = WasmFeatures::default();
         features.set(WasmFeatures::CM_ASYNC, asynchronous);
         Validator::new_with_features(features).validate_all(component).is_ok()
     };
-    !options.component_model_async && !is_valid(false) && is_valid(true)
+    !is_valid(false) && is_valid(true)
 }

@@ -7,9 +7,12 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::machine::Machine;
 use super::sandbox::Sandbox;
+use super::{Found, mapped};
 use crate::engine::Mapped;
 use crate::error::LoadError;
+use crate::guest::Calls;
 use crate::worlds::World;
 
 /// Told where a component was unmapped and cannot be mapped again.
@@ -31,6 +34,9 @@ enum Place {
 
 /// The machine code of a component, mapped or not.
 pub(crate) struct Code {
+    /// What runs it.
+    pub(super) machine: Arc<Machine>,
+    calls: Calls,
     place: RwLock<Place>,
     /// What the cache has it by.
     cached: Option<blake3::Hash>,
@@ -44,9 +50,10 @@ impl Residents {
     }
 
     /// Takes in what is mapped, in place of another if there are as many as may be.
-    pub(super) fn add(&self, mapped: Mapped, cached: Option<blake3::Hash>) -> Result<Arc<Code>, LoadError> {
+    pub(super) fn add(&self, mapped: Mapped, found: &Found) -> Result<Arc<Code>, LoadError> {
         let place = RwLock::new(Place::Mapped(Arc::new(mapped)));
-        let code = Arc::new(Code { place, cached, is_used: AtomicBool::new(true) });
+        let (machine, calls, cached) = (Arc::clone(&found.machine), found.calls, found.cached);
+        let code = Arc::new(Code { machine, calls, place, cached, is_used: AtomicBool::new(true) });
         if self.enter(&code) { Ok(code) } else { Err(LoadError::Mapped { max: self.max }) }
     }
 
@@ -104,10 +111,13 @@ impl Code {
         let mut place = self.place.write();
         let component = match &*place {
             Place::Mapped(mapped) => return Ok(Arc::clone(mapped)),
-            Place::Aside(compiled) => sandbox.map(compiled.clone()).map_err(|error| error.to_string())?,
-            Place::Cached => self.cached.and_then(|hash| sandbox.find_cached(hash)).ok_or(GONE)?,
+            Place::Aside(compiled) => self.machine.map(compiled.clone()).map_err(|error| error.to_string())?,
+            Place::Cached => {
+                let sealed = self.cached.and_then(|hash| sandbox.cache.as_ref()?.find(hash, self.calls)).ok_or(GONE)?;
+                mapped::deserialize(&self.machine.engine, &sealed).map_err(|error| error.to_string())?
+            }
         };
-        let pre = sandbox.linker.instantiate_pre(&component);
+        let pre = self.machine.linker.instantiate_pre(&component);
         let mapped = pre.and_then(|pre| Mapped::new(pre, worlds)).map_err(|error| error.to_string())?;
         let mapped = Arc::new(mapped);
         *place = Place::Mapped(Arc::clone(&mapped));

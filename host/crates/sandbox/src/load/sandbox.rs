@@ -1,28 +1,28 @@
-//! The engine of a host with the components on it.
+//! The engines of a host with the components on them.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use wasmtime::Engine;
-use wasmtime::component::Linker;
+use parking_lot::Mutex;
 
 use super::cache::Cache;
 use super::known::Known;
+use super::machine::Machine;
 use super::resident::Residents;
-use crate::engine::{EngineOptions, Places, Profile, Ticker, config_to_run};
-use crate::error::SandboxError;
-use crate::guest::{Connector, StoreState};
-use crate::{imports, worlds};
+use crate::engine::{EngineOptions, Places, Profile, Ticker};
+use crate::error::{LoadError, SandboxError};
+use crate::guest::{Calls, Connector};
 
 /// Loads components and runs them.
 pub struct Sandbox {
-    pub(crate) engine: Engine,
-    pub(crate) linker: Linker<StoreState>,
+    synchronous: Arc<Machine>,
+    /// Made when the first asynchronous component comes.
+    asynchronous: Mutex<Option<Arc<Machine>>>,
     pub(crate) cache: Option<Cache>,
     cache_fault: Option<String>,
     pub(crate) connector: Arc<Connector>,
     pub(crate) options: EngineOptions,
-    /// A place for each instance that the pool has.
+    /// A place for each instance that there may be, whichever engine it runs on.
     pub(crate) places: Places,
     /// The components that are mapped.
     pub(crate) residents: Residents,
@@ -33,32 +33,25 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// An engine with its pool, and the functions of the host for guests.
+    /// An engine with its pool, and the functions of the host for guests. The one for asynchronous components is made when
+    /// the first of them comes.
     pub fn new(options: EngineOptions) -> Result<Arc<Self>, SandboxError> {
         if options.hostile && options.profile == Profile::Bounds {
             return Err(SandboxError::BoundsForHostile);
         }
-        if options.hostile && options.component_model_async {
-            return Err(SandboxError::AsyncForHostile);
-        }
-        let engine = Engine::new(&config_to_run(&options))
-            .map_err(|error| SandboxError::pool(&error, options.pool_instances, options.memory_max))?;
-        let mut linker = Linker::new(&engine);
-        let offered = imports::add_to_linker(&mut linker, options.component_model_async)
-            .and_then(|()| worlds::add_to_linker(&mut linker));
-        offered.map_err(|error| SandboxError::engine(&error))?;
-        let opened = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &engine)).transpose();
+        let synchronous = Arc::new(Machine::new(&options, Calls::Synchronous)?);
+        let opened = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &options)).transpose();
         let (cache, cache_fault) = match opened {
             Ok(cache) => (cache, None),
             Err(fault) => (None, Some(unusable(&options, &fault))),
         };
         let connector = Arc::new(Connector::new(&options.network)?);
-        let ticker = Ticker::start(engine.weak()).map_err(SandboxError::Thread)?;
+        let ticker = Ticker::start(synchronous.engine.weak()).map_err(SandboxError::Thread)?;
         let places = Places::new(options.pool_instances);
         let residents = Residents::new(options.components_mapped_max);
         Ok(Arc::new(Self {
-            engine,
-            linker,
+            synchronous,
+            asynchronous: Mutex::default(),
             cache,
             cache_fault,
             connector,
@@ -77,7 +70,27 @@ impl Sandbox {
 
     /// Has every guest that is running let others run.
     pub fn interrupt(&self) {
-        self.engine.increment_epoch();
+        self.synchronous.engine.increment_epoch();
+        if let Some(machine) = &*self.asynchronous.lock() {
+            machine.engine.increment_epoch();
+        }
+    }
+
+    /// The engine for components that call like this.
+    pub(super) fn machine(&self, calls: Calls) -> Result<Arc<Machine>, LoadError> {
+        if calls == Calls::Synchronous {
+            return Ok(Arc::clone(&self.synchronous));
+        }
+        if self.options.hostile {
+            return Err(LoadError::AsyncForHostile);
+        }
+        let mut place = self.asynchronous.lock();
+        if let Some(machine) = &*place {
+            return Ok(Arc::clone(machine));
+        }
+        let machine = Machine::new(&self.options, calls).map(Arc::new).map_err(LoadError::Engine)?;
+        self.ticker.tick(machine.engine.weak());
+        Ok(Arc::clone(place.insert(machine)))
     }
 }
 

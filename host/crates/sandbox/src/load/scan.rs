@@ -15,8 +15,6 @@ pub(super) struct Scanned {
     /// Whether a core module says which world it implements.
     pub(super) has_world: bool,
     pub(super) imports_preview1: bool,
-    /// Whether a component has parts that call one another.
-    pub(super) is_composed: bool,
     /// Whether a core module is a program rather than a library.
     pub(super) has_start: bool,
     /// Whether a core module imports something.
@@ -92,7 +90,7 @@ impl LoadLimits {
             Payload::TypeSection(types) => scanned.types = scanned.types.saturating_add(types.count()),
             Payload::ComponentTypeSection(types) => scanned.types = scanned.types.saturating_add(types.count()),
             Payload::CodeSectionStart { count, .. } => scanned.functions = scanned.functions.saturating_add(*count),
-            Payload::CodeSectionEntry(body) if body.range().len() as u64 > self.function.0 => {
+            Payload::CodeSectionEntry(body) if body.range().end - body.range().start > self.function.0 => {
                 return Err(LoadError::Limit(format!("a function has more than {} of code", self.function)));
             }
             Payload::ImportSection(imports) => {
@@ -111,7 +109,6 @@ impl LoadLimits {
                     scanned.has_start = exports.clone().into_iter().flatten().any(|export| export.name == "_start");
                 }
             }
-            Payload::ComponentCanonicalSection(_) => scanned.is_composed |= depth > 0,
             Payload::ComponentImportSection(imports) => {
                 scanned.imports_and_exports = scanned.imports_and_exports.saturating_add(imports.count());
             }

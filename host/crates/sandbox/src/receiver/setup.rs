@@ -43,7 +43,7 @@ impl Setup {
     /// A store with the limits of the receiver.
     pub(crate) fn store(&self, state: StoreState) -> Store<StoreState> {
         let limits = &self.shared.limits;
-        let mut store = Store::new(&self.sandbox.engine, state);
+        let mut store = Store::new(self.loaded.engine(), state);
         store.limiter(|state| &mut state.limiter);
         let largest = limits.body.max(limits.publish_message_bytes);
         store.set_hostcall_fuel(largest.bytes().saturating_add(HOSTCALL_EXTRA));

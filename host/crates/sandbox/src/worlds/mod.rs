@@ -1,10 +1,13 @@
 //! The worlds that a component may implement to receive messages: one file for each.
 
 mod http;
+mod http_async;
 mod messaging;
 mod plugin;
 mod plugin_async;
+mod response;
 mod run;
+mod run_async;
 mod spin;
 mod wasmcloud;
 
@@ -50,9 +53,8 @@ pub(crate) trait Entry: Send + Sync {
 pub(crate) const WORLDS: &[World] = &[
     World::new("wasmpost:messaging/plugin@0.1.0", "wasmpost:messaging/receiver@0.1.0", plugin::bind),
     World {
-        is_reusable: false,
         takes_several: true,
-        ..World::new("wasmpost:messaging/plugin-async@0.1.0", plugin_async::EXPORT, plugin_async::bind)
+        ..World::once("wasmpost:messaging/plugin-async@0.1.0", plugin_async::EXPORT, plugin_async::bind)
     },
     World::new(
         "wasi:messaging/messaging-core@0.2.0-draft",
@@ -61,8 +63,11 @@ pub(crate) const WORLDS: &[World] = &[
     ),
     World::new("wasmcloud:messaging@0.2.0", "wasmcloud:messaging/handler@0.2.0", wasmcloud::bind),
     World::new("fermyon:spin/redis-trigger", "fermyon:spin/inbound-redis", spin::bind),
+    World::once("spin:up/redis-trigger@4.0.0", spin::EXPORT_ASYNC, spin::bind_async),
     World::new("wasi:http/proxy@0.2", "wasi:http/incoming-handler@0.2", http::bind),
-    World { is_reusable: false, ..World::new("wasi:cli/command@0.2", "wasi:cli/run@0.2", run::bind) },
+    World::once("wasi:http/service@0.3", "wasi:http/handler@0.3", http_async::bind),
+    World::once("wasi:cli/command@0.2", "wasi:cli/run@0.2", run::bind),
+    World::once("wasi:cli/command@0.3", "wasi:cli/run@0.3", run_async::bind),
 ];
 
 impl World {
@@ -74,12 +79,21 @@ impl World {
         Self { name, export, is_reusable: true, takes_several: false, bind }
     }
 
-    /// Whether an export of this name makes a component one of this world.
+    /// A world whose instances process one message each: a command ends with it, and what an asynchronous one left
+    /// running would go on with the next message.
+    const fn once(
+        name: &'static str,
+        export: &'static str,
+        bind: fn(&InstancePre<StoreState>) -> wasmtime::Result<Box<dyn Entry>>,
+    ) -> Self {
+        Self { is_reusable: false, ..Self::new(name, export, bind) }
+    }
+
+    /// Whether an export of this name makes a component one of this world. Drafts of a version are other interfaces.
     pub(crate) fn is_told_by(&self, export: &str) -> bool {
-        export == self.export
-            || export
-                .strip_prefix(self.export)
-                .is_some_and(|rest| self.export.ends_with("@0.2") && rest.starts_with('.'))
+        let has_two_parts = self.export.ends_with("@0.2") || self.export.ends_with("@0.3");
+        let is_patch = |rest: &str| has_two_parts && rest.starts_with('.') && !rest.contains('-');
+        export.strip_prefix(self.export).is_some_and(|rest| rest.is_empty() || is_patch(rest))
     }
 
     /// Whether somebody who says `wanted` means this world: by its own name or that of its interface, with or without
@@ -113,8 +127,9 @@ mod tests {
         for export in ["wasi:cli/run@0.2.0", "wasi:cli/run@0.2.12"] {
             assert_eq!(told_by(export), ["wasi:cli/command@0.2"], "{export}");
         }
-        for export in ["wasi:cli/run@0.3.0", "wasi:cli/run@0.20.0", "wasi:cli/run", "wasmcloud:messaging/handler@0.2.1"]
-        {
+        assert_eq!(told_by("wasi:cli/run@0.3.0"), ["wasi:cli/command@0.3"]);
+        let others = ["wasi:cli/run@0.3.0-rc-2026-03-15", "wasi:cli/run@0.20.0", "wasi:cli/run"];
+        for export in others.into_iter().chain(["wasmcloud:messaging/handler@0.2.1"]) {
             assert!(told_by(export).is_empty(), "{export}");
         }
     }
@@ -122,7 +137,13 @@ mod tests {
     #[test]
     fn a_world_goes_by_its_name_and_by_its_interface() {
         let called = |wanted| WORLDS.iter().filter(|world| world.is_called(wanted)).count();
-        for wanted in ["wasi:cli/run", "wasi:cli/command@0.2", "wasi:cli/run@0.2", "wasmpost:messaging/receiver"] {
+        for wanted in [
+            "wasi:cli/run@0.3",
+            "wasi:http/handler",
+            "wasi:cli/command@0.2",
+            "wasi:cli/run@0.2",
+            "wasmpost:messaging/receiver",
+        ] {
             assert_eq!(called(wanted), 1, "{wanted}");
         }
         assert_eq!(called("wasi:cli"), 0);

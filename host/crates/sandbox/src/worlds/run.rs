@@ -1,4 +1,4 @@
-//! `wasi:cli/run`: commands. The body is their standard input, attributes are their environment, and their exit code
+//! `wasi:cli/run@0.2`: commands. The body is their standard input, attributes are their environment, and their exit code
 //! tells what became of the message.
 
 use std::collections::HashMap;
@@ -30,7 +30,6 @@ pub(super) fn bind(component: &InstancePre<StoreState>) -> wasmtime::Result<Box<
 
 #[async_trait]
 impl Entry for Run {
-    /// A command runs once: that it starts with fresh memory is what it counts on.
     fn prepare(&self, state: &mut StoreState) {
         let delivery = &state.delivery;
         delivery.work.call(delivery.attributes.bytes() + delivery.attributes.values_len());
@@ -54,18 +53,49 @@ impl Entry for Run {
 
     async fn call(&self, store: &mut Store<StoreState>, instance: &Instance) -> wasmtime::Result<Result<(), Failure>> {
         let command = self.0.load(&mut *store, instance)?;
-        let code = match command.wasi_cli_run().call_run(&mut *store).await {
-            Ok(Ok(())) => 0,
-            Ok(Err(())) => 1,
-            Err(error) => exit_code(error)?,
-        };
-        Ok(match code {
-            0 => store.data_mut().put_out(),
-            EX_DATAERR => Err(Failure::Reject(format!("exit code {code}, which says that the message is faulty"))),
-            EX_TEMPFAIL => Err(Failure::Retry(format!("exit code {code}, which says to try again later"))),
-            code => Err(Failure::Retry(format!("exit code {code}"))),
-        })
+        let ran = command.wasi_cli_run().call_run(&mut *store).await;
+        ended(store.data_mut(), ran)
     }
+}
+
+/// Puts what a command finds when it starts into the store. A command runs once: that it starts with fresh memory is what
+/// it counts on.
+pub(super) fn prepare(state: &mut StoreState) {
+    let delivery = &state.delivery;
+    let (id, attempt) = (delivery.context.id().to_owned(), delivery.context.attempt().to_string());
+    let host = [("WASMPOST_ID", id), ("WASMPOST_ATTEMPT", attempt)].map(|(name, value)| (name.to_owned(), value));
+    let (mut environment, left_out) = variables(&delivery.attributes);
+    if !left_out.is_empty() {
+        let text = format!("attributes left out, for their environment variables belong to others: {left_out}");
+        delivery.log.tell(Level::Warn, &text);
+    }
+    environment.extend(host);
+    environment.retain(|(_, value)| !value.contains('\0'));
+    let max = state.shared.limits.publish_message_bytes.bytes();
+    state.command = Some(Command {
+        arguments: vec![state.shared.name.to_string()],
+        environment,
+        stdin: std::mem::take(&mut state.body),
+        stdout: state.shared.output.is_some().then(|| MemoryOutputPipe::new(max)),
+    });
+}
+
+/// What becomes of the message of a command that ended like this.
+pub(super) fn ended(
+    state: &mut StoreState,
+    ran: wasmtime::Result<Result<(), ()>>,
+) -> wasmtime::Result<Result<(), Failure>> {
+    let code = match ran {
+        Ok(Ok(())) => 0,
+        Ok(Err(())) => 1,
+        Err(error) => exit_code(error)?,
+    };
+    Ok(match code {
+        0 => state.put_out(),
+        EX_DATAERR => Err(Failure::Reject(format!("exit code {code}, which says that the message is faulty"))),
+        EX_TEMPFAIL => Err(Failure::Retry(format!("exit code {code}, which says to try again later"))),
+        code => Err(Failure::Retry(format!("exit code {code}"))),
+    })
 }
 
 impl StoreState {

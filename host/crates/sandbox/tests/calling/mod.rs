@@ -239,6 +239,6 @@ fn module(world: &str, export: &str, parameter: &str, text: &str) -> Vec<u8> {
     }
     let package = resolve.push_str("calls.wit", WASI).unwrap();
     let world = resolve.select_world(&[package], Some(world)).unwrap();
-    wit_component::embed_component_metadata(&mut wasm, &resolve, world, StringEncoding::UTF8).unwrap();
+    wit_component::embed_component_metadata(&mut wasm, &resolve, world, StringEncoding::UTF8, false).unwrap();
     wasm
 }

@@ -10,14 +10,18 @@ mod send;
 use std::sync::Arc;
 
 use http::Request;
+use http::header::{HOST, HeaderValue};
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_http::p2::bindings::LinkOptions;
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
 use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
+use wasmtime_wasi_http::p3::bindings::http as p3;
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
 
-use crate::guest::{Admitted, Http, Requests, StoreState};
+use crate::guest::{Asked, Calls, Http, Requests, StoreState};
 use crate::limits::Charged;
 
 /// The newest version of the interfaces; components that import older ones get it, too.
@@ -35,7 +39,11 @@ type Answer = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Ending),
 type Ending = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 /// Offers `wasi:http`, as far as a client needs it.
-pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+pub(super) fn add_to_linker(linker: &mut Linker<StoreState>, calls: Calls) -> wasmtime::Result<()> {
+    if calls == Calls::Asynchronous {
+        p3::types::add_to_linker::<_, WasiHttp>(linker, StoreState::http)?;
+        p3::client::add_to_linker::<_, WasiHttp>(linker, StoreState::http)?;
+    }
     types::add_to_linker::<_, WasiHttp>(linker, &LinkOptions::default().into(), StoreState::http)?;
     bounds::add_to_linker(linker)?;
     linker.instance(OUTGOING_HANDLER)?.func_wrap("handle", |mut store, (request, options)| {
@@ -50,7 +58,7 @@ impl StoreState {
         let http = self.http.get_or_insert_with(|| {
             let mut context = WasiHttpCtx::new();
             context.set_field_size_limit(FIELDS_BYTES_MAX);
-            Http { context, requests: Requests::new(&self.shared) }
+            Http { context, requests: Requests::new(&self.shared, &self.delivery.log, &self.meter, &self.payer) }
         });
         WasiHttpCtxView { hooks: &mut http.requests, table: &mut self.table, ctx: &mut http.context }
     }
@@ -62,19 +70,15 @@ impl StoreState {
         options: Option<Resource<RequestOptions>>,
     ) -> wasmtime::Result<Handled> {
         let options = options.map(|options| self.table.delete(options)).transpose()?.unwrap_or_default();
-        let left = self.time_left();
         self.http();
         let (Some(http), found) = (&mut self.http, self.table.get_mut(&request)?) else {
             return Ok(Err(ErrorCode::InternalError(None)));
         };
-        match http.requests.admission.admit(&self.shared, &self.delivery.log, found) {
-            Ok((origin, permit)) => {
+        match http.requests.admit(&Asked::by(found), options) {
+            Ok(admitted) => {
                 // In the one spelling that was compared with the grants.
-                found.authority = Some(origin.authority());
-                let admitted = Admitted::new(self, origin, permit, options, left);
-                if let Some(http) = &mut self.http {
-                    http.requests.admitted = Some(admitted);
-                }
+                found.authority = Some(admitted.origin.authority());
+                http.requests.admitted = Some(admitted);
             }
             Err(refused) => {
                 self.table.delete(request)?;
@@ -90,11 +94,24 @@ impl StoreState {
     }
 }
 
+impl WasiHttpView for StoreState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        StoreState::http(self)
+    }
+}
+
 impl WasiHttpHooks for Requests {
-    fn send_request(&mut self, request: Request<WasiBody>, _: Option<RequestOptions>, _: Ending) -> Answer {
-        let admitted = self.admitted.take();
+    /// Sends a request that was admitted. Those of WASI 0.3 come here at once, and are checked here.
+    fn send_request(&mut self, mut request: Request<WasiBody>, options: Option<RequestOptions>, _: Ending) -> Answer {
+        let admitted = match self.admitted.take() {
+            Some(admitted) => Ok(admitted),
+            None => self.admit(&Asked::by_head(&request), options.unwrap_or_default()).map_err(Error::from),
+        };
         Box::new(async move {
-            let admitted = admitted.ok_or(Error::HttpRequestDenied)?;
+            let admitted = admitted?;
+            // In the one spelling that was compared with the grants.
+            let host = HeaderValue::try_from(admitted.origin.authority()).map_err(|_| Error::HttpRequestUriInvalid)?;
+            request.headers_mut().insert(HOST, host);
             let (payer, budget) = (Arc::clone(&admitted.payer), admitted.shared.limits.cpu.0);
             let sent = Charged::new(payer, budget, send::send(admitted, request)).await;
             // A guest whose time is used up is about to end.

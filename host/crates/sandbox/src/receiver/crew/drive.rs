@@ -1,7 +1,5 @@
 //! The future that is a live instance: it makes the instance, and has it process the messages that come.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +8,14 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use wasmpost_msg::{Attributes, Context, ReceiveError};
-use wasmtime::component::{Accessor, GuestTaskId};
-use wasmtime::{AsContextMut, Store, UpdateDeadline};
+use wasmtime::component::Accessor;
+use wasmtime::{AsContextMut, Store, Trap, UpdateDeadline};
 
 use super::super::setup::{Setup, YIELD_TICKS, failure_of};
 use super::roster::{Outcome, Roster};
 use crate::engine::{Mapped, Place};
 use crate::guest::bindings::wasmpost::messaging::types::Failure;
-use crate::guest::{Delivery, StoreState};
+use crate::guest::{Delivery, Hook, StoreState};
 use crate::limits::Meter;
 use crate::worlds::{PluginAsync, Receive};
 
@@ -50,8 +48,8 @@ impl Instance {
         charge(&mut store, &roster, &meter, setup.shared.limits.cpu.0);
         let ended = Self::run(&setup, &mapped, (&roster, &meter), &mut store, calls).await;
         if let Err(error) = ended {
-            let culprit = culprit(&mut store, &setup, &roster);
             let state = store.data_mut();
+            let culprit = culprit(state, &error);
             if let Some(delivery) = culprit.and_then(|culprit| state.together.remove(&culprit)) {
                 // What is told of the error is told of this delivery.
                 state.delivery = delivery;
@@ -75,19 +73,9 @@ impl Instance {
         let entry = entry.ok_or_else(|| wasmtime::Error::msg("world has one message at a time"))?;
         let instance = mapped.pre.instantiate_async(&mut *store).await?;
         let receive = entry.function(&mut *store, &instance)?;
-        let work = async |accessor: &Accessor<StoreState>| {
-            let mut serving = pin!(serve(accessor, &receive, setup, (roster, meter), &mut calls));
-            // The engine comes by here before it enters the guest.
-            poll_fn(|context| {
-                accessor.with(|mut access| {
-                    access.data_mut().is_entered = true;
-                    access.as_context_mut().set_epoch_deadline(0);
-                });
-                serving.as_mut().poll(context)
-            })
-            .await
-        };
-        store.run_concurrent(work).await?
+        store
+            .run_concurrent(async |accessor| serve(accessor, &receive, setup, (roster, meter), &mut calls).await)
+            .await?
     }
 }
 
@@ -103,9 +91,9 @@ async fn serve(
     loop {
         tokio::select! {
             biased;
-            Some((number, task, received)) = running.next(), if !running.is_empty() => {
+            Some((number, received)) = running.next(), if !running.is_empty() => {
                 let mut outcome = accessor.with(|mut access| {
-                    let outcome = end(access.data_mut(), number, task, received, roster);
+                    let outcome = end(access.data_mut(), number, received, roster);
                     setup.free_memory(access.data_mut());
                     outcome
                 })?;
@@ -120,11 +108,10 @@ async fn serve(
                     let body = begin(access.data_mut(), call);
                     let started = PluginAsync::start(receive, access.as_context_mut(), number, body);
                     let started = started.inspect_err(|_| access.data_mut().culprit = Some(number))?;
-                    access.data_mut().calls.push((started.task(), number));
+                    access.data_mut().tasks.add(started.group(), number);
                     Ok(started)
                 })?;
-                let task = started.task();
-                running.push(async move { (number, task, PluginAsync::finish(receive, accessor, started).await) });
+                running.push(async move { (number, PluginAsync::finish(receive, accessor, started).await) });
             }
         }
     }
@@ -142,12 +129,11 @@ fn begin(state: &mut StoreState, call: Call) -> Bytes {
 fn end(
     state: &mut StoreState,
     number: u32,
-    task: GuestTaskId,
     received: wasmtime::Result<Result<(), Failure>>,
     roster: &Roster,
 ) -> wasmtime::Result<Outcome> {
     let received = received.inspect_err(|_| state.culprit = Some(number))?;
-    state.calls.retain(|(call, _)| *call != task);
+    state.tasks.remove(number);
     let delivery = state.together.remove(&number);
     let delivery = delivery.ok_or_else(|| wasmtime::Error::msg("a message ended that was not there"))?;
     roster.saw_memory(state.limiter.memory_peak_bytes);
@@ -162,18 +148,19 @@ fn end(
 
 /// Has messages pay for CPU time, and ends the instance when one has used up its own.
 fn charge(store: &mut Store<StoreState>, roster: &Arc<Roster>, meter: &Arc<Meter>, budget: Duration) {
+    let tasks = Arc::clone(&store.data().tasks);
+    let (payers, clock) = (Arc::clone(roster), Arc::clone(meter));
+    store.task_group_hook(Hook::new(&tasks, move |number| {
+        payers.ledger.runs(clock.spent_within_poll(), number);
+    }));
     let (roster, meter) = (Arc::clone(roster), Arc::clone(meter));
     store.epoch_deadline_callback(move |mut store| {
-        let task = store.async_call_stack()?.last();
-        let number = store.data().number_in(task);
+        let number = tasks.now();
         let spent = roster.ledger.runs(meter.spent_within_poll(), number);
         let state = store.data_mut();
-        let is_entered = std::mem::take(&mut state.is_entered);
         roster.saw_memory(state.limiter.memory_peak_bytes);
         if spent < budget {
-            // A guest that was just entered goes on, one that ran for a tick lets others run.
-            let (go_on, let_run) = (UpdateDeadline::Continue(YIELD_TICKS), UpdateDeadline::Yield(YIELD_TICKS));
-            return Ok(if is_entered { go_on } else { let_run });
+            return Ok(UpdateDeadline::Yield(YIELD_TICKS));
         }
         state.cpu_exhausted = true;
         state.culprit = number;
@@ -181,18 +168,10 @@ fn charge(store: &mut Store<StoreState>, roster: &Arc<Roster>, meter: &Arc<Meter
     });
 }
 
-/// The message whose call ended the instance, if there was one.
-fn culprit(store: &mut Store<StoreState>, setup: &Setup, roster: &Roster) -> Option<u32> {
-    if store.data().culprit.is_some() {
-        return store.data().culprit;
-    }
-    // Between the parts of a component that is composed of several, calls leave traces on stacks that are gone by now.
-    // Who was seen to run last is almost as good.
-    if setup.loaded.is_composed() {
-        return roster.ledger.running();
-    }
-    let task = store.as_context_mut().async_call_stack().ok()?.last();
-    store.data().number_in(task)
+/// The message whose call ended the instance, if there was one. Where all wait for what never comes, it is nobody's.
+fn culprit(state: &StoreState, error: &wasmtime::Error) -> Option<u32> {
+    let is_nobodys = matches!(error.downcast_ref(), Some(Trap::AsyncDeadlock));
+    state.culprit.or_else(|| state.tasks.last().filter(|_| !is_nobodys))
 }
 
 /// The error of a message that used up its CPU time between ticks.

@@ -1,7 +1,7 @@
 //! Who of an instance burnt which CPU time.
 //!
-//! The engine is asked which message is being processed whenever the guest is entered, and at each tick of the epoch.
-//! From then on that message pays, until another one runs. What nobody in particular burnt, such as making the
+//! The engine tells which message it turns to, and at each tick of the epoch the one it works on is charged. That message
+//! pays until another one runs. What nobody in particular burnt, such as making the
 //! instance, all messages in it pay in equal parts. So every nanosecond is paid for, and paid for once.
 
 use std::collections::BTreeMap;
@@ -40,11 +40,6 @@ impl Ledger {
         accounts.pay(all);
         accounts.running = number;
         number.and_then(|number| accounts.spent.get(&number)).copied().unwrap_or_default()
-    }
-
-    /// The message that was seen to run last.
-    pub(super) fn running(&self) -> Option<u32> {
-        self.accounts.lock().running
     }
 
     /// Has everything paid that the instance spent, and names the message that spent most, with what it did.

@@ -1,6 +1,6 @@
 # Every line is a command that can be typed as well.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-brokers demo test prove prove-soak bench bench-brokers bench-neighbours bench-scale guests book reference fmt lint
+.PHONY: help setup setup-brokers demo test prove prove-soak bench bench-brokers bench-neighbours bench-scale guests book reference update msrv fmt lint
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -50,6 +50,13 @@ guests: ## builds the guests of the tests, and the example of every language
 
 book: ## builds the book of docs/ into target/book
 	scripts/book.sh
+
+update: ## updates all dependencies, builds, tests, and shows what became faster or slower
+	scripts/setup.sh
+	scripts/update.sh
+
+msrv: ## checks that the oldest Rust that Cargo.toml names compiles everything
+	cargo +$(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) check --workspace --all-features --all-targets --locked
 
 reference: ## writes the parts of docs/ that are made from the code
 	WASMPOST_WRITE=1 cargo test --workspace --all-features --test book reference::

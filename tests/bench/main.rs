@@ -4,6 +4,7 @@
 
 mod aims;
 mod backlog;
+mod compare;
 mod durable;
 mod hosted;
 mod languages;
@@ -33,7 +34,8 @@ const LONG: Plan = Plan { rounds: 21, per_round: Duration::from_millis(150), row
 /// How many messages wait in a durable queue.
 const DEPTHS: &[usize] = &[0, 100_000];
 const DEPTHS_LONG: &[usize] = &[0, 100_000, 1_000_000];
-const USAGE: &str = "usage: throughput [GROUP...] [--rows PART-OF-ID] [--long] [--deep] [--json FILE]";
+const USAGE: &str = "usage: throughput [GROUP...] [--rows PART-OF-ID] [--long] [--deep] [--json FILE]\n       throughput compare \
+                     BEFORE.json[,...] AFTER.json[,...]";
 
 /// What is measured, in this order.
 const GROUPS: &[&str] =
@@ -57,6 +59,7 @@ fn main() {
         Some("compile-component") => wasmpost_sandbox::compile_for_parent(&given[1..]).unwrap(),
         Some(memory::ARGUMENT) => memory::measure(),
         Some(workers::ARGUMENT) => workers::work(),
+        Some(compare::ARGUMENT) => compare::compare(&given[1..]),
         _ => match parse(given) {
             Some(arguments) => measure(&arguments),
             None => {

@@ -233,12 +233,13 @@ fn its_own_file_by_another_name_is_no_other_broker_to_a_receiver() {
     let place = Place::default();
     let echo = guest("echo");
     let text = format!(
-        "[brokers]\nother = \"sqlite:./wasmpost.db\"\n[tenants.acme]\ntopics_max = 0\n[[receivers]]\nqueue = \"orders\"\n\
+        "[brokers]\nother = \"sqlite:./wasmpost.db\"\n[tenants.acme]\ntopics_max = 1\n[[receivers]]\nqueue = \"orders\"\n\
          tenant = \"acme\"\ncomponent = {echo:?}\npublish = [\"out\"]\npublish_broker = \"other\"\n\
          retry = {{ attempts = 1 }}\n"
     );
     place.write("wasmpost.toml", text);
     let mut host = place.start(&["run"]);
+    place.run_with(&["publish", "@acme/elsewhere", "-"], "the one topic that it may have").exits(0);
     place.run_with(&["publish", "@acme/orders", "-"], "hello").exits(0);
     // There is no room for what it publishes: its own broker says so with the acknowledgement, and no other one.
     let error = host.wait_for("dead-lettered")["error"].as_str().unwrap().to_owned();

@@ -88,9 +88,17 @@ impl Run {
             () = reloading => None,
             drained = drained(&mut host, until_empty) => drained.err(),
         };
+        let is_broken = broken.is_some();
+        let again = async {
+            // The first signal asks a host that ends by itself for no more than it does.
+            if is_broken {
+                signals.next().await;
+            }
+            signals.next().await;
+        };
         let stopped = tokio::select! {
             stopped = host.stop() => stopped,
-            () = signals.next() => {
+            () = again => {
                 output::note("ended by a second signal; leases are given back at the next start");
                 logging::end();
                 std::process::exit(EXIT_INTERRUPTED);

@@ -207,10 +207,10 @@ impl SqliteBroker {
     async fn end(&self, give_back: bool) -> Result<(), BrokerError> {
         let (reply, ended) = oneshot::channel();
         if self.channel.send(Command::Close { give_back, reply }).is_err() {
-            return Ok(());
+            return self.channel.check_file();
         }
         // A writer that ended before has nothing left to answer.
-        ended.await.unwrap_or(Ok(()))
+        ended.await.unwrap_or_else(|_| self.channel.check_file())
     }
 }
 

@@ -76,6 +76,13 @@ enum Answer<T> {
     About { queue: Arc<str>, id: Arc<str> },
 }
 
+/// Why the writer takes no more calls.
+struct End {
+    failure: Failure,
+    /// Whether the file that it had is gone.
+    is_gone: bool,
+}
+
 /// The callers' end, shared by the broker, its queues and its leases.
 pub(crate) struct Channel {
     sender: Sender<Command>,
@@ -84,7 +91,7 @@ pub(crate) struct Channel {
     admission: Admission,
     quotas: Arc<Quotas>,
     commits: AtomicU64,
-    end: OnceLock<Failure>,
+    end: OnceLock<End>,
     /// Tells a writer without a thread that a command was sent.
     #[cfg(feature = "prove")]
     pub(crate) sent: tokio::sync::Notify,
@@ -169,21 +176,29 @@ impl Channel {
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes no more calls; those to come are answered with `failure`.
-    pub(crate) fn end(&self, failure: Failure) {
+    /// Takes no more calls; those to come are answered with `failure`, which may be that the file is gone.
+    pub(crate) fn end(&self, failure: Failure, is_gone: bool) {
         // The first cause stands.
-        drop(self.end.set(failure));
+        drop(self.end.set(End { failure, is_gone }));
         self.room.close();
+    }
+
+    /// An error if the writer ended because the file is gone.
+    pub(crate) fn check_file(&self) -> Result<(), BrokerError> {
+        match self.end.get() {
+            Some(End { failure, is_gone: true }) => Err(failure.clone().into()),
+            _ => Ok(()),
+        }
     }
 
     /// An error once the writer takes no more calls.
     pub(crate) fn check(&self) -> Result<(), BrokerError> {
-        self.end.get().map_or(Ok(()), |failure| Err(failure.clone().into()))
+        self.end.get().map_or(Ok(()), |end| Err(end.failure.clone().into()))
     }
 
     fn closed(&self) -> BrokerError {
         let unknown = || BrokerError::new(BrokerErrorKind::Closed, "writer of the queue file ended");
-        self.end.get().map_or_else(unknown, |failure| failure.clone().into())
+        self.end.get().map_or_else(unknown, |end| end.failure.clone().into())
     }
 
     /// A place in the channel, waiting until there is one.

@@ -204,7 +204,10 @@ impl Writer {
             // It tells how far it came.
             job.answer(Err(failure.clone().into()));
         }
-        self.channel.end(failure);
+        // What was confirmed is gone with the file, which whoever closes it is to know.
+        let is_gone = close.is_none() && failure.kind == BrokerErrorKind::Closed;
+        let mut closed = if is_gone { Err(failure.clone()) } else { Ok(()) };
+        self.channel.end(failure, is_gone);
         let mut replies: Vec<_> = Vec::new();
         while let Ok(command) = self.receiver.try_recv() {
             if let Command::Close { reply, .. } = command {
@@ -212,7 +215,6 @@ impl Writer {
             }
         }
         self.checkpointer.end();
-        let mut closed = Ok(());
         match close {
             Some(Close { give_back: true, reply }) => {
                 closed = self.close(&reply);

@@ -23,7 +23,7 @@ impl Instance {
         let next = self.at_work.lock().pop();
         if let Some(number) = next {
             let result = Ok(());
-            self.roster.finish(number, Outcome { result, published_bytes: 0, cpu: Duration::ZERO });
+            self.roster.finish(number, Outcome { result, published_bytes: 0, host_work: 0, cpu: Duration::ZERO });
         }
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use wasmpost_broker_sqlite::{FileReport, check_file};
 use wasmpost_sandbox::Limits;
 
-use super::single::tell_cache;
+use super::single::tell_faults;
 use super::target::{DEFAULT_CONFIG, Target};
 use super::{Failure, output};
 use crate::config::{Config, ReceiverConfig};
@@ -88,7 +88,7 @@ impl Check {
     async fn run_configuration(&self) -> Result<(), Failure> {
         let config = Config::load(&self.config)?;
         let Prepared { sandbox, components } = prepare(&config).await?;
-        tell_cache(&sandbox);
+        tell_faults(&sandbox);
         config.obsolete.iter().for_each(|text| output::note(format_args!("warning: {text}")));
         config.receivers.iter().for_each(|receiver| note_grants(receiver, &components));
         if self.json {

@@ -75,6 +75,14 @@ pub fn main() -> ExitCode {
         // It has limits of its own, too narrow for threads.
         return verb.run().map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
     }
+    let verb = match command.verb {
+        Verb::Run(verb) => verb.begin().map(Verb::Run),
+        verb => Ok(verb),
+    };
+    let verb = match verb {
+        Ok(verb) => verb,
+        Err(failure) => return failure.report(),
+    };
     // Pulling, renewing leases and talking to the outside; guests have threads of their own.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {
@@ -83,7 +91,7 @@ pub fn main() -> ExitCode {
             return Failure::failed(anyhow::Error::new(error).context("threads could not be started")).report();
         }
     };
-    let done = runtime.block_on(command.verb.run());
+    let done = runtime.block_on(verb.run());
     // A blocked thread, such as one that reads standard input, does not keep a command from ending.
     runtime.shutdown_background();
     // Why the work failed is more than that some output of it is missing.

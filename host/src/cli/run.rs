@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use wasmpost_sandbox::{Grants, HttpOrigin, TopicPattern};
+use wasmpost_sandbox::{Confined, Grants, HttpOrigin, TopicPattern};
 
 use super::logging::{self, Logging};
 use super::signals::Signals;
 use super::target::DEFAULT_CONFIG;
 use super::{Failure, output};
 use crate::config::{self, Config, DEFAULT_FILE, ReceiverConfig};
-use crate::host::{Host, HostError};
+use crate::host::{self, Host, HostError};
 use crate::registry::Address;
 
 /// The exit code of a process that a second signal ended.
@@ -54,14 +54,36 @@ pub(super) struct Run {
     until_empty: bool,
     #[command(flatten)]
     logging: Logging,
+    #[arg(skip)]
+    begun: Option<Begun>,
+}
+
+/// A host as it was configured before there were threads.
+#[derive(Debug)]
+struct Begun {
+    config: Config,
+    /// What a confined process keeps.
+    _confined: Option<Confined>,
 }
 
 impl Run {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    /// Reads the configuration, and confines the process where it says so, which only binds threads that start afterwards.
+    pub(super) fn begin(mut self) -> Result<Self, Failure> {
+        let config = self.config()?;
+        let confined = host::confine(&config)?;
+        self.begun = Some(Begun { config, _confined: confined });
+        Ok(self)
+    }
+
+    pub(super) async fn run(mut self) -> Result<(), Failure> {
         self.logging.start()?;
         let mut signals = Signals::new()?;
         let mut reload = signal(SignalKind::hangup())?;
-        let mut config = self.config()?;
+        let begun = self.begun.take();
+        let mut config = match &begun {
+            Some(begun) => begun.config.clone(),
+            None => self.config()?,
+        };
         if let Some(id) = &self.id {
             config.id.clone_from(id);
         }

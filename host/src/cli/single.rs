@@ -20,13 +20,16 @@ pub(super) fn sandbox(options: EngineOptions, memory: Size) -> Result<Arc<Sandbo
         made => made,
     };
     let sandbox = made.map_err(Failure::usage)?;
-    tell_cache(&sandbox);
+    tell_faults(&sandbox);
     Ok(sandbox)
 }
 
-/// Warns that compiled components are not kept, if they were to be.
-pub(super) fn tell_cache(sandbox: &Sandbox) {
+/// Warns that compiled components are not kept, if they were to be, and that the compiler is not confined.
+pub(super) fn tell_faults(sandbox: &Sandbox) {
     if let Some(fault) = sandbox.cache_fault() {
+        output::note(format_args!("warning: {fault}"));
+    }
+    if let Some(fault) = sandbox.confinement_fault() {
         output::note(format_args!("warning: {fault}"));
     }
 }

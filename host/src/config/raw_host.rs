@@ -18,8 +18,9 @@ pub(super) struct RawHost {
     /// The name by which this host is known among those that share queues; the name of the machine and the number of the
     /// process unless given.
     id: Option<HostId>,
-    /// Whether tenants may attack each other: guests leave nothing behind for the next, and see coarse clocks. Each tenant
-    /// then needs a quota of messages.
+    /// Whether tenants may attack each other: guests leave nothing behind for the next, and see coarse clocks, and the host
+    /// gives up rights that it does not need, for which it needs landlock and seccomp. Each tenant then needs a quota of
+    /// messages.
     hostile: bool,
     /// How accesses of guests to memory are kept in bounds: by guard pages, or by explicit checks.
     profile: RawProfile,

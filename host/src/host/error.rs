@@ -15,6 +15,9 @@ pub enum HostError {
     /// The engine could not be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// It could not give up what a hostile host does not need.
+    #[error("this process could not be confined, which hostile = true asks for")]
+    Confine(#[source] std::io::Error),
     /// There is nothing to serve.
     #[error("the configuration names no receivers; add one under [[receivers]]")]
     NoReceivers,
@@ -121,6 +124,7 @@ mod tests {
             HostError::Control { path: "wasmpost.sock".into(), source: disk() },
             HostError::Threads(disk()),
             HostError::NotClosed { broker: "default".into(), source: broker() },
+            HostError::Confine(disk()),
         ];
         for error in errors {
             let (alone, told) = (error.to_string(), chain(&error).to_string());

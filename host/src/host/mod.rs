@@ -1,6 +1,7 @@
 //! The host: brokers, components and servers, wired as the configuration says.
 
 mod components;
+mod confine;
 mod error;
 mod loads;
 mod prepare;
@@ -24,6 +25,7 @@ use crate::control::{self, Reached};
 use crate::registry::{Address, Purpose};
 pub use crate::view::{ReceiverStatus, Reloaded, TenantStatus, View};
 pub use components::Components;
+pub use confine::confine;
 pub use error::HostError;
 pub use prepare::{Prepared, prepare};
 use replaceable::Replaceable;

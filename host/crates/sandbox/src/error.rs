@@ -42,6 +42,15 @@ pub enum SandboxError {
     /// Bounds checks without guard pages are not for guests that attack each other.
     #[error("profile \"bounds\" is not for hostile guests: use profile \"guard\"")]
     BoundsForHostile,
+    /// A process that hostile guests may take over cannot be confined.
+    #[error(
+        "{missing} cannot be used here, and hostile = true needs it: run Linux 5.13 or newer with landlock among its security \
+         modules (lsm=), and have the container, if there is one, allow system calls of landlock and seccomp"
+    )]
+    Unconfined {
+        /// The names of the means of confinement.
+        missing: &'static str,
+    },
     /// The thread that measures time could not be started.
     #[error("thread for the epoch could not be started")]
     Thread(#[source] io::Error),

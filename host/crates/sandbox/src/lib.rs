@@ -10,7 +10,8 @@
 //!
 //! From the ground up: a module names those below its own floor, and beside it those in its parentheses.
 //!
-//! 1. `limits`: quantities, limits, and what is counted of memory and time · `sync`: primitives that threads meet in
+//! 1. `limits`: quantities, limits, and what is counted of memory and time · `sync`: primitives that threads meet in ·
+//!    `confine`: rights that processes give up
 //! 2. `file`: files that anybody may have laid there
 //! 3. `error`: errors, and what the engine's mean
 //! 4. `guest`: the state of a store for a delivery, with its log, outbox, grants and requests
@@ -20,6 +21,7 @@
 //! 8. `load`: scanning, the compile child, the cache, mapping, and the sandbox with all of these
 //! 9. `receiver`: a component as a receiver, alone in an instance or in a crew
 
+mod confine;
 mod engine;
 mod error;
 mod file;
@@ -31,6 +33,7 @@ mod receiver;
 mod sync;
 mod worlds;
 
+pub use confine::{Confined, Files, Kernel, confine_compiler, confine_server};
 pub use engine::{CONCURRENT_MAX, Compiler, EngineOptions, Profile};
 pub use error::{LoadError, SandboxError};
 pub use file::{FileError, open_plain_file, read_plain_file};

@@ -78,7 +78,8 @@ pub enum Compiler {
     #[default]
     InProcess,
     /// In a process that runs a program which calls [`compile_for_parent`](crate::compile_for_parent) with the
-    /// arguments behind these. It has limits of CPU time, memory and time, one thread, and the lowest priority.
+    /// arguments behind these. It has limits of CPU time, memory and time, one thread, and the lowest priority,
+    /// and is confined as far as the kernel can do that; for hostile guests it has to.
     Child {
         /// The program.
         program: PathBuf,

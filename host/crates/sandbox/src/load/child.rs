@@ -9,6 +9,7 @@ use rustix::process::{Resource, Rlimit, Signal, getppid, getrlimit, nice, set_pa
 use super::compile::{Compiled, compile_here};
 use super::proposals::needed;
 use super::{componentize, descriptors};
+use crate::confine::confine_compiler;
 use crate::engine::{EngineOptions, Profile};
 use crate::error::{LoadError, SandboxError, cut};
 use crate::guest::Calls;
@@ -68,13 +69,17 @@ struct Told {
 /// code to standard output; or makes a component of a core module, if the arguments say so.
 ///
 /// It has to be the first thing that a process does: every descriptor but those of input and output is closed, and the
-/// limits bind this process before it reads anything. The process ends with its host.
+/// limits and the confinement bind this process before it reads anything. The process ends with its host.
 pub fn compile_for_parent(arguments: &[String]) -> Result<(), SandboxError> {
     let fault = |text: String| SandboxError::Engine(text);
     let told = parse(arguments).ok_or_else(|| fault("arguments are for hosts only".into()))?;
     descriptors::close_inherited();
     end_with(told.host).map_err(|error| fault(format!("compiler cannot end with its host: {error}")))?;
     restrict(told.seconds, told.bytes).map_err(|error| fault(format!("limits could not be set: {error}")))?;
+    let confined = confine_compiler();
+    if let Some(missing) = confined.missing().filter(|_| told.options.hostile) {
+        return Err(SandboxError::Unconfined { missing });
+    }
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || answer(&told));
     let thread = thread.map_err(|error| {
         fault(format!("thread could not be started: {error}; load.compile_memory, or ulimit -v, may be too low"))

@@ -26,6 +26,8 @@ const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 const SIGSEGV: i32 = 11;
 const SIGXCPU: i32 = 24;
+/// The signal that ends a process for a system call.
+const SIGSYS: i32 = 31;
 
 impl Compiler {
     /// Machine code of a component, for the engine that it needs.
@@ -156,6 +158,9 @@ fn ended(status: ExitStatus, words: &str, limits: &LoadLimits) -> LoadError {
             "compiling used more than {} of CPU time: raise load.compile_cpu to load it",
             limits.compile_cpu
         )),
+        Some(SIGSYS) => LoadError::Compiler(
+            "was ended for a system call that it may not make: the component may have taken it over".to_owned(),
+        ),
         // An allocation that fails ends the process in one of these ways.
         Some(SIGABRT | SIGSEGV) => {
             let own = getrlimit(Resource::As).maximum.filter(|own| *own < limits.compile_memory.0);

@@ -14,6 +14,15 @@ const LAST: RawFd = 1 << 16;
 ///
 /// It has to be called before this process opens anything of its own.
 pub(super) fn close_inherited() {
+    // SAFETY: nothing in this process owns a descriptor yet, as the caller knows.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, 0) };
+    if closed != 0 {
+        // Linux before 5.9 does not know it.
+        close_each();
+    }
+}
+
+fn close_each() {
     let listed = fs::read_dir("/proc/self/fd").map(|entries| {
         let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         numbers.collect::<Vec<RawFd>>()
@@ -21,8 +30,8 @@ pub(super) fn close_inherited() {
     // The list is read to its end, and closed, before any of them is.
     let open = listed.unwrap_or_else(|_| (FIRST..=LAST).collect());
     for descriptor in open.into_iter().filter(|descriptor| *descriptor >= FIRST) {
-        // SAFETY: nothing in this process owns a descriptor yet, as the caller knows, so that none is closed under its
-        // owner. One that is not open any more, as that of the list, is no error.
+        // SAFETY: as above, so that none is closed under its owner. One that is not open any more, as that of the list,
+        // is no error.
         unsafe { rustix::io::close(descriptor) };
     }
 }

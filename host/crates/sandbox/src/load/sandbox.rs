@@ -9,7 +9,8 @@ use super::cache::Cache;
 use super::known::Known;
 use super::machine::Machine;
 use super::resident::Residents;
-use crate::engine::{EngineOptions, Places, Profile, Ticker};
+use crate::confine::Kernel;
+use crate::engine::{Compiler, EngineOptions, Places, Profile, Ticker};
 use crate::error::{LoadError, SandboxError};
 use crate::guest::{Calls, Connector};
 
@@ -20,6 +21,7 @@ pub struct Sandbox {
     asynchronous: Mutex<Option<Arc<Machine>>>,
     pub(crate) cache: Option<Cache>,
     cache_fault: Option<String>,
+    confinement_fault: Option<String>,
     pub(crate) connector: Arc<Connector>,
     pub(crate) options: EngineOptions,
     /// A place for each instance that there may be, whichever engine it runs on.
@@ -39,6 +41,7 @@ impl Sandbox {
         if options.hostile && options.profile == Profile::Bounds {
             return Err(SandboxError::BoundsForHostile);
         }
+        let confinement_fault = check_confinement(&options)?;
         let synchronous = Arc::new(Machine::new(&options, Calls::Synchronous)?);
         let opened = options.cache_dir.as_deref().map(|directory| Cache::open(directory, &options)).transpose();
         let (cache, cache_fault) = match opened {
@@ -54,6 +57,7 @@ impl Sandbox {
             asynchronous: Mutex::default(),
             cache,
             cache_fault,
+            confinement_fault,
             connector,
             options,
             places,
@@ -66,6 +70,11 @@ impl Sandbox {
     /// Why compiled components are not kept, if they were to be.
     pub fn cache_fault(&self) -> Option<&str> {
         self.cache_fault.as_deref()
+    }
+
+    /// Why the compiler of components is not confined, if it is a process of its own and could be.
+    pub fn confinement_fault(&self) -> Option<&str> {
+        self.confinement_fault.as_deref()
     }
 
     /// Has every guest that is running let others run.
@@ -92,6 +101,23 @@ impl Sandbox {
         self.ticker.tick(machine.engine.weak());
         Ok(Arc::clone(place.insert(machine)))
     }
+}
+
+/// What is told of a compiler that cannot be confined, where guests do not attack each other. One in this process never is.
+fn check_confinement(options: &EngineOptions) -> Result<Option<String>, SandboxError> {
+    if options.compiler == Compiler::InProcess {
+        return Ok(None);
+    }
+    let Some(missing) = Kernel::probe().missing() else { return Ok(None) };
+    if options.hostile {
+        return Err(SandboxError::Unconfined { missing });
+    }
+    let text = format!(
+        "compiler of components is not fully confined, because {missing} cannot be used here: Linux 5.13 or newer has it, \
+         and a container may have to allow it"
+    );
+    tracing::warn!("{text}");
+    Ok(Some(text))
 }
 
 /// What is told of a cache that cannot be used.

@@ -132,7 +132,8 @@ fn checksum(from: Checksum, bytes: &[u8], is_big: bool) -> Checksum {
         let bytes = bytes.try_into().unwrap_or_default();
         if is_big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
     };
-    bytes.chunks_exact(8).fold(from, |(one, two), pair| {
+    let (pairs, _) = bytes.as_chunks::<8>();
+    pairs.iter().fold(from, |(one, two), pair| {
         let (first, second) = pair.split_at(4);
         let one = one.wrapping_add(read(first)).wrapping_add(two);
         (one, two.wrapping_add(read(second)).wrapping_add(one))

@@ -97,7 +97,7 @@ impl Write for Bounded {
 pub(super) fn bounded(value: fmt::Arguments<'_>, max: usize) -> String {
     let mut bounded = Bounded { text: String::new(), max };
     // It fails where it is cut, and where something cannot be shown: then as far as it can.
-    bounded.write_fmt(value).map_or_else(|_| (), |()| ());
+    bounded.write_fmt(value).unwrap_or(());
     bounded.text
 }
 

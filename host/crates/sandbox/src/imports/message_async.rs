@@ -83,7 +83,10 @@ impl HostMessageWriter for StoreState {
 
     fn set_delay(&mut self, writer: Resource<LentWriter>, delay: u64) -> wasmtime::Result<()> {
         // For a call that is over there is nothing left to delay.
-        drop(self.written(&writer, |writer, delivery| Ok(writer.set_delay(delivery, delay)))?);
+        drop(self.written(&writer, |writer, delivery| {
+            writer.set_delay(delivery, delay);
+            Ok(())
+        })?);
         Ok(())
     }
 

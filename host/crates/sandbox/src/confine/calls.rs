@@ -4,7 +4,7 @@
 
 use libc::{
     AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID,
-    CLONE_NEWUSER, CLONE_NEWUTS, CLONE_THREAD, F_GETFD, F_GETFL, PROT_EXEC, TIOCSTI,
+    CLONE_NEWUSER, CLONE_NEWUTS, CLONE_THREAD, F_GETFD, F_GETFL, PROT_EXEC,
 };
 
 /// A system call that is told apart by an argument. Several of one number are alternatives.
@@ -37,6 +37,8 @@ macro_rules! calls {
 }
 
 const CODE: u64 = PROT_EXEC as u64;
+/// Typing into a terminal. Its type differs between libraries.
+const TIOCSTI: u64 = 0x5412;
 const THREAD: u64 = CLONE_THREAD as u64;
 const NAMESPACES: u64 =
     (CLONE_NEWCGROUP | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUSER | CLONE_NEWUTS) as u64;
@@ -151,7 +153,7 @@ pub(super) fn ending(process: u64) -> Vec<Call> {
 pub(super) fn serving() -> Vec<Call> {
     let families = [AF_UNIX, AF_INET, AF_INET6, AF_NETLINK];
     let sockets = families.map(|family| (libc::SYS_socket, 0, Test::Is(family as u64)));
-    let others = [(libc::SYS_clone, 0, Test::HasNone(NAMESPACES)), (libc::SYS_ioctl, 1, Test::IsNot(TIOCSTI as u64))];
+    let others = [(libc::SYS_clone, 0, Test::HasNone(NAMESPACES)), (libc::SYS_ioctl, 1, Test::IsNot(TIOCSTI))];
     sockets.into_iter().chain(others).map(Call::from).collect()
 }
 

@@ -41,7 +41,7 @@ struct Command {
 #[derive(Debug, Subcommand)]
 enum Verb {
     New(new::New),
-    Run(run::Run),
+    Run(Box<run::Run>),
     Publish(publish::Publish),
     Pipe(pipe::Pipe),
     Invoke(invoke::Invoke),
@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
         return verb.run().map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS);
     }
     let verb = match command.verb {
-        Verb::Run(verb) => verb.begin().map(Verb::Run),
+        Verb::Run(verb) => verb.begin().map(|run| Verb::Run(Box::new(run))),
         verb => Ok(verb),
     };
     let verb = match verb {

@@ -31,24 +31,7 @@ pub(super) fn bind(component: &InstancePre<StoreState>) -> wasmtime::Result<Box<
 #[async_trait]
 impl Entry for Run {
     fn prepare(&self, state: &mut StoreState) {
-        let delivery = &state.delivery;
-        delivery.work.call(delivery.attributes.bytes() + delivery.attributes.values_len());
-        let (id, attempt) = (delivery.context.id().to_owned(), delivery.context.attempt().to_string());
-        let host = [("WASMPOST_ID", id), ("WASMPOST_ATTEMPT", attempt)].map(|(name, value)| (name.to_owned(), value));
-        let (mut environment, left_out) = variables(&delivery.attributes);
-        if !left_out.is_empty() {
-            let text = format!("attributes left out, for their environment variables belong to others: {left_out}");
-            delivery.log.tell(Level::Warn, &text);
-        }
-        environment.extend(host);
-        environment.retain(|(_, value)| !value.contains('\0'));
-        let max = state.shared.limits.publish_message_bytes.bytes();
-        state.command = Some(Command {
-            arguments: vec![state.shared.name.to_string()],
-            environment,
-            stdin: std::mem::take(&mut state.body),
-            stdout: state.shared.output.is_some().then(|| MemoryOutputPipe::new(max)),
-        });
+        prepare(state);
     }
 
     async fn call(&self, store: &mut Store<StoreState>, instance: &Instance) -> wasmtime::Result<Result<(), Failure>> {
@@ -62,6 +45,7 @@ impl Entry for Run {
 /// it counts on.
 pub(super) fn prepare(state: &mut StoreState) {
     let delivery = &state.delivery;
+    delivery.work.call(delivery.attributes.bytes() + delivery.attributes.values_len());
     let (id, attempt) = (delivery.context.id().to_owned(), delivery.context.attempt().to_string());
     let host = [("WASMPOST_ID", id), ("WASMPOST_ATTEMPT", attempt)].map(|(name, value)| (name.to_owned(), value));
     let (mut environment, left_out) = variables(&delivery.attributes);

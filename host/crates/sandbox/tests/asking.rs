@@ -85,6 +85,12 @@ async fn a_response_that_does_not_end_ends_with_the_time_of_the_call() {
     server.until_left_alone().await;
 }
 
+#[test]
+fn what_it_imports_has_to_be_granted_to_be_of_use() {
+    let loaded = Sandbox::new(EngineOptions::default()).unwrap().load(&built("wasi3")).unwrap();
+    assert_eq!(loaded.needs(), ["origins to request"]);
+}
+
 #[tokio::test]
 async fn clocks_and_random_numbers_are_there() {
     let response = ask(&asking(&[], |_| ()), "wait", Attributes::new()).await.unwrap();

@@ -40,6 +40,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("wasmpost:messaging/topic", "topics to publish to"),
     ("wasi:config/store", "configuration, if it expects any"),
     ("wasi:http/outgoing-handler", "origins to request"),
+    ("wasi:http/client", "origins to request"),
 ];
 
 /// A component that was found in the cache or compiled.

@@ -27,6 +27,8 @@ rust=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 rustup toolchain list | grep -q "^$rust-" || say "installing Rust $rust, which rust-toolchain.toml names"
 # Any call does that where this one does not know how.
 rustup toolchain install >/dev/null 2>&1 || cargo --version >/dev/null
+# Projects of `wasmpost new` lie elsewhere: they are built with the same one where there is no other.
+rustup default >/dev/null 2>&1 || rustup default "$rust" >/dev/null 2>&1
 say "Rust $(rustc --version | cut -d' ' -f2), with $(rustup target list --installed | tr '\n' ' ')"
 command -v cc >/dev/null || apt_install gcc libc6-dev
 

@@ -10,6 +10,8 @@ mod page;
 mod picture;
 mod session;
 
+use std::path::Path;
+
 use libtest_mimic::{Arguments, Trial};
 use page::{Block, Page, pages};
 use wasmpost::config::Config;
@@ -94,6 +96,37 @@ fn every_reason_is_explained() {
     assert_eq!(told, Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>());
 }
 
+/// The texts by which the book explains errors are those of the code.
+fn every_error_of_the_book_is_one_of_the_code() {
+    let sources = sources(&root().join("host"));
+    let errors = std::fs::read_to_string(root().join("docs/reference/errors.md")).unwrap();
+    let table = errors.split("\n## ").find(|part| part.starts_with("Errors of commands\n")).unwrap();
+    let told = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let texts: Vec<&str> = told.filter(|text| *text != "FILE:LINE:COLUMN").collect();
+    assert!(texts.len() > 8, "errors are where they are looked for");
+    let pieces = texts.iter().flat_map(|text| text.split('…').map(str::trim));
+    let unknown: Vec<_> = pieces.filter(|piece| !sources.contains(piece)).map(str::to_owned).collect();
+    expect_none("errors that no command tells", &unknown);
+}
+
+/// All sources below a directory as one text, with strings that go on in the next line joined.
+fn sources(directory: &Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = std::fs::read_to_string(&path).unwrap();
+            text.extend(source.split("\\\n").enumerate().map(|(number, part)| match number {
+                0 => part.to_owned(),
+                _ => part.trim_start().to_owned(),
+            }));
+        }
+    }
+    text
+}
+
 fn what_is_made_from_the_code_is_as_the_code_says(page: &Page) {
     let made = made::remade(&page.text);
     if is_writing() {
@@ -127,6 +160,7 @@ fn main() {
         trial("blocks_say_what_they_are".into(), blocks_say_what_they_are),
         trial("every_configuration_is_taken".into(), every_configuration_is_taken),
         trial("every_reason_is_explained".into(), every_reason_is_explained),
+        trial("every_error_of_the_book_is_one_of_the_code".into(), every_error_of_the_book_is_one_of_the_code),
         trial(
             "an_ellipsis_stands_for_any_text_and_any_lines".into(),
             output::an_ellipsis_stands_for_any_text_and_any_lines,

@@ -54,7 +54,7 @@ pub(crate) fn drawn(lines: &[String]) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
          role=\"img\" aria-label=\"a terminal\">\n<rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#1d2229\"/>\n\
          <g font-family=\"ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace\" font-size=\"12\" \
-         xml:space=\"preserve\">\n"
+         xml:space=\"preserve\" style=\"white-space: pre\">\n"
     );
     for (number, row) in rows.iter().enumerate() {
         let colour = if row.starts_with("$ ") { "#8fd18a" } else { "#d5dae1" };

@@ -1,7 +1,7 @@
 //! Runs what a page says, in order and in one shell, in an empty directory.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use wasmpost_tests::{Place, guest, program, root, target};
@@ -9,10 +9,8 @@ use wasmpost_tests::{Place, guest, program, root, target};
 use crate::output::fits;
 use crate::page::{Block, Page};
 
-/// How long a page may take, in seconds.
-const PATIENCE: &str = "300";
-/// The target of guests in Rust.
-const TARGET: &str = "wasm32-unknown-unknown";
+/// How long a page may take, in seconds: one of them may compile what components in Rust are made of.
+const PATIENCE: &str = "900";
 
 /// A command of a page, with what it is said to print.
 struct Step {
@@ -37,7 +35,7 @@ pub(crate) fn run(page: &Page) {
     let script = notes.write("script", script(&steps, place.path(), notes.path()));
     let mut shell = Command::new("timeout");
     shell.args(["--kill-after=10", PATIENCE, "bash"]).arg(&script).current_dir(place.path());
-    environment(&mut shell, notes.path());
+    environment(&mut shell);
     let ran = shell.output().unwrap();
     let at: usize = std::fs::read_to_string(notes.path().join("at")).map_or(0, |at| at.trim().parse().unwrap());
     let printed = std::fs::read(notes.path().join(format!("{at}.out"))).unwrap_or_default();
@@ -102,44 +100,15 @@ fn script(steps: &[Step], place: &Path, notes: &Path) -> String {
 }
 
 /// The programs and guests that commands find.
-fn environment(shell: &mut Command, notes: &Path) {
-    let guests = guest("noop").parent().unwrap().to_owned();
-    let mut paths = vec![program().parent().unwrap().to_owned()];
-    if !has_target() {
-        paths.insert(0, shims(notes));
-    }
+fn environment(shell: &mut Command) {
+    let here = program().parent().unwrap().to_owned();
     let rest = std::env::var_os("PATH").unwrap();
-    shell.env("REAL_PATH", &rest);
-    paths.extend(std::env::split_paths(&rest));
+    let paths = std::iter::once(here).chain(std::env::split_paths(&rest));
     shell.env("PATH", std::env::join_paths(paths).unwrap());
-    shell.env("GUESTS", guests).env("REPOSITORY", root()).env("XDG_CACHE_HOME", target().join("tests-cache"));
-    // Guests find what was compiled for others, and leave their own files where the page says.
-    shell.env("CARGO_BUILD_BUILD_DIR", target().join("guests")).env("GUESTS_TARGET", target());
+    shell.env("GUESTS", guest("noop").parent().unwrap()).env("REPOSITORY", root());
+    // Components find what was compiled for others, and leave their own files where the page says.
+    shell.env("XDG_CACHE_HOME", target().join("tests-cache")).env("CARGO_BUILD_BUILD_DIR", target().join("guests"));
     for name in ["WASMPOST_LOG", "CARGO_TARGET_DIR", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUST_BACKTRACE"] {
         shell.env_remove(name);
     }
-}
-
-fn has_target() -> bool {
-    let listed = Command::new("rustup").args(["target", "list", "--installed"]).output();
-    listed.is_ok_and(|listed| String::from_utf8_lossy(&listed.stdout).lines().any(|name| name == TARGET))
-}
-
-/// Where rustup cannot download the target, `cargo` builds guests as `make guests` does.
-fn shims(notes: &Path) -> PathBuf {
-    let directory = notes.join("bin");
-    std::fs::create_dir(&directory).unwrap();
-    let cargo = format!(
-        "#!/usr/bin/env bash\nset -euo pipefail\nexport PATH=$REAL_PATH CARGO_TARGET_DIR=$GUESTS_TARGET\n\
-         unset CARGO_BUILD_BUILD_DIR\n\"$REPOSITORY/scripts/guest-cargo.sh\" .\n\
-         name=$(sed -n 's/^name = \"\\(.*\\)\"/\\1/p' Cargo.toml | head -1 | tr - _)\n\
-         mkdir -p target/{TARGET}/release\n\
-         cp \"$GUESTS_TARGET/guests/{TARGET}/release/$name.wasm\" target/{TARGET}/release/\n"
-    );
-    for (name, text) in [("cargo", cargo.as_str()), ("rustup", "#!/bin/sh\n")] {
-        let path = directory.join(name);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    }
-    directory
 }

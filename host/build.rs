@@ -9,9 +9,18 @@ use std::path::{Path, PathBuf};
 const FILE_BYTES_MAX: u64 = 512 << 10;
 /// The cases that hold for every example.
 const FIXTURES: &str = "fixtures";
+/// The templates of a package, which has no repository around it: `scripts/package.sh` writes them.
+const PACKED: &str = "packed/templates.rs";
 
 fn main() {
-    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("..").canonicalize().unwrap();
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
+    if !package.join("../guest-examples").exists() {
+        let copied = std::fs::copy(package.join(PACKED), out.join("templates.rs"));
+        copied.unwrap_or_else(|error| panic!("{PACKED} of a package is made by scripts/package.sh: {error}"));
+        return;
+    }
+    let root = package.join("..").canonicalize().unwrap();
     let examples = root.join("guest-examples");
     let walk = Walk { ignored: ignored(&root.join(".gitignore")), root };
     let mut code = String::new();
@@ -36,8 +45,7 @@ fn main() {
         writeln!(code, "];").unwrap();
     }
     println!("cargo::rerun-if-changed={}", walk.root.join(".gitignore").display());
-    let out = std::env::var_os("OUT_DIR").unwrap();
-    std::fs::write(Path::new(&out).join("templates.rs"), code).unwrap();
+    std::fs::write(out.join("templates.rs"), code).unwrap();
 }
 
 /// What lies in a directory.

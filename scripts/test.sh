@@ -20,6 +20,8 @@ step dependencies
 cargo deny --log-level error check bans licenses sources
 step deployments
 scripts/check-deployments.sh
+step packages
+scripts/package.sh
 step guests
 scripts/guest-cargo.sh tests/guests
 scripts/guest-languages.sh

@@ -39,23 +39,37 @@ pub fn program() -> &'static Path {
         if let Some(program) = std::env::var_os("WASMPOST_PROGRAM") {
             return program.into();
         }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        // A test beside it makes cargo choose the features of dependencies as it did for the tests, so that it finds them
-        // built. All features are every broker, and the points and breaks of proofs.
-        let wanted = ["--workspace", "--all-features", "--bin", "wasmpost", "--test", "tidy"];
-        let mut build = Command::new(cargo);
-        build.args(["build", "--quiet"]).args(wanted).current_dir(root());
-        // What cargo tells a test about its package, the build script of ring takes for a change: it would be built again
-        // with all that depends on it, here and by whoever builds next.
-        let is_of_package =
-            |name: &str| name == "OUT_DIR" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-        let told = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-        for name in told.filter(|name| is_of_package(name)) {
-            build.env_remove(name);
-        }
-        assert!(build.status().unwrap().success(), "wasmpost can be built");
+        build(&["--bin", "wasmpost"]);
         target().join("debug/wasmpost")
     })
+}
+
+/// Where the programs of `host/examples` are, as they are now.
+pub fn examples() -> &'static Path {
+    static EXAMPLES: OnceLock<PathBuf> = OnceLock::new();
+    EXAMPLES.get_or_init(|| {
+        build(&["--examples"]);
+        target().join("debug/examples")
+    })
+}
+
+/// Has cargo build what is wanted of the host.
+fn build(wanted: &[&str]) {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // A test beside it makes cargo choose the features of dependencies as it did for the tests, so that it finds them
+    // built. All features are every broker, and the points and breaks of proofs.
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--workspace", "--all-features", "--test", "tidy"]);
+    build.args(wanted).current_dir(root());
+    // What cargo tells a test about its package, the build script of ring takes for a change: it would be built again
+    // with all that depends on it, here and by whoever builds next.
+    let is_of_package =
+        |name: &str| name == "OUT_DIR" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    let told = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    for name in told.filter(|name| is_of_package(name)) {
+        build.env_remove(name);
+    }
+    assert!(build.status().unwrap().success(), "{wanted:?} can be built");
 }
 
 /// The file of a guest.

@@ -10,6 +10,18 @@ use wasmpost_msg::{
 use crate::error::{BrokerError, BrokerErrorKind};
 
 /// The bounds of a publication.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::{Admission, BrokerErrorKind};
+/// use wasmpost_msg::{Attributes, Publication};
+///
+/// let admission = Admission { body_bytes_max: 4, ..Admission::default() };
+/// assert!(admission.check(&Publication::new("orders", Attributes::new(), "1234")).is_ok());
+/// let error = admission.check(&Publication::new("orders", Attributes::new(), "12345")).unwrap_err();
+/// assert_eq!(error.kind(), BrokerErrorKind::Invalid);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
     /// The largest body, in bytes.
@@ -27,6 +39,10 @@ impl Default for Admission {
 
 impl Admission {
     /// Says what is wrong with a publication, if something is.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, with what is wrong.
     pub fn check(&self, publication: &Publication) -> Result<(), BrokerError> {
         match self.fault(publication) {
             Some(fault) => Err(BrokerError::new(BrokerErrorKind::Invalid, fault)),

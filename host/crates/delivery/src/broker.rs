@@ -15,6 +15,29 @@ use crate::quota::{TenantQuota, WaitingTopics};
 use crate::timestamp::Timestamp;
 
 /// Stores messages and hands them out.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
+/// use wasmpost_delivery::{Broker, QueueSpec};
+/// use wasmpost_msg::{Attributes, Publication};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = MemoryBroker::new(MemoryOptions::default());
+/// let queue = broker.queue(QueueSpec::new("orders")).await?;
+/// let receipts = broker.publish(vec![Publication::new("orders", Attributes::new(), "one")]).await?;
+///
+/// for delivery in queue.pull(10).await? {
+///     assert_eq!((&delivery.id, &*delivery.body), (&receipts[0].id, &b"one"[..]));
+///     delivery.lease.ack(Vec::new()).await?;
+/// }
+/// assert_eq!(broker.stats().await?[0].acked, 1);
+/// broker.close().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Broker: Send + Sync {
     /// What the broker does by itself.
@@ -22,14 +45,30 @@ pub trait Broker: Send + Sync {
 
     /// The queue of this name, made where there is none. From now on it gets the messages of its topics, and no other
     /// topic's that it had before. Messages that wait under a topic which no queue took from are moved to it.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a name or time that the broker does not take, `Unavailable` where it cannot be reached now,
+    /// `Closed` after `close`.
     async fn queue(&self, spec: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError>;
 
     /// Stores messages: all of them, or none and an error. When it returns they survive what the broker says they
     /// survive.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a publication that no queue would take, which is named; `Full` where there is no room now, and
+    /// `Limit` where a quota never has any; `Unavailable` where the broker cannot be reached or confirms nothing in
+    /// time; `Closed` after `close`, or where the broker cannot go on. With the last two it may be unknown whether the
+    /// messages were stored: publish them again under the same ids.
     async fn publish(&self, publications: Vec<Publication>) -> Result<Vec<Receipt>, BrokerError>;
 
     /// From now on, refuses what would give a tenant more than its quota. Tenants that are not named, and
     /// what belongs to none, have [`TenantQuota::default`].
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the broker keeps no quotas and one is asked for, `Closed` after `close`.
     async fn set_quotas(&self, quotas: BTreeMap<String, TenantQuota>) -> Result<(), BrokerError> {
         if !quotas.values().any(TenantQuota::is_set) {
             return Ok(());
@@ -44,16 +83,48 @@ pub trait Broker: Send + Sync {
     }
 
     /// What lies in each queue, by name.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` where the broker cannot be reached now, `Closed` after `close`.
     async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError>;
 
     /// The dead letters, where the broker lets one look at them.
     fn dead_letters(&self) -> Option<&dyn DeadLetters>;
 
     /// Stores what is still to be stored and takes no more calls. Leases that are held are given back.
+    ///
+    /// # Errors
+    ///
+    /// Of any kind, where something could not be stored or given back. Nothing that was confirmed is lost by it.
     async fn close(&self) -> Result<(), BrokerError>;
 }
 
 /// Where deliveries are pulled from.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
+/// use wasmpost_delivery::{Broker, Nack, QueueSpec};
+/// use wasmpost_msg::{Attributes, Publication};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = MemoryBroker::new(MemoryOptions::default());
+/// let queue = broker.queue(QueueSpec::new("orders")).await?;
+/// assert!(queue.pull_now(1).is_empty());
+/// broker.publish(vec![Publication::new("orders", Attributes::new(), "one")]).await?;
+///
+/// let first = queue.pull(1).await?.remove(0);
+/// first.lease.nack(Nack::give_back()).await?;
+/// let second = queue.pull(1).await?.remove(0);
+/// assert_eq!((second.deliveries, second.failures), (2, 0));
+/// second.lease.ack(Vec::new()).await?;
+/// queue.drained().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// The name.
@@ -63,6 +134,11 @@ pub trait Queue: Send + Sync {
     fn lease(&self) -> Duration;
 
     /// Leases at least one delivery and at most `max`, waiting until there is one. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` where the broker cannot be reached now: pull again later. `Closed` after `close`, which ends pulls
+    /// that wait.
     async fn pull(&self, max: usize) -> Result<Vec<Delivery>, BrokerError>;
 
     /// Leases at most `max` deliveries without waiting for anything: none where there are none, or where the broker would
@@ -80,10 +156,24 @@ pub trait Queue: Send + Sync {
     }
 
     /// Waits until nothing in the queue is ready, delayed or leased.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` where the broker cannot be asked now, `Closed` after `close`.
     async fn drained(&self) -> Result<(), BrokerError>;
 }
 
 /// What a broker does by itself. What it does not is completed by the server.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::Capabilities;
+///
+/// // A broker that keeps messages on disk, and takes no delays.
+/// let capabilities = Capabilities { delays: false, ..Capabilities::embedded(true) };
+/// assert!(capabilities.durable && capabilities.ordering_keys && !capabilities.delays);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
     /// Confirmed messages survive the end of the process.
@@ -113,6 +203,23 @@ pub struct Capabilities {
 }
 
 /// Which queue is wanted.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_delivery::QueueSpec;
+///
+/// let spec = QueueSpec {
+///     topics: vec!["orders.new".into(), "orders.changed".into()],
+///     lease: Duration::from_secs(60),
+///     ..QueueSpec::new("orders")
+/// };
+/// assert_eq!(spec.all_topics(), ["orders", "orders.new", "orders.changed"]);
+/// assert!(spec.check().is_ok());
+/// assert!(QueueSpec::new("two words").check().is_err());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSpec {
     /// The name.
@@ -186,6 +293,10 @@ impl QueueSpec {
     }
 
     /// Says what is wrong with a name in it, if something is.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, with the name that no queue or topic can have.
     pub fn check(&self) -> Result<(), BrokerError> {
         match self.all_topics().iter().find_map(|name| topic_name_fault(name)) {
             Some(fault) => Err(BrokerError::new(BrokerErrorKind::Invalid, fault)),

@@ -12,6 +12,19 @@ use crate::timestamp::Timestamp;
 
 /// A clock that starts at the wall clock and then follows the monotonic one, so that a wall clock that is set back or
 /// forward while the process runs neither delays nor hastens a redelivery. Clones are one clock.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_delivery::Clock;
+///
+/// let clock = Clock::manual();
+/// let before = clock.now();
+/// clock.advance(Duration::from_secs(60));
+/// assert_eq!(clock.now().since(before), Duration::from_secs(60));
+/// ```
 #[derive(Clone)]
 pub struct Clock(Arc<Shared>);
 

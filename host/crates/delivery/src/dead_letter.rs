@@ -134,22 +134,86 @@ pub struct Listed {
 ///
 /// Lists come in pages. A page ends at a number, or where it would take more than [`PAGE_BYTES_MAX`]; behind the last
 /// letter there are empty pages.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
+/// use wasmpost_delivery::{Broker, DeadLetterFilter, Evidence, QueueSpec};
+/// use wasmpost_msg::{Attributes, Publication, Reason};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = MemoryBroker::new(MemoryOptions::default());
+/// let queue = broker.queue(QueueSpec::new("orders")).await?;
+/// broker.publish(vec![Publication::new("orders", Attributes::new(), "one")]).await?;
+/// let delivery = queue.pull(1).await?.remove(0);
+/// delivery.lease.reject(Evidence::by_host(Reason::Rejected, "no such customer")).await?;
+///
+/// let rejected = DeadLetterFilter { reason: Some(Reason::Rejected), ..DeadLetterFilter::default() };
+/// let letters = broker.dead_letters().expect("a broker in memory keeps them");
+/// let page = letters.list(&rejected, 0, 50).await?;
+/// assert_eq!((page[0].letter.evidence.error.as_str(), page[0].body_bytes), ("no such customer", 3));
+/// assert_eq!(letters.redrive(&rejected).await?, 1);
+/// assert_eq!(queue.pull(1).await?[0].body, "one");
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
     /// A page of at most `max` dead letters without their bodies, oldest first, after skipping `skip`.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` where the broker cannot be reached now, `Corrupt` where what is stored cannot be read, `Closed`
+    /// after the broker was closed.
     async fn list(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<Listed>, BrokerError>;
 
     /// The same with their bodies.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` where the broker cannot be reached now, `Corrupt` where what is stored cannot be read, `Closed`
+    /// after the broker was closed.
     async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError>;
 
     /// Puts dead letters back into the queues that they died in, with no failures counted; says how many.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` where the broker cannot be reached now, `Corrupt` where what is stored cannot be read, `Closed`
+    /// after the broker was closed. Some of the letters may be done by then; the others are as they were.
     async fn redrive(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError>;
 
     /// Deletes dead letters; says how many.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` where the broker cannot be reached now, `Corrupt` where what is stored cannot be read, `Closed`
+    /// after the broker was closed. Some of the letters may be done by then; the others are as they were.
     async fn purge(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError>;
 }
 
 /// Letters that are collected until a page is full.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::{Page, Paged};
+///
+/// struct Letter;
+///
+/// impl Paged for Letter {
+///     fn bytes(&self) -> usize {
+///         1 << 20
+///     }
+/// }
+///
+/// // Ten letters, or four mebibytes.
+/// let mut page = Page::new(10);
+/// while page.add(Letter) {}
+/// assert_eq!(page.into_letters().len(), 4);
+/// ```
 #[derive(Debug)]
 pub struct Page<T> {
     letters: Vec<T>,

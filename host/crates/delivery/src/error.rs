@@ -3,6 +3,19 @@
 use std::fmt;
 
 /// What a broker could not do, and why.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::{BrokerError, BrokerErrorKind};
+/// use wasmpost_msg::chain;
+///
+/// let error = BrokerError::new(BrokerErrorKind::Unavailable, "file \"orders.db\" could not be read")
+///     .caused_by(std::io::Error::other("disk is gone"));
+/// assert!(error.passes());
+/// assert_eq!(error.to_string(), "file \"orders.db\" could not be read");
+/// assert_eq!(chain(&error).to_string(), "file \"orders.db\" could not be read: disk is gone");
+/// ```
 #[derive(Debug)]
 pub struct BrokerError {
     kind: BrokerErrorKind,

@@ -14,6 +14,19 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where the outbox of a receiver goes. Publishing is confirmed before the source is acknowledged: a crash in between
 /// delivers the source again, and what is published again has the same ids.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
+/// use wasmpost_delivery::{Forward, QueueServerOptions};
+///
+/// let other = Arc::new(MemoryBroker::new(MemoryOptions::default()));
+/// let options = QueueServerOptions { forward: Some(Forward::to(other)), ..QueueServerOptions::default() };
+/// # drop(options);
+/// ```
 #[derive(Clone)]
 pub struct Forward {
     /// The broker that the outbox is published to.

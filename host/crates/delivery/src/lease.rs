@@ -40,6 +40,35 @@ pub struct Delivery {
 ///
 /// Settling a lease that lapsed has no effect and answers with an error of kind `Stale`. When settling fails otherwise,
 /// the message stays where it is and is delivered again when the lease has lapsed.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
+/// use wasmpost_delivery::{Broker, Clock, Evidence, Nack, QueueSpec};
+/// use wasmpost_msg::{Attributes, Publication, Reason};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let clock = Clock::manual();
+/// let broker = MemoryBroker::new(MemoryOptions { clock: clock.clone(), ..MemoryOptions::default() });
+/// let queue = broker.queue(QueueSpec::new("orders")).await?;
+/// broker.publish(vec![Publication::new("orders", Attributes::new(), "one")]).await?;
+///
+/// // Put back for ten seconds, then rejected.
+/// let delivery = queue.pull(1).await?.remove(0);
+/// delivery.lease.nack(Nack { delay: Duration::from_secs(10), attempt: None }).await?;
+/// assert!(queue.pull_now(1).is_empty());
+/// clock.advance(Duration::from_secs(10));
+/// let delivery = queue.pull(1).await?.remove(0);
+/// delivery.lease.renewer().renew().await?;
+/// delivery.lease.reject(Evidence::by_host(Reason::Rejected, "nobody wants it")).await?;
+/// assert_eq!(broker.stats().await?[0].dead, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Lease: Send + Sync {
     /// What keeps the lease from lapsing.
@@ -48,12 +77,27 @@ pub trait Lease: Send + Sync {
     /// The message has been processed; `outbox` is to be published. On brokers with a transactional outbox both or
     /// neither happen, and it returns when both are stored. Without an outbox it may return before the ack is stored: a
     /// crash then delivers the message again.
+    ///
+    /// # Errors
+    ///
+    /// `Stale` where the lease was lost, and the settlement had no effect. After any other the message is delivered
+    /// again when the lease has lapsed. `Full` and `Limit` where there is no room for the outbox.
     async fn ack(self: Box<Self>, outbox: Vec<Publication>) -> Result<(), BrokerError>;
 
     /// Puts the message back.
+    ///
+    /// # Errors
+    ///
+    /// `Stale` where the lease was lost, and the settlement had no effect. After any other the message is delivered
+    /// again when the lease has lapsed.
     async fn nack(self: Box<Self>, nack: Nack) -> Result<(), BrokerError>;
 
     /// Moves the message to the dead letters.
+    ///
+    /// # Errors
+    ///
+    /// `Stale` where the lease was lost, and the settlement had no effect. After any other the message is delivered
+    /// again when the lease has lapsed.
     async fn reject(self: Box<Self>, evidence: Evidence) -> Result<(), BrokerError>;
 }
 
@@ -61,6 +105,11 @@ pub trait Lease: Send + Sync {
 #[async_trait]
 pub trait Renewer: Send + Sync {
     /// The lease lasts its full time again from now on. A lease that was lost answers with an error of kind `Stale`.
+    ///
+    /// # Errors
+    ///
+    /// `Stale` where the lease was lost; `Unavailable` where the broker cannot be reached now, while the lease goes on
+    /// for what is left of its time.
     async fn renew(&self) -> Result<(), BrokerError>;
 }
 

@@ -11,6 +11,26 @@ use crate::error::{BrokerError, BrokerErrorKind};
 pub const TOPICS_MAX: u64 = 1000;
 
 /// What one tenant may have at a broker.
+///
+/// # Examples
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
+/// use wasmpost_delivery::{Broker, BrokerErrorKind, TenantQuota};
+/// use wasmpost_msg::{Attributes, Publication};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = MemoryBroker::new(MemoryOptions::default());
+/// broker.set_quotas(BTreeMap::from([("acme".to_owned(), TenantQuota::of_messages(1))])).await?;
+/// let order = || vec![Publication::new("@acme/orders", Attributes::new(), "{}")];
+/// broker.publish(order()).await?;
+/// assert_eq!(broker.publish(order()).await.unwrap_err().kind(), BrokerErrorKind::Full);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TenantQuota {
     /// The most messages, dead letters included; as many as there is room for if none.

@@ -17,6 +17,24 @@ const RETURNS: RetryPolicy = RetryPolicy {
 };
 
 /// When a message is delivered again, and when no more. Pure: the same inputs give the same verdict.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_delivery::{RetryPolicy, Verdict};
+/// use wasmpost_msg::{Reason, ReceiveError};
+///
+/// let policy = RetryPolicy { attempts_max: 3, backoff_first: Duration::from_secs(2), ..RetryPolicy::default() };
+/// let failed = Err(ReceiveError::retry("not now"));
+///
+/// // After the second failure it waits 4 seconds, and none longer by chance; the third is the last.
+/// let second = policy.verdict(1, 0, &failed, 0.0);
+/// assert_eq!(second, Verdict::Nack { delay: Duration::from_secs(4), counted: true });
+/// assert_eq!(policy.verdict(2, 0, &failed, 0.0), Verdict::DeadLetter { reason: Reason::Attempts });
+/// assert_eq!(policy.verdict(2, 0, &Ok(()), 0.0), Verdict::Ack);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
     /// How many failures a message may have; with the last it becomes a dead letter.

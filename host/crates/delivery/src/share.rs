@@ -10,6 +10,21 @@ use crate::sync::{Mutex, Semaphore, SemaphorePermit};
 use crate::threads::Lane;
 
 /// What the servers of one tenant have together.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use wasmpost_delivery::{QueueServerOptions, Share};
+///
+/// // Two servers that have eight places and a hundred publications a second together.
+/// let share = Arc::new(Share::new(8, None).with_publish_rate(100));
+/// let orders = QueueServerOptions { share: Some(Arc::clone(&share)), ..QueueServerOptions::default() };
+/// let mails = QueueServerOptions { share: Some(Arc::clone(&share)), ..QueueServerOptions::default() };
+/// # drop((orders, mails));
+/// assert_eq!(share.used().deliveries, 0);
+/// ```
 #[derive(Debug)]
 pub struct Share {
     slots: Semaphore,

@@ -13,6 +13,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// brokers are case-sensitive. Cloning is cheap: the entries are shared until one side changes them.
 ///
 /// The sums of bytes and values are kept, so that asking for them costs the same however many there are.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::Attributes;
+///
+/// let mut attributes = Attributes::new();
+/// attributes.set("content-type", "application/json");
+/// attributes.append("Tag", "new");
+/// attributes.append("tag", "urgent");
+///
+/// assert_eq!(attributes.get("Content-Type"), Some("application/json"));
+/// assert_eq!(attributes.values("TAG"), ["new", "urgent"]);
+/// assert_eq!(attributes.bytes(), "Content-Type".len() + "application/json".len() + "Tag".len() + "newurgent".len());
+/// ```
 #[derive(Clone, Default)]
 pub struct Attributes {
     entries: Arc<Vec<Entry>>,
@@ -153,6 +168,15 @@ fn length_of(values: &[String]) -> usize {
 
 /// The canonical form of a name, as MIME header keys have it: the first letter and every letter behind a hyphen in
 /// upper case, the others in lower case. A name with a space or another byte that is no token stays as it is.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::canonical_name;
+///
+/// assert_eq!(canonical_name("x-request-ID"), "X-Request-Id");
+/// assert_eq!(canonical_name("two words"), "two words");
+/// ```
 pub fn canonical_name(name: &str) -> String {
     if !name.bytes().all(is_token) {
         return name.to_owned();

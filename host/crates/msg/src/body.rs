@@ -12,6 +12,23 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The body of a message. It is read once, in chunks or as a whole, and never without a bound.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{Body, BodyError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut body = Body::from("hello");
+/// assert_eq!(body.chunk().await?.as_deref(), Some(&b"hello"[..]));
+/// assert_eq!(body.chunk().await?, None);
+///
+/// let mut large = Body::from(vec![0; 100]);
+/// assert!(matches!(large.collect(99).await, Err(BodyError::TooLarge { max: 99 })));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Default)]
 pub struct Body(Source);
 
@@ -45,6 +62,20 @@ impl Body {
     }
 
     /// A body that is read from `reader` when it is asked for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wasmpost_msg::Body;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut body = Body::from_reader(&b"from a file or a socket"[..]);
+    /// assert_eq!(body.as_bytes(), None);
+    /// assert_eq!(body.collect(1024).await?, "from a file or a socket");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_reader(reader: impl AsyncRead + Send + 'static) -> Self {
         Self(Source::Reader(Box::pin(reader)))
     }
@@ -59,6 +90,10 @@ impl Body {
     }
 
     /// The next bytes, or none at the end.
+    ///
+    /// # Errors
+    ///
+    /// That of the source, where it failed.
     pub async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
         match &mut self.0 {
             Source::Empty => Ok(None),
@@ -80,6 +115,10 @@ impl Body {
 
     /// All that is left of the body, if that is at most `max` bytes. Afterwards the body is empty. A body that lies in
     /// memory and is larger stays as it is; what was read of any other is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError::TooLarge`] where more than `max` bytes are left, and [`BodyError::Read`] where the source failed.
     pub async fn collect(&mut self, max: usize) -> Result<Bytes, BodyError> {
         if self.as_bytes().is_some_and(|bytes| bytes.len() > max) {
             return Err(BodyError::TooLarge { max });

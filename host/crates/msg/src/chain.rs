@@ -9,6 +9,16 @@ pub struct Chain<'a>(&'a (dyn Error + 'static));
 
 /// The error and all its causes, joined by colons. Errors say nothing of their causes themselves, so that each is told
 /// once; this is for where they leave the program.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{BodyError, chain};
+///
+/// let error = BodyError::Read(std::io::Error::other("disk is gone"));
+/// assert_eq!(error.to_string(), "body could not be read");
+/// assert_eq!(chain(&error).to_string(), "body could not be read: disk is gone");
+/// ```
 pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> Chain<'a> {
     Chain(error)
 }

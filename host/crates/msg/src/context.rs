@@ -12,6 +12,20 @@ use crate::outbox::{Outbox, Publication};
 use crate::topic::{BufferedWriter, MessageWriter, Topic};
 
 /// What travels with a message through every decorator to the receiver. Clones share one delivery.
+///
+/// # Examples
+///
+/// ```
+/// use tokio_util::sync::CancellationToken;
+/// use wasmpost_msg::{Context, Disposition, Reason};
+///
+/// let context = Context::new("message-1", 2, CancellationToken::new());
+/// assert_eq!((context.id(), context.attempt()), ("message-1", 2));
+///
+/// context.cancel(Reason::LeaseExpired);
+/// assert!(context.cancelled().is_cancelled());
+/// assert_eq!(context.interruption().disposition(), Disposition::GiveBack);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Context(Arc<Delivery>);
 

@@ -4,6 +4,21 @@ use std::fmt;
 use std::time::Duration;
 
 /// The error of a receiver: what should become of the message, the kind of failure, and a text for people.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_msg::{Disposition, Reason, ReceiveError};
+///
+/// let busy = ReceiveError::retry_after(Duration::from_secs(30), "the other side is busy");
+/// assert_eq!(busy.disposition(), Disposition::RetryAfter(Duration::from_secs(30)));
+///
+/// let useless = ReceiveError::reject("this is no JSON");
+/// assert_eq!(useless.reason(), Reason::Rejected);
+/// assert_eq!(useless.to_string(), "rejected: this is no JSON");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceiveError {
     disposition: Disposition,

@@ -7,6 +7,22 @@ use crate::body::{Body, BodyError};
 use crate::context::Context;
 
 /// A discrete message in a messaging system.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{Attributes, Message};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let attributes = Attributes::from_iter([("content-type", "text/plain")]);
+/// let mut message = Message::new(attributes, "hello");
+/// assert_eq!(message.attributes.get("Content-Type"), Some("text/plain"));
+/// assert_eq!(message.context.attempt(), 1);
+/// assert_eq!(message.body.collect(1024).await?, "hello");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct Message {
     /// The metadata.
@@ -24,11 +40,26 @@ impl Message {
     }
 
     /// A message with the attributes of `parent`, copied and not shared, the same delivery, and a new body.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wasmpost_msg::{Attributes, Message};
+    ///
+    /// let parent = Message::new(Attributes::from_iter([("language", "de")]), "Hallo");
+    /// let message = Message::with_body(&parent, "hello");
+    /// assert_eq!(message.attributes, parent.attributes);
+    /// ```
     pub fn with_body(parent: &Message, body: impl Into<Body>) -> Self {
         Self { attributes: parent.attributes.clone(), body: body.into(), context: parent.context.clone() }
     }
 
     /// The whole body, at most `max` bytes of it. The message can still be read afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError::TooLarge`] where there are more than `max` bytes, and [`BodyError::Read`] where the source of the
+    /// body failed.
     pub async fn dump_body(&mut self, max: usize) -> Result<Bytes, BodyError> {
         let bytes = self.body.collect(max).await?;
         self.body = bytes.clone().into();
@@ -36,6 +67,26 @@ impl Message {
     }
 
     /// A second reader of the same bytes, at most `max` of them. The message can still be read afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError::TooLarge`] where there are more than `max` bytes, and [`BodyError::Read`] where the source of the
+    /// body failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wasmpost_msg::{Attributes, Message};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut message = Message::new(Attributes::new(), "hello");
+    /// let mut second = message.clone_body(1024).await?;
+    /// assert_eq!(second.collect(1024).await?, "hello");
+    /// assert_eq!(message.body.collect(1024).await?, "hello");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn clone_body(&mut self, max: usize) -> Result<Body, BodyError> {
         self.dump_body(max).await.map(Body::from)
     }

@@ -15,6 +15,16 @@ pub fn is_reserved(name: &str) -> bool {
 
 /// What keeps a publisher from setting an attribute, if something does. A name is a token of RFC 7230, as in headers of
 /// HTTP and mail, and not reserved; a value has no carriage return, line feed or NUL, which would end a header.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::attribute_fault;
+///
+/// assert_eq!(attribute_fault("Content-Type", "text/plain"), None);
+/// assert!(attribute_fault("two words", "").is_some());
+/// assert!(attribute_fault("wasmpost-id", "7").is_some_and(|fault| fault.contains("reserved")));
+/// ```
 pub fn attribute_fault(name: &str, value: &str) -> Option<String> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_token) {
@@ -30,6 +40,20 @@ pub fn attribute_fault(name: &str, value: &str) -> Option<String> {
 
 /// What is wrong with the name of a topic or queue, if something is. A name that belongs to a tenant is its name within
 /// the tenant behind `@`, the tenant's name and a slash: `@acme/orders`.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{qualified, tenant_of, topic_name_fault};
+///
+/// assert_eq!(topic_name_fault("orders.new"), None);
+/// assert!(topic_name_fault("two words").is_some());
+///
+/// let name = qualified(Some("acme"), "orders");
+/// assert_eq!(name, "@acme/orders");
+/// assert_eq!(tenant_of(&name), Some("acme"));
+/// assert_eq!(topic_name_fault(&name), None);
+/// ```
 pub fn topic_name_fault(name: &str) -> Option<String> {
     let Some(qualified) = name.strip_prefix('@') else { return plain_name_fault(name) };
     let Some((tenant, within)) = qualified.split_once('/') else {

@@ -11,6 +11,23 @@ use crate::attributes::Attributes;
 pub const ORDERING_KEY: &str = "Ordering-Key";
 
 /// A message on its way to a topic.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_msg::{Attributes, Publication};
+///
+/// let attributes = Attributes::from_iter([("Ordering-Key", "customer-7")]);
+/// let publication = Publication {
+///     delay: Duration::from_secs(5),
+///     ttl: Some(Duration::from_secs(3600)),
+///     id: Some("order-1".into()),
+///     ..Publication::new("orders", attributes, "{}")
+/// };
+/// assert_eq!(publication.key.as_deref(), Some("customer-7"));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Publication {
     /// The topic to write to.
@@ -33,6 +50,19 @@ pub struct Publication {
 }
 
 /// Messages that one delivery published. Safe to use from several tasks.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{Attributes, Outbox, Publication};
+///
+/// let outbox = Outbox::default();
+/// outbox.push(Publication::new("a", Attributes::new(), "first"));
+/// outbox.push(Publication::new("b", Attributes::new(), "second"));
+/// let topics: Vec<_> = outbox.take().into_iter().map(|publication| publication.topic).collect();
+/// assert_eq!(topics, ["a", "b"]);
+/// assert!(outbox.is_empty());
+/// ```
 #[derive(Debug, Default)]
 pub struct Outbox(Mutex<Vec<Publication>>);
 

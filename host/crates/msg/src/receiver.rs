@@ -14,9 +14,40 @@ use crate::message::Message;
 ///
 /// Returning `Ok` says that the message has been processed. With an error the server assumes that it has not, and puts
 /// it back or dead-letters it, as the error says. The body may be read until `receive` returns.
+///
+/// # Examples
+///
+/// ```
+/// use async_trait::async_trait;
+/// use wasmpost_msg::{Attributes, Disposition, Message, ReceiveError, Receiver};
+///
+/// /// Takes bodies of at most so many bytes.
+/// struct Short(usize);
+///
+/// #[async_trait]
+/// impl Receiver for Short {
+///     async fn receive(&self, mut message: Message) -> Result<(), ReceiveError> {
+///         let body = message.body.collect(self.0).await.map_err(|error| ReceiveError::reject(error.to_string()))?;
+///         println!("{} bytes", body.len());
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// assert_eq!(Short(5).receive(Message::new(Attributes::new(), "hello")).await, Ok(()));
+/// let error = Short(4).receive(Message::new(Attributes::new(), "hello")).await.unwrap_err();
+/// assert_eq!(error.disposition(), Disposition::Reject);
+/// # }
+/// ```
 #[async_trait]
 pub trait Receiver: Send + Sync {
     /// Processes one message.
+    ///
+    /// # Errors
+    ///
+    /// What becomes of the message is the [`Disposition`](crate::Disposition) of the error: it is delivered again, not
+    /// before a time, or never. An error without more is [`ReceiveError::retry`].
     async fn receive(&self, message: Message) -> Result<(), ReceiveError>;
 }
 
@@ -24,10 +55,43 @@ pub trait Receiver: Send + Sync {
 type Receiving<'call> = Pin<Box<dyn Future<Output = Result<(), ReceiveError>> + Send + 'call>>;
 
 /// An adapter to use an ordinary async function as a [`Receiver`].
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{Message, Receiver, ReceiverFunc};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let receiver = ReceiverFunc(|message: Message| async move {
+///     println!("message {} at attempt {}", message.context.id(), message.context.attempt());
+///     Ok(())
+/// });
+/// assert_eq!(receiver.receive(Message::default()).await, Ok(()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ReceiverFunc<F>(pub F);
 
 /// A receiver whose panics become errors: a panic over one message ends neither the process nor another delivery.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{Message, Reason, ReceiveError, Receiver, ReceiverFunc, SafeReceiver};
+///
+/// async fn receive(_: Message) -> Result<(), ReceiveError> {
+///     panic!("a fault in the receiver")
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let error = SafeReceiver(ReceiverFunc(receive)).receive(Message::default()).await.unwrap_err();
+/// assert_eq!(error.reason(), Reason::Panic);
+/// assert_eq!(error.text(), "receiver panicked: a fault in the receiver");
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct SafeReceiver<R>(pub R);
 

@@ -8,14 +8,56 @@ use async_trait::async_trait;
 use crate::receiver::Receiver;
 
 /// Serves messages to a receiver.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use async_trait::async_trait;
+/// use wasmpost_msg::{GraceExpired, Message, Receiver, ReceiverFunc, ServeError, Server, ServerClosed};
+///
+/// /// Hands one empty message to its receiver, and is done.
+/// struct Once;
+///
+/// #[async_trait]
+/// impl Server for Once {
+///     async fn serve(&self, receiver: Arc<dyn Receiver>) -> Result<ServerClosed, ServeError> {
+///         match receiver.receive(Message::default()).await {
+///             Ok(()) => Ok(ServerClosed),
+///             Err(error) => Err(ServeError::Broker(Box::new(error))),
+///         }
+///     }
+///
+///     async fn shutdown(&self, _: Duration) -> Result<ServerClosed, GraceExpired> {
+///         Ok(ServerClosed)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// Once.serve(Arc::new(ReceiverFunc(|_| async { Ok(()) }))).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Server: Send + Sync {
     /// Takes messages and hands each to `receiver`, until the server is shut down. It returns after the last message in
     /// flight. A passing fault of the broker does not end it.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::NotIdle`] where it serves already or was shut down before, and [`ServeError::Broker`] where the
+    /// broker cannot go on.
     async fn serve(&self, receiver: Arc<dyn Receiver>) -> Result<ServerClosed, ServeError>;
 
     /// Takes no more messages and lets those in flight finish. When `grace` runs out first, what is left is interrupted,
     /// put back, and counted in the error.
+    ///
+    /// # Errors
+    ///
+    /// [`GraceExpired`] with the number of messages that were interrupted.
     async fn shutdown(&self, grace: Duration) -> Result<ServerClosed, GraceExpired>;
 }
 

@@ -44,6 +44,15 @@ pub fn is_obeyed(letter: char) -> bool {
 
 /// A text with everything replaced that a terminal would obey, by its escape in Rust, such as `\u{1b}` or `\n`. Quotes,
 /// apostrophes and backslashes stay as they are.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::shown;
+///
+/// assert_eq!(shown("plain \"text\""), "plain \"text\"");
+/// assert_eq!(shown("\u{1b}[31mred\n"), r"\u{1b}[31mred\n");
+/// ```
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
@@ -59,6 +68,15 @@ pub fn shown(text: &str) -> Cow<'_, str> {
 }
 
 /// A text that is cut at a letter where it is longer than `bytes_max`, with a sign that it was.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::cut;
+///
+/// assert_eq!(cut("abc", 3), "abc");
+/// assert_eq!(cut("abcd", 3), "abc\u{2026}");
+/// ```
 pub fn cut(text: &str, bytes_max: usize) -> Cow<'_, str> {
     if text.len() <= bytes_max {
         return Cow::Borrowed(text);

@@ -9,16 +9,78 @@ use futures::future::BoxFuture;
 use crate::attributes::Attributes;
 
 /// Where messages are written. It may be used from many tasks at once.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{Context, MessageWriter, Topic};
+///
+/// /// Writes a greeting to any topic.
+/// async fn greet(topic: &dyn Topic) -> Result<(), wasmpost_msg::WriteError> {
+///     let mut writer = topic.new_writer();
+///     writer.attributes().set("content-type", "text/plain");
+///     writer.write("hello, ".into()).await?;
+///     writer.write("world".into()).await?;
+///     writer.close().await
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let context = Context::default();
+/// greet(&context.topic("greetings")).await?;
+/// assert_eq!(context.outbox().take()[0].body, "hello, world");
+/// # Ok(())
+/// # }
+/// ```
 pub trait Topic: Send + Sync {
     /// A writer for one message.
     fn new_writer(&self) -> Box<dyn MessageWriter>;
 }
 
 /// An adapter to use an ordinary function as a [`Topic`].
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{BufferedWriter, MessageWriter, Topic, TopicFunc};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Bodies have at most 1024 bytes.
+/// let topic = TopicFunc(|| -> Box<dyn MessageWriter> {
+///     Box::new(BufferedWriter::new(1024, |_attributes, body, _delay| async move {
+///         println!("{} bytes", body.len());
+///         Ok(())
+///     }))
+/// });
+/// topic.new_writer().close().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct TopicFunc<F>(pub F);
 
 /// Collects one message. Dropped unclosed, nothing was published.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_msg::{Context, MessageWriter, Topic, WriteError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let context = Context::default();
+/// let mut writer = context.topic("reminders").new_writer();
+/// writer.set_delay(Duration::from_secs(60));
+/// writer.write("wake up".into()).await?;
+/// writer.close().await?;
+/// assert!(matches!(writer.close().await, Err(WriteError::Closed)));
+/// assert_eq!(context.outbox().len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait MessageWriter: Send {
     /// The attributes that go with the message when it is closed.
@@ -28,10 +90,20 @@ pub trait MessageWriter: Send {
     fn set_delay(&mut self, delay: Duration);
 
     /// Adds `chunk` to the body.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Closed`] after `close`, [`WriteError::TooLarge`] where the body would get larger than the topic
+    /// takes, and [`WriteError::Publish`] where a decorator cannot encode it.
     async fn write(&mut self, chunk: Bytes) -> Result<(), WriteError>;
 
     /// Ends the message and forwards it, with an empty body where nothing was written. Afterwards `write` and `close`
     /// return [`WriteError::Closed`].
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Closed`] after a first `close`, and [`WriteError::Publish`] where the message could not be
+    /// forwarded. It was not published then.
     async fn close(&mut self) -> Result<(), WriteError>;
 }
 
@@ -54,6 +126,20 @@ pub enum WriteError {
 }
 
 /// A writer that keeps the body in memory up to a bound and hands the whole message to a function when it is closed.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{BufferedWriter, MessageWriter, WriteError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut writer = BufferedWriter::new(4, |_, _, _| async { Ok(()) });
+/// writer.write("1234".into()).await?;
+/// assert!(matches!(writer.write("5".into()).await, Err(WriteError::TooLarge { max: 4 })));
+/// # Ok(())
+/// # }
+/// ```
 pub struct BufferedWriter<P> {
     attributes: Attributes,
     delay: Duration,

@@ -10,6 +10,21 @@ use tokio::time::{Sleep, sleep};
 ///
 /// The time counts from when the future first has to wait, and only then is a timer set: most calls of a receiver never
 /// wait, and setting a timer takes as long as some of them.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_msg::within;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// assert_eq!(within(Duration::from_secs(1), async { 7 }).await, Some(7));
+/// assert_eq!(within(Duration::from_millis(1), std::future::pending::<()>()).await, None);
+/// # Ok(())
+/// # }
+/// ```
 pub async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut timer: Option<Pin<Box<Sleep>>> = None;

@@ -2,6 +2,38 @@
 //!
 //! A broker's tests bring a [`Harness`] and run every case of [`cases`] that [`Case::fits`] it: a case that needs what
 //! the broker says it cannot do does not. Cases count time in seconds, as long as [`Time`] says.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use async_trait::async_trait;
+//! use wasmpost_delivery::conformance::{Harness, cases};
+//! use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
+//! use wasmpost_delivery::{Broker, Capabilities, Clock};
+//!
+//! struct Memory;
+//!
+//! #[async_trait]
+//! impl Harness for Memory {
+//!     fn capabilities(&self) -> Capabilities {
+//!         Capabilities::embedded(false)
+//!     }
+//!
+//!     async fn broker(&self, clock: Clock) -> Arc<dyn Broker> {
+//!         Arc::new(MemoryBroker::new(MemoryOptions { clock, ..MemoryOptions::default() }))
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! for case in cases().into_iter().filter(|case| case.fits(&Memory)).take(3) {
+//!     println!("{}", case.name);
+//!     case.run(Arc::new(Memory)).await;
+//! }
+//! # }
+//! ```
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A broken promise fails a test by panicking.
 
 mod dead_letters;

@@ -41,6 +41,29 @@ pub struct MemoryOptions {
 }
 
 /// A broker that keeps all in memory.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
+/// use wasmpost_delivery::{Broker, BrokerErrorKind};
+/// use wasmpost_msg::{Attributes, Publication};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // One mebibyte of bodies and attributes.
+/// let broker = MemoryBroker::new(MemoryOptions { bytes_max: 1 << 20, ..MemoryOptions::default() });
+/// let large = Publication::new("orders", Attributes::new(), vec![0; 2 << 20]);
+/// let error = broker.publish(vec![large]).await.unwrap_err();
+/// assert_eq!(error.kind(), BrokerErrorKind::Full);
+///
+/// // A second publication of an id adds nothing.
+/// let order = Publication { id: Some("order-1".into()), ..Publication::new("orders", Attributes::new(), "{}") };
+/// assert!(!broker.publish(vec![order.clone()]).await?[0].duplicate);
+/// assert!(broker.publish(vec![order]).await?[0].duplicate);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct MemoryBroker(Arc<Shared>);
 

@@ -75,6 +75,45 @@ pub struct QueueServerOptions {
 }
 
 /// Serves the messages of a queue.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
+/// use wasmpost_delivery::{Broker, QueueServer, QueueServerOptions, QueueSpec};
+/// use wasmpost_msg::{Attributes, Message, Publication, ReceiverFunc, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = MemoryBroker::new(MemoryOptions::default());
+/// let queue = broker.queue(QueueSpec::new("orders")).await?;
+/// broker.publish(vec![Publication::new("orders", Attributes::new(), "one")]).await?;
+///
+/// let options = QueueServerOptions {
+///     receiver: "printing".into(),
+///     concurrency: 4,
+///     timeout: Duration::from_secs(10),
+///     ..QueueServerOptions::default()
+/// };
+/// let server = Arc::new(QueueServer::new(Arc::clone(&queue), options));
+/// let serving = tokio::spawn({
+///     let server = Arc::clone(&server);
+///     let receiver = ReceiverFunc(|message: Message| async move {
+///         println!("message {}", message.context.id());
+///         Ok(())
+///     });
+///     async move { server.serve(Arc::new(receiver)).await }
+/// });
+/// queue.drained().await?;
+/// server.shutdown(Duration::from_secs(5)).await?;
+/// serving.await??;
+/// assert_eq!(broker.stats().await?[0].acked, 1);
+/// # Ok(())
+/// # }
+/// ```
 pub struct QueueServer {
     queue: Arc<dyn Queue>,
     options: QueueServerOptions,

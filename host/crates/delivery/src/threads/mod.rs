@@ -15,6 +15,26 @@ use choice::Lanes;
 use crate::sync::{Condvar, Handle, Mutex, thread};
 
 /// Threads that poll the futures of all lanes.
+///
+/// # Examples
+///
+/// ```
+/// use tokio::runtime::Handle;
+/// use tokio::sync::oneshot;
+/// use wasmpost_delivery::Threads;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let threads = Threads::start(2, &Handle::current(), Box::new(|| {}))?;
+/// // When both want more than there is, the first gets three times as much.
+/// let (preferred, other) = (threads.lane(3), threads.lane(1));
+/// let (done, answer) = oneshot::channel();
+/// preferred.spawn(async move { drop(done.send(7)) });
+/// other.spawn(async {});
+/// assert_eq!(answer.await?, 7);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Threads {
     shared: Arc<Shared>,
 }
@@ -54,6 +74,10 @@ struct State {
 impl Threads {
     /// Starts `count` threads. Timers and sockets of the futures are those of the runtime in `context`. When a lane that
     /// goes first has something to do and all threads are at work, `preempt` is called.
+    ///
+    /// # Errors
+    ///
+    /// That of the system, where it starts no more threads.
     pub fn start(count: usize, context: &Handle, preempt: Preempt) -> std::io::Result<Self> {
         let count = count.max(1);
         let state = State { lanes: Lanes::new(count, Instant::now()), idle: 0, ended: false };

@@ -12,6 +12,34 @@ use crate::receiver::Receiver;
 use crate::topic::{MessageWriter, Topic};
 
 /// A topic whose messages go on in base64.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::decorator::base64::{Base64Receiver, Base64Topic};
+/// use wasmpost_msg::{Context, Message, Receiver, ReceiverFunc, Topic};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let context = Context::default();
+/// let mut writer = Base64Topic(context.topic("notes")).new_writer();
+/// writer.write("hello".into()).await?;
+/// writer.close().await?;
+/// let note = context.outbox().take().remove(0);
+/// assert_eq!(note.attributes.get("Content-Transfer-Encoding"), Some("base64"));
+///
+/// // Takes decoded bodies of at most 1024 bytes.
+/// let receiver = Base64Receiver::new(
+///     ReceiverFunc(|mut message: Message| async move {
+///         assert_eq!(message.dump_body(1024).await.unwrap(), "hello");
+///         Ok(())
+///     }),
+///     1024,
+/// );
+/// receiver.receive(Message::new(note.attributes, note.body)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Base64Topic<T>(pub T);
 

@@ -13,6 +13,34 @@ use crate::receiver::Receiver;
 use crate::topic::{MessageWriter, Topic};
 
 /// A topic whose messages go on compressed.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::decorator::lz4::{Lz4Receiver, Lz4Topic};
+/// use wasmpost_msg::{Context, Message, Receiver, ReceiverFunc, Topic};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let context = Context::default();
+/// let mut writer = Lz4Topic(context.topic("notes")).new_writer();
+/// writer.write("hello".into()).await?;
+/// writer.close().await?;
+/// let note = context.outbox().take().remove(0);
+/// assert_eq!(note.attributes.get("Content-Encoding"), Some("lz4"));
+///
+/// // Takes decoded bodies of at most 1024 bytes.
+/// let receiver = Lz4Receiver::new(
+///     ReceiverFunc(|mut message: Message| async move {
+///         assert_eq!(message.dump_body(1024).await.unwrap(), "hello");
+///         Ok(())
+///     }),
+///     1024,
+/// );
+/// receiver.receive(Message::new(note.attributes, note.body)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Lz4Topic<T>(pub T);
 

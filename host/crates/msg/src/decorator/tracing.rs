@@ -34,6 +34,29 @@ pub struct TraceContext {
 
 /// A receiver whose work on each message is a span in the trace that the message came with, or in a new one where it
 /// came with none or a broken one.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::decorator::tracing::{TraceContext, TracingReceiver};
+/// use wasmpost_msg::{Attributes, Message, Receiver, ReceiverFunc};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sent = TraceContext::root();
+/// let mut attributes = Attributes::new();
+/// sent.inject(&mut attributes);
+///
+/// let trace_id = sent.trace_id;
+/// let receiver = TracingReceiver(ReceiverFunc(move |_| async move {
+///     // Of the same trace, in a span of its own.
+///     assert_eq!(TraceContext::current().unwrap().trace_id, trace_id);
+///     Ok(())
+/// }));
+/// receiver.receive(Message::new(attributes, "")).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct TracingReceiver<R>(pub R);
 

@@ -33,6 +33,25 @@ const MAPPINGS_LEFT: usize = 8_000;
 const MAPPINGS_MAX: usize = 65_530;
 
 /// How the engine is set up.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::{Compiler, EngineOptions, LoadLimits, Size};
+///
+/// let options = EngineOptions {
+///     pool_instances: 16,
+///     memory_max: Size(64 << 20),
+///     cache_dir: Some("/var/cache/example".into()),
+///     hostile: true,
+///     load: LoadLimits { file: "8MiB".parse()?, ..LoadLimits::default() },
+///     // A program of yours, which calls `compile_for_parent` when it is started with this argument.
+///     compiler: Compiler::Child { program: "/usr/bin/example".into(), arguments: vec!["compile".into()] },
+///     ..EngineOptions::default()
+/// };
+/// # drop(options);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
     /// How many instances can be live at a time. One more finds the host busy.

@@ -2,7 +2,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::indexing_slicing)] // Generated.
 
 wasmtime::component::bindgen!({
-    path: "../../../wit",
+    path: "wit/contract",
     world: "wasmpost:messaging/plugin",
     imports: { default: trappable },
     exports: { default: async },

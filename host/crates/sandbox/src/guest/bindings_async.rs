@@ -2,7 +2,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::indexing_slicing)] // Generated.
 
 wasmtime::component::bindgen!({
-    path: "../../../wit/async",
+    path: "wit/contract/async",
     world: "wasmpost:messaging/plugin-async",
     imports: { default: trappable },
     with: {

@@ -8,6 +8,21 @@ use wasmpost_msg::{qualified, tenant_of, topic_name_fault};
 use super::origin::{HttpHost, HttpOrigin};
 
 /// What a component may do beyond receiving. Nothing by default.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::Grants;
+///
+/// let grants = Grants {
+///     tenant: Some("acme".into()),
+///     publish: vec!["mails".parse()?, "reports.*".parse()?],
+///     http: vec!["https://api.example.com".parse()?],
+/// };
+/// assert_eq!(grants.publish_to("reports.daily").as_deref(), Some("@acme/reports.daily"));
+/// assert_eq!(grants.publish_to("orders"), None);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     /// The tenant that it belongs to. The topics that it names are those of the tenant.
@@ -19,6 +34,17 @@ pub struct Grants {
 }
 
 /// The name of a topic, or the start of names.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::TopicPattern;
+///
+/// let pattern: TopicPattern = "orders.*".parse()?;
+/// assert!(pattern.matches("orders.new") && !pattern.matches("orders"));
+/// assert!("or*ders".parse::<TopicPattern>().is_err());
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicPattern {
     text: String,

@@ -12,6 +12,29 @@ use crate::limits::{Limits, Work};
 const DROPPED_ONE_BY_ONE: u64 = 256;
 
 /// Takes what guests write.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use wasmpost_msg::shown;
+/// use wasmpost_sandbox::{Level, LogRecord, LogSink, ReceiverOptions};
+///
+/// /// Prints what matters.
+/// struct Printed;
+///
+/// impl LogSink for Printed {
+///     fn record(&self, record: &LogRecord<'_>) {
+///         if record.level >= Level::Warn {
+///             println!("{}: {}", record.receiver, shown(record.text));
+///         }
+///     }
+/// }
+///
+/// let options = ReceiverOptions { log: Arc::new(Printed), ..ReceiverOptions::default() };
+/// # drop(options);
+/// ```
 pub trait LogSink: Send + Sync {
     /// Takes one line. It must not wait.
     fn record(&self, record: &LogRecord<'_>);

@@ -9,6 +9,17 @@ const NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
 /// Where HTTP requests go: `scheme://host` or `scheme://host:port`. The host is a name or an address.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::HttpOrigin;
+///
+/// let origin: HttpOrigin = "https://api.example.com".parse()?;
+/// assert_eq!(origin, "HTTPS://API.example.com:443".parse()?);
+/// assert!("https://api.example.com/path".parse::<HttpOrigin>().is_err());
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HttpOrigin {
     pub(crate) is_tls: bool,

@@ -36,6 +36,16 @@ pub struct LoadLimits {
 impl Default for LoadLimits {
     /// 64 MiB, 50 000 functions of 1 MiB each, 10 000 types, nested 16 deep, 1 000 imports and exports, 32 core
     /// instances; 30 seconds of CPU time and 2 GiB to compile, within five minutes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wasmpost_sandbox::{LoadLimits, Size};
+    ///
+    /// let limits = LoadLimits { file: Size(8 << 20), compile_cpu: "10s".parse()?, ..LoadLimits::default() };
+    /// assert_eq!(limits.file.to_string(), "8MiB");
+    /// # Ok::<(), String>(())
+    /// ```
     fn default() -> Self {
         Self {
             file: Size(64 << 20),

@@ -8,10 +8,32 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A number of bytes, written like `64MiB` or `1000`.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::Size;
+///
+/// let size: Size = "64MiB".parse()?;
+/// assert_eq!((size, size.bytes()), (Size(64 << 20), 67_108_864));
+/// assert_eq!(Size(1500).to_string(), "1500B");
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(pub u64);
 
 /// A span of time, written like `30s` or `1m 30s`.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_sandbox::Span;
+///
+/// assert_eq!("1m 30s".parse(), Ok(Span(Duration::from_secs(90))));
+/// assert_eq!(Span(Duration::from_millis(250)).to_string(), "250ms");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(pub Duration);
 

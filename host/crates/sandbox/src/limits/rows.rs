@@ -38,6 +38,14 @@ macro_rules! limits {
 
         impl Limits {
             /// Every limit there is.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use wasmpost_sandbox::Limits;
+            ///
+            /// assert!(Limits::table().iter().any(|row| row.name == "cpu" && row.default == "2s"));
+            /// ```
             pub fn table() -> Vec<LimitRow> {
                 let default = Self::default();
                 vec![$(LimitRow {
@@ -53,6 +61,17 @@ macro_rules! limits {
             }
 
             /// The lower of each limit and its cap.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use wasmpost_sandbox::{LimitCaps, Limits};
+            ///
+            /// let limits = Limits { memory: "128MiB".parse()?, ..Limits::default() };
+            /// let caps = LimitCaps { memory: Some("64MiB".parse()?), ..LimitCaps::default() };
+            /// assert_eq!(limits.capped_by(&caps), Limits::default());
+            /// # Ok::<(), String>(())
+            /// ```
             #[must_use]
             pub fn capped_by(&self, caps: &LimitCaps) -> Limits {
                 Limits { $($name: caps.$name.map_or(self.$name, |cap| self.$name.min(cap)),)* }

@@ -54,6 +54,21 @@ struct Found {
 }
 
 /// A component that can be run. Clones share it.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::{EngineOptions, LoadError, Sandbox};
+///
+/// let sandbox = Sandbox::new(EngineOptions { pool_instances: 1, ..EngineOptions::default() })?;
+/// let command = wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start")))"#)?;
+/// let loaded = sandbox.load(&command)?;
+/// assert!(loaded.digest().starts_with("sha256:"));
+/// assert_eq!(loaded.size_bytes(), command.len() as u64);
+/// assert!(loaded.check_world(Some("wasi:cli/run"), 1).is_ok());
+/// assert!(matches!(loaded.check_world(Some("wasi:cli/run"), 8), Err(LoadError::OneAtATime { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct LoadedComponent {
     loaded: Arc<Loaded>,
@@ -86,6 +101,12 @@ impl LoadedComponent {
     }
 
     /// Whether it can receive by the world that is named, or by its only one, so many messages in an instance at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::OtherWorld`] where it does not implement the world, [`LoadError::SeveralWorlds`] where none is
+    /// named and it implements several, [`LoadError::OneAtATime`] where the world takes no second message in an
+    /// instance.
     pub fn check_world(&self, wanted: Option<&str>, concurrent: u32) -> Result<(), LoadError> {
         self.world_for(wanted, concurrent).map(drop)
     }
@@ -148,6 +169,23 @@ impl LoadedComponent {
 
 /// The component that a file holds, or that is made of the core module in it, without compiling it. It is done in this
 /// process: for files that one trusts.
+///
+/// # Errors
+///
+/// [`LoadError::NotWasm`], [`LoadError::Malformed`], [`LoadError::Limit`], [`LoadError::Needs`] or
+/// [`LoadError::Componentize`], with what is wrong.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::component_of;
+///
+/// let command = wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start")))"#)?;
+/// let component = component_of(&command)?;
+/// assert_eq!(component_of(&component)?, component);
+/// assert!(component_of(b"no WebAssembly").is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn component_of(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     let scanned = LoadLimits::default().scan(bytes)?;
     if scanned.is_component { Ok(bytes.to_vec()) } else { componentize::componentize(bytes, &scanned) }
@@ -155,6 +193,11 @@ pub fn component_of(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
 
 impl Sandbox {
     /// Loads a component from a file, which has to be a plain one.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Read`] where the file could not be read, and [`LoadError::In`] with the file and one of the errors
+    /// of [`Sandbox::load`].
     pub fn load_file(&self, path: &Path) -> Result<LoadedComponent, LoadError> {
         let within = |fault| LoadError::In { path: path.to_owned(), fault: Box::new(fault) };
         let bytes = read_plain_file(path, self.options.load.file).map_err(|fault| match fault {
@@ -166,6 +209,13 @@ impl Sandbox {
 
     /// Loads a component, or a core module that says which world it implements. Compiling takes tens of milliseconds
     /// for small components and seconds for those that bring an interpreter.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::NotWasm`], [`LoadError::Malformed`], [`LoadError::Needs`], [`LoadError::Componentize`] and
+    /// [`LoadError::NoReceiver`] where it cannot be used as it is; [`LoadError::Limit`] where it is larger than what is
+    /// loaded, or takes longer to compile; [`LoadError::Compiler`], [`LoadError::Engine`] and [`LoadError::Mapped`]
+    /// where the host is at fault; [`LoadError::AsyncForHostile`] where an asynchronous one is not for this host.
     pub fn load(&self, bytes: &[u8]) -> Result<LoadedComponent, LoadError> {
         self.load_whole(bytes).map_err(LoadError::cut)
     }

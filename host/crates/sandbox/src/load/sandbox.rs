@@ -15,6 +15,33 @@ use crate::error::{LoadError, SandboxError};
 use crate::guest::{Calls, Connector};
 
 /// Loads components and runs them.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use wasmpost_msg::{Attributes, Message, Receiver};
+/// use wasmpost_sandbox::{EngineOptions, ReceiverOptions, Sandbox, Size, WasmReceiver};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sandbox = Sandbox::new(EngineOptions {
+///     pool_instances: 2,
+///     memory_max: Size(16 << 20),
+///     ..EngineOptions::default()
+/// })?;
+///
+/// // A command of WASI that does nothing; a component would be read with `load_file`.
+/// let command = wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start")))"#)?;
+/// let loaded = sandbox.load(&command)?;
+/// assert_eq!(loaded.worlds(), ["wasi:cli/command@0.2"]);
+///
+/// let receiver = WasmReceiver::new(Arc::clone(&sandbox), loaded, ReceiverOptions::default())?;
+/// receiver.receive(Message::new(Attributes::new(), "hello")).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Sandbox {
     synchronous: Arc<Machine>,
     /// Made when the first asynchronous component comes.
@@ -37,6 +64,13 @@ pub struct Sandbox {
 impl Sandbox {
     /// An engine with its pool, and the functions of the host for guests. The one for asynchronous components is made when
     /// the first of them comes.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Addresses`] where the system does not give the addresses that so many instances need,
+    /// [`SandboxError::BoundsForHostile`] and [`SandboxError::Engine`] where settings do not fit together,
+    /// [`SandboxError::Network`] for a certificate that cannot be used, and [`SandboxError::Thread`] where the system
+    /// starts no thread. A cache that cannot be used is no error: [`Sandbox::cache_fault`] tells it.
     pub fn new(options: EngineOptions) -> Result<Arc<Self>, SandboxError> {
         if options.hostile && options.profile == Profile::Bounds {
             return Err(SandboxError::BoundsForHostile);

@@ -25,6 +25,24 @@ use setup::{Setup, YIELD_TICKS, failure_of, out_of_wall, wait_for_place};
 static RECEIVERS: AtomicU64 = AtomicU64::new(0);
 
 /// How a component is used.
+///
+/// # Examples
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use wasmpost_sandbox::{Grants, Limits, ReceiverOptions};
+///
+/// let options = ReceiverOptions {
+///     name: "thumbnails".into(),
+///     limits: Limits { cpu: "500ms".parse()?, memory: "32MiB".parse()?, ..Limits::default() },
+///     grants: Grants { publish: vec!["thumbnails.*".parse()?], ..Grants::default() },
+///     config: BTreeMap::from([("width".to_owned(), "320".to_owned())]),
+///     ..ReceiverOptions::default()
+/// };
+/// # drop(options);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone)]
 pub struct ReceiverOptions {
     /// The name, for logs.
@@ -57,6 +75,32 @@ pub struct ReceiverOptions {
 }
 
 /// A component that receives messages.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use wasmpost_msg::{Attributes, Message, Reason, Receiver};
+/// use wasmpost_sandbox::{EngineOptions, Limits, ReceiverOptions, Sandbox, WasmReceiver};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sandbox = Sandbox::new(EngineOptions { pool_instances: 1, ..EngineOptions::default() })?;
+/// let endless = r#"(module (memory (export "memory") 1) (func (export "_start") (loop br 0)))"#;
+/// let loaded = sandbox.load(&wat::parse_str(endless)?)?;
+/// let limits = Limits { cpu: "20ms".parse()?, ..Limits::default() };
+/// let options = ReceiverOptions { limits, ..ReceiverOptions::default() };
+/// let receiver = WasmReceiver::new(Arc::clone(&sandbox), loaded, options)?;
+///
+/// let message = Message::new(Attributes::new(), "hello");
+/// let context = message.context.clone();
+/// let error = receiver.receive(message).await.unwrap_err();
+/// assert_eq!(error.reason(), Reason::CpuLimit);
+/// assert!(context.usage().cpu.as_millis() >= 20);
+/// # Ok(())
+/// # }
+/// ```
 pub struct WasmReceiver {
     setup: Setup,
     component: Arc<Component>,
@@ -91,6 +135,10 @@ impl Default for ReceiverOptions {
 impl WasmReceiver {
     /// The receiver that `loaded` is under `options`. Memory beyond what the sandbox was set up for is not given,
     /// whatever the limits say. A component of several worlds has to be told by which of them it receives.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LoadedComponent::check_world`].
     pub fn new(sandbox: Arc<Sandbox>, loaded: LoadedComponent, options: ReceiverOptions) -> Result<Self, LoadError> {
         let ReceiverOptions { name, limits, grants, config, log, memory, topic, output, surroundings, .. } = options;
         let world = loaded.world_for(options.world.as_deref(), options.concurrent)?;

@@ -1,6 +1,7 @@
 //! The house is in order: what is a row in a table is not forgotten elsewhere, and files stay small and explained.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
+mod documented;
 mod floors;
 
 use std::path::{Path, PathBuf};

@@ -5,6 +5,16 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Who connects to a broker, and how it is proved. Printing it shows no secret. Brokers in the process need none of it.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::Access;
+///
+/// let password = Some("hunter2".to_owned().into());
+/// let access = Access { user: Some("worker".into()), password, ..Access::default() };
+/// assert!(access.is_given() && !format!("{access:?}").contains("hunter2"));
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     /// The name that the broker shows for the connections of this process.

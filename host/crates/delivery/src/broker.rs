@@ -148,8 +148,11 @@ pub trait Queue: Send + Sync {
         Vec::new()
     }
 
-    /// Whether its broker has room for what is to be published, as far as it can tell at once. What it will never take
-    /// answers with an error of kind `Invalid`.
+    /// Whether its broker has room for what is to be published, as far as it can tell at once.
+    ///
+    /// # Errors
+    ///
+    /// `Full` where there may be room later, `Limit` where waiting makes none, and `Invalid` for what it will never take.
     fn room(&self, publications: &[Publication]) -> Result<(), BrokerError> {
         let _ = publications;
         Ok(())

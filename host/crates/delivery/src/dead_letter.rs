@@ -110,6 +110,21 @@ pub enum AttemptVerdict {
 }
 
 /// Which dead letters are meant. A filter with nothing set means all.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::DeadLetterFilter;
+/// use wasmpost_msg::Reason;
+///
+/// let filter = DeadLetterFilter {
+///     queue: Some("orders".into()),
+///     reason: Some("cpu-limit".parse::<Reason>()?),
+///     ..DeadLetterFilter::default()
+/// };
+/// # assert_eq!(filter.reason, Some(Reason::CpuLimit));
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
     /// Those of these messages.

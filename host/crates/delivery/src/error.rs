@@ -24,6 +24,26 @@ pub struct BrokerError {
 }
 
 /// What the caller does next.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_delivery::{Broker, BrokerError};
+/// use wasmpost_msg::Publication;
+///
+/// /// Publishes, and tries again for as long as that can help, ten times at most.
+/// async fn publish(broker: &dyn Broker, publications: Vec<Publication>) -> Result<(), BrokerError> {
+///     for _ in 1..10 {
+///         match broker.publish(publications.clone()).await {
+///             Err(error) if error.passes() => tokio::time::sleep(Duration::from_secs(1)).await,
+///             ended => return ended.map(drop),
+///         }
+///     }
+///     broker.publish(publications).await.map(drop)
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BrokerErrorKind {

@@ -102,6 +102,23 @@ pub trait Lease: Send + Sync {
 }
 
 /// Keeps a lease from lapsing. It can be called while the lease is being settled.
+///
+/// # Examples
+///
+/// ```
+/// use async_trait::async_trait;
+/// use wasmpost_delivery::{BrokerError, Renewer};
+///
+/// /// For a broker whose leases never lapse.
+/// struct Endless;
+///
+/// #[async_trait]
+/// impl Renewer for Endless {
+///     async fn renew(&self) -> Result<(), BrokerError> {
+///         Ok(())
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Renewer: Send + Sync {
     /// The lease lasts its full time again from now on. A lease that was lost answers with an error of kind `Stale`.
@@ -114,6 +131,18 @@ pub trait Renewer: Send + Sync {
 }
 
 /// How a message is put back.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_delivery::Nack;
+///
+/// // Not before five seconds have passed, and no failure is counted.
+/// let nack = Nack { delay: Duration::from_secs(5), ..Nack::give_back() };
+/// assert!(nack.attempt.is_none());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Nack {
     /// Not to be delivered before this time has passed.

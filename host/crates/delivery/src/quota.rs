@@ -50,6 +50,25 @@ pub struct WaitingTopics {
 
 /// What each tenant may have at a broker, and what it has. A message is the tenant's whose topic it was written to, and
 /// counts once, however many queues have it. What belongs to no tenant is counted under an empty name.
+///
+/// # Examples
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use wasmpost_delivery::{BrokerErrorKind, Quotas, TenantQuota};
+/// use wasmpost_msg::{Attributes, Publication};
+///
+/// let quotas = Quotas::default();
+/// quotas.set(&BTreeMap::from([("acme".to_owned(), TenantQuota::of_messages(2))]));
+/// let order = Publication::new("@acme/orders", Attributes::new(), "{}");
+/// quotas.check(&[order.clone(), order.clone()])?;
+/// quotas.count("@acme/orders", 2);
+/// assert_eq!(quotas.check(&[order.clone()]).unwrap_err().kind(), BrokerErrorKind::Full);
+/// let many = [order.clone(), order.clone(), order];
+/// assert_eq!(quotas.check(&many).unwrap_err().kind(), BrokerErrorKind::Limit);
+/// # Ok::<(), wasmpost_delivery::BrokerError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Quotas(RwLock<Counts>);
 
@@ -98,8 +117,11 @@ impl Quotas {
         counts.tenants.retain(|_, tenant| !tenant.is_empty());
     }
 
-    /// Whether there is room for what is to be published. The error is of kind `Full` where there may be later, and of kind
-    /// `Limit` where waiting makes none.
+    /// Whether there is room for what is to be published.
+    ///
+    /// # Errors
+    ///
+    /// `Full` where there may be room later, and `Limit` where waiting makes none.
     pub fn check(&self, publications: &[Publication]) -> Result<(), BrokerError> {
         let counts = self.0.read();
         if publications.iter().all(|publication| counts.bounds_nothing_of(&publication.topic)) {

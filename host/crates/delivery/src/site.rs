@@ -4,6 +4,16 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// The servers of a broker, and the place on them that has its messages.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::Site;
+///
+/// let one = Site::new("nats", [("Broker.test".to_owned(), None)], "jobs");
+/// let other = Site::new("nats", [("broker.test.".to_owned(), None)], "jobs");
+/// assert!(one.is_same(&other));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
     kind: &'static str,

@@ -69,6 +69,22 @@ pub struct Component {
 }
 
 /// A topic that writes to the outbox of a delivery.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{Context, MessageWriter, Topic};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let context = Context::default();
+/// let topic = context.topic("mails");
+/// topic.new_writer().close().await?;
+/// drop(topic.new_writer()); // Dropped unclosed: nothing is published.
+/// assert_eq!(context.outbox().take()[0].topic, "mails");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct OutboxTopic {
     context: Context,

@@ -28,6 +28,21 @@ pub struct ReceiveError {
 }
 
 /// What should become of a message that was not processed.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_msg::{Disposition, Reason, ReceiveError};
+///
+/// let later = ReceiveError::retry_after(Duration::from_secs(30), "the other side is busy");
+/// assert_eq!(later.disposition(), Disposition::RetryAfter(Duration::from_secs(30)));
+///
+/// // A fault of the host counts no attempt.
+/// let busy = ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, "no connection is free");
+/// assert_eq!(busy.disposition(), Disposition::GiveBack);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
     /// Deliver it again when the retry policy says.

@@ -108,6 +108,22 @@ pub trait MessageWriter: Send {
 }
 
 /// Why a message could not be written.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{ReceiveError, WriteError};
+///
+/// /// What a receiver returns that could not publish.
+/// fn failure(error: &WriteError) -> ReceiveError {
+///     match error {
+///         WriteError::TooLarge { max } => ReceiveError::reject(format!("the answer has more than {max} bytes")),
+///         error => ReceiveError::retry(error.to_string()),
+///     }
+/// }
+///
+/// assert_eq!(failure(&WriteError::TooLarge { max: 4 }).to_string(), "rejected: the answer has more than 4 bytes");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {

@@ -29,6 +29,11 @@ pub enum FileError {
 
 /// Reads a plain file, or one that a symbolic link leads to. Opening it does not wait, as it would for a FIFO that nobody
 /// writes to, and no more is read than one byte beyond what is allowed.
+///
+/// # Errors
+///
+/// [`FileError::NotPlain`] for anything but a plain file, [`FileError::TooLarge`] for one with more than `max` bytes,
+/// and [`FileError::Io`] where the system does not let it be read.
 pub fn read_plain_file(path: &Path, max: Size) -> Result<Vec<u8>, FileError> {
     let file = open_plain_file(path)?;
     let told = file.metadata()?.len();
@@ -45,6 +50,11 @@ pub fn read_plain_file(path: &Path, max: Size) -> Result<Vec<u8>, FileError> {
 }
 
 /// Opens a plain file for reading, or one that a symbolic link leads to, without waiting.
+///
+/// # Errors
+///
+/// [`FileError::NotPlain`] for anything but a plain file, and [`FileError::Io`] where the system does not let it be
+/// opened.
 pub fn open_plain_file(path: &Path) -> Result<File, FileError> {
     // To open a device can do something. It is looked at before, and again when it is open.
     check_plain(fs::metadata(path)?.file_type())?;

@@ -50,6 +50,23 @@ const BROKER_RETRY: RetryPolicy = RetryPolicy {
 type Pulled = (Vec<Delivery>, OwnedSemaphorePermit);
 
 /// How a server works.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_delivery::{QueueServerOptions, RetryPolicy};
+///
+/// let options = QueueServerOptions {
+///     receiver: "thumbnails".into(),
+///     concurrency: 64,
+///     retry: RetryPolicy { attempts_max: 3, backoff_max: Duration::from_secs(60), ..RetryPolicy::default() },
+///     timeout: Duration::from_secs(10),
+///     ..QueueServerOptions::default()
+/// };
+/// # assert_eq!(options.hops_max, wasmpost_delivery::HOPS_MAX);
+/// ```
 #[derive(Debug, Clone)]
 pub struct QueueServerOptions {
     /// The name of the receiver, for logs and dead letters.

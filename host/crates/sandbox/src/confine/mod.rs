@@ -25,6 +25,10 @@ pub fn confine_compiler() -> Kernel {
 /// Confines this thread, and all threads that it starts from now on, to serving: it reaches these files and no others, opens
 /// no port, runs no program but those among the files, and makes no system call that administers the machine or looks into
 /// other processes. A forbidden call fails.
+///
+/// # Errors
+///
+/// That of the system, where it does not confine this thread, which may be confined in part then.
 pub fn confine_server(files: &Files) -> io::Result<Confined> {
     let confined = files::confine_to(files)?;
     filter::serving()?;

@@ -91,6 +91,21 @@ pub enum Profile {
 }
 
 /// Where components are compiled.
+///
+/// # Examples
+///
+/// A program that compiles for its host, which starts it with
+/// `Compiler::Child { program, arguments: vec!["compile".into()] }`:
+///
+/// ```
+/// let arguments: Vec<String> = std::env::args().skip(1).collect();
+/// match arguments.split_first() {
+///     // Before anything else: it binds this process to limits.
+///     Some((verb, rest)) if verb == "compile" => wasmpost_sandbox::compile_for_parent(rest)?,
+///     _ => println!("what the program does otherwise"),
+/// }
+/// # Ok::<(), wasmpost_sandbox::SandboxError>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Compiler {
     /// In this process, on the caller's thread: for components that one trusts.

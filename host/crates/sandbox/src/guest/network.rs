@@ -14,6 +14,32 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use crate::error::SandboxError;
 
 /// How outgoing HTTP finds and trusts servers.
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+/// use std::net::IpAddr;
+/// use std::sync::Arc;
+///
+/// use async_trait::async_trait;
+/// use wasmpost_sandbox::{EngineOptions, Network, Resolver};
+///
+/// /// Knows no name.
+/// #[derive(Debug)]
+/// struct Nobody;
+///
+/// #[async_trait]
+/// impl Resolver for Nobody {
+///     async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+///         Err(io::Error::new(io::ErrorKind::NotFound, format!("{name} is not known")))
+///     }
+/// }
+///
+/// let network = Network { resolver: Arc::new(Nobody), ..Network::default() };
+/// let options = EngineOptions { network, ..EngineOptions::default() };
+/// # drop(options);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Network {
     /// What names are looked up with.
@@ -26,6 +52,10 @@ pub struct Network {
 #[async_trait]
 pub trait Resolver: Debug + Send + Sync {
     /// The addresses of a name. Asked once for each request, however many times it would tell something else.
+    ///
+    /// # Errors
+    ///
+    /// Any, where the name cannot be looked up: the request of the guest fails as one to an unknown host.
     async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 

@@ -7,6 +7,20 @@ use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
 /// What a guest sees of its surroundings where calls are to be repeatable: a time of day that does not go on, and random
 /// numbers that are the same for each new instance. How long something takes is real all the same.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use wasmpost_sandbox::{ReceiverOptions, Surroundings};
+///
+/// // The first second of 2025, and always the same random numbers.
+/// let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_735_689_600);
+/// let surroundings = Some(Surroundings { now, seed: 7 });
+/// let options = ReceiverOptions { surroundings, ..ReceiverOptions::default() };
+/// # drop(options);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Surroundings {
     /// The time of day.

@@ -17,6 +17,21 @@ const ELEMENT_BYTES: usize = 16;
 
 /// The memory that all live instances of a tenant may hold together: linear memories, and tables by what their elements
 /// take.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use wasmpost_sandbox::{MemoryBudget, ReceiverOptions, Size};
+///
+/// // Two receivers that have 256 mebibytes together.
+/// let budget = MemoryBudget::new(Size(256 << 20));
+/// let orders = ReceiverOptions { memory: Some(Arc::clone(&budget)), ..ReceiverOptions::default() };
+/// let mails = ReceiverOptions { memory: Some(Arc::clone(&budget)), ..ReceiverOptions::default() };
+/// # drop((orders, mails));
+/// assert_eq!(budget.held_bytes(), 0);
+/// ```
 #[derive(Debug)]
 pub struct MemoryBudget {
     max: Size,

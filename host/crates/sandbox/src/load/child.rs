@@ -70,6 +70,12 @@ struct Told {
 ///
 /// It has to be the first thing that a process does: every descriptor but those of input and output is closed, and the
 /// limits and the confinement bind this process before it reads anything. The process ends with its host.
+///
+/// # Errors
+///
+/// [`SandboxError::Engine`] for arguments that no host gives, where the system does not set the limits, and where
+/// reading the component or writing its code fails; [`SandboxError::Unconfined`] where the host is for hostile guests
+/// and the system does not confine this process.
 pub fn compile_for_parent(arguments: &[String]) -> Result<(), SandboxError> {
     let fault = |text: String| SandboxError::Engine(text);
     let told = parse(arguments).ok_or_else(|| fault("arguments are for hosts only".into()))?;

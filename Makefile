@@ -64,6 +64,7 @@ reference: ## writes the parts of docs/ that are made from the code
 fmt: ## formats all sources
 	cargo fmt --all
 	cargo fmt --all --manifest-path guest-examples/rust/Cargo.toml
+	cargo fmt --manifest-path guest-examples/rust/echo/Cargo.toml
 	cargo fmt --all --manifest-path tests/guests/Cargo.toml
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml
 	cargo fmt --manifest-path tests/shuttle/Cargo.toml

@@ -1,14 +1,18 @@
-//! Makes templates for `wasmpost new` of the directories in `guest-examples`: each that explains itself in a README is one.
+//! Makes templates for `wasmpost new` of the directories in `guest-examples`: each that explains itself in a README is one,
+//! and so is `echo` within it, where links lead to what both have.
 //! What the repository does not keep, such as what a build leaves, is no part of a template.
 #![allow(clippy::unwrap_used, clippy::panic)] // A fault fails the build.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The largest file of a template, in bytes: anything larger came in by accident.
 const FILE_BYTES_MAX: u64 = 512 << 10;
-/// The cases that hold for every example.
-const FIXTURES: &str = "fixtures";
+/// The template within an example that is begun with.
+const ECHO: &str = "echo";
+/// The cases that hold for every example, and for every one that is begun with.
+const CASES: [(&str, &str); 2] = [("CASES_WEBHOOKS", "fixtures"), ("CASES_ECHO", "fixtures-echo")];
 /// The templates of a package, which has no repository around it: `scripts/package.sh` writes them.
 const PACKED: &str = "packed/templates.rs";
 
@@ -23,27 +27,31 @@ fn main() {
     let root = package.join("..").canonicalize().unwrap();
     let examples = root.join("guest-examples");
     let walk = Walk { ignored: ignored(&root.join(".gitignore")), root };
+    let mut contents = Contents::default();
     let mut code = String::new();
     writeln!(code, "pub(super) const TEMPLATES: &[Template] = &[").unwrap();
-    for example in entries(&examples) {
-        let language = example.file_name().unwrap().to_str().unwrap();
-        if language == FIXTURES || !example.join("README.md").exists() {
+    for directory in entries(&examples) {
+        let language = directory.file_name().unwrap().to_str().unwrap();
+        if CASES.iter().any(|(_, cases)| *cases == language) || !directory.join("README.md").exists() {
             continue;
         }
-        let mut found = Found::default();
-        walk.descend(&example, &example, &mut found);
-        writeln!(code, "Template {{ language: {language:?}, contracts: &{:?}, files: &[", found.contracts).unwrap();
-        list(&mut code, &found);
-        writeln!(code, "] }},").unwrap();
+        for (example, top) in [("Echo", directory.join(ECHO)), ("Webhooks", directory.clone())] {
+            let found = walk.below(&top);
+            let start =
+                format!("language: {language:?}, example: Example::{example}, contracts: &{:?}", found.contracts);
+            writeln!(code, "Template {{ {start}, files: &[").unwrap();
+            contents.list(&mut code, &found);
+            writeln!(code, "] }},").unwrap();
+        }
     }
     writeln!(code, "];").unwrap();
-    for (constant, directory) in [("CONTRACT", walk.root.join("wit")), ("FIXTURES", examples.join(FIXTURES))] {
-        let mut found = Found::default();
-        walk.descend(&directory, &directory, &mut found);
+    let cases = CASES.map(|(constant, directory)| (constant, examples.join(directory)));
+    for (constant, directory) in [("CONTRACT", walk.root.join("wit"))].into_iter().chain(cases) {
         writeln!(code, "pub(super) const {constant}: &[TemplateFile] = &[").unwrap();
-        list(&mut code, &found);
+        contents.list(&mut code, &walk.below(&directory));
         writeln!(code, "];").unwrap();
     }
+    contents.embed(&mut code);
     println!("cargo::rerun-if-changed={}", walk.root.join(".gitignore").display());
     std::fs::write(out.join("templates.rs"), code).unwrap();
 }
@@ -64,6 +72,13 @@ struct Walk {
 }
 
 impl Walk {
+    /// What a template has of the directory in which it lies.
+    fn below(&self, top: &Path) -> Found {
+        let mut found = Found::default();
+        self.descend(top, top, &mut found);
+        found
+    }
+
     fn descend(&self, top: &Path, directory: &Path, found: &mut Found) {
         for path in entries(directory) {
             let name = path.strip_prefix(top).unwrap().to_str().unwrap().to_owned();
@@ -72,9 +87,13 @@ impl Walk {
                 // The contract is in the program once, and in a project as files.
                 found.contracts.push(name);
             } else if path.is_dir() {
-                let stays = leads_to.is_none_or(|place| place.starts_with(self.root.join("wit")));
-                assert!(stays, "{} leads out of the contract", path.display());
-                if !self.is_ignored(&path) {
+                // A link within an example leads to what its templates share.
+                let stays = leads_to.is_none_or(|place| {
+                    top.parent().is_some_and(|example| place.starts_with(example))
+                        || place.starts_with(self.root.join("wit"))
+                });
+                assert!(stays, "{} leads out of the example and the contract", path.display());
+                if path != top.join(ECHO) && !self.is_ignored(&path) {
                     self.descend(top, &path, found);
                 }
             } else {
@@ -112,8 +131,24 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     entries
 }
 
-fn list(code: &mut String, found: &Found) {
-    for (name, path) in &found.files {
-        writeln!(code, "TemplateFile {{ path: {name:?}, content: include_bytes!({path:?}) }},").unwrap();
+/// The files that are embedded, once each, whatever the number of templates that have them.
+#[derive(Default)]
+struct Contents {
+    numbers: BTreeMap<PathBuf, usize>,
+}
+
+impl Contents {
+    fn list(&mut self, code: &mut String, found: &Found) {
+        for (name, path) in &found.files {
+            let next = self.numbers.len();
+            let number = self.numbers.entry(path.canonicalize().unwrap()).or_insert(next);
+            writeln!(code, "TemplateFile {{ path: {name:?}, content: FILE_{number} }},").unwrap();
+        }
+    }
+
+    fn embed(&self, code: &mut String) {
+        for (path, number) in &self.numbers {
+            writeln!(code, "const FILE_{number}: &[u8] = include_bytes!({path:?});").unwrap();
+        }
     }
 }

@@ -13,6 +13,7 @@ step() { echo "== $* ($(date +%H:%M:%S))"; }
 step formatting
 cargo fmt --all --check
 cargo fmt --all --manifest-path guest-examples/rust/Cargo.toml --check
+cargo fmt --manifest-path guest-examples/rust/echo/Cargo.toml --check
 cargo fmt --all --manifest-path tests/guests/Cargo.toml --check
 cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 cargo fmt --manifest-path tests/shuttle/Cargo.toml --check

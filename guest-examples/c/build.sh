@@ -16,4 +16,4 @@ command -v wit-bindgen >/dev/null ||
 mkdir -p build "$(dirname "$output")"
 wit-bindgen c wit --world plugin --out-dir build/gen >/dev/null
 $zig cc --target=wasm32-wasi -mexec-model=reactor -std=gnu17 -Os -s -Wall -Wextra -Wl,-z,stack-size=131072 -Ibuild/gen -I. \
-  -o "$output" receiver.c json.c build/gen/plugin.c build/gen/plugin_component_type.o
+  -o "$output" *.c build/gen/plugin.c build/gen/plugin_component_type.o

@@ -9,8 +9,8 @@ export { cabi_realloc, receive } from './wasmpost';
 /** Attributes that go on to the next topic. */
 const FORWARDED = ['Content-Type', 'X-Github-Delivery', 'X-Github-Event', 'X-Github-Tag'];
 
-/** Processes one message. Null says that it has been processed; an error that is thrown is a crash, which the log tells. */
-export function triage(message: Message): Failure | null {
+/** Handles one message. Null says that it has been processed; an error that is thrown is a crash, which the log tells. */
+export function handle(message: Message): Failure | null {
   const event = message.attribute('X-Github-Event');
   if (event === null) {
     return Failure.reject('attribute X-Github-Event is missing');

@@ -5,7 +5,7 @@
 // `cabi_realloc`. A variant begins with the number of its case, behind which its value is aligned. Areas below are
 // static, since neither the host nor this module calls into the other while an area is in use.
 
-import { triage } from './receiver';
+import { handle } from './receiver';
 
 // @ts-ignore: decorators of imports
 @external('wasmpost:messaging/types@0.1.0', '[method]message.id')
@@ -53,11 +53,11 @@ export function cabi_realloc(old: usize, oldBytes: usize, alignment: usize, byte
 }
 
 /** The export `receive`: result<_, failure> of one message. */
-export function receive(handle: i32): usize {
+export function receive(lent: i32): usize {
   kept.length = 0;
-  const failure = triage(new Message(handle));
+  const failure = handle(new Message(lent));
   // The message is lent for the call, and has to be given back.
-  message_drop(handle);
+  message_drop(lent);
   store<u8>(returned, failure === null ? 0 : 1);
   if (failure !== null) {
     store<u8>(returned, <u8>failure.kind, 8);

@@ -6,20 +6,25 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::{Failure, output};
-use crate::scaffold::{Project, ProjectName, ScaffoldError, languages};
+use crate::scaffold::{Example, Project, ProjectName, ScaffoldError, languages};
 
 /// Makes a project for a receiver, which can be built, tried and run at once.
 ///
-/// The project is an example that sorts webhooks, to be changed into what is wanted, with the contract, cases for
-/// wasmpost test, and a configuration for wasmpost run.
+/// The project is a receiver that publishes each message as it is, to be changed into what is wanted, with the contract,
+/// cases for wasmpost test, and a configuration for wasmpost run.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  wasmpost new billing --lang rust")]
+#[command(
+    after_help = "Examples:\n  wasmpost new billing --lang rust\n  wasmpost new triage --lang go --example webhooks"
+)]
 pub(super) struct New {
     /// The name of the project: letters, digits, - and _.
     name: ProjectName,
     /// The language.
     #[arg(long = "lang", value_name = "LANGUAGE", value_parser = PossibleValuesParser::new(languages()))]
     language: String,
+    /// What its receiver does to begin with.
+    #[arg(long, value_enum, default_value_t)]
+    example: Example,
     /// The directory of the project [default: its name].
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -28,7 +33,7 @@ pub(super) struct New {
 impl New {
     pub(super) fn run(self) -> Result<(), Failure> {
         let directory = self.directory.clone().unwrap_or_else(|| self.name.as_str().into());
-        let project = Project::new(self.name, &self.language).map_err(Failure::usage)?;
+        let project = Project::new(self.name, &self.language, self.example).map_err(Failure::usage)?;
         project.write(&directory).map_err(|error| match error {
             ScaffoldError::Write { .. } => Failure::failed(error),
             other => Failure::usage(other),

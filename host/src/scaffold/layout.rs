@@ -3,13 +3,13 @@
 use std::io;
 use std::path::Path;
 
-use super::Project;
 use super::rename::renamed;
-use super::template::{CONTRACT, FIXTURES};
+use super::template::CONTRACT;
+use super::{Example, Project};
 use crate::fixture::SUITE_FILE;
 
-/// The topics to which the examples publish.
-const PUBLISH: &str = "github.*";
+/// The file in which a template explains itself.
+const README: &str = "README.md";
 /// What builds leave, and what a host keeps in the directory in which it runs.
 const IGNORED: &str = "\
 /build/
@@ -40,12 +40,13 @@ impl Project {
     pub fn files(&self) -> Vec<ProjectFile> {
         let own = self.template.files.iter().map(|file| {
             let text = std::str::from_utf8(file.content).map(|text| renamed(file.path, text, &self.name));
+            let text = text.map(|text| if file.path == README { text + &self.usage() } else { text });
             ProjectFile::new(file.path, text.map_or_else(|_| file.content.to_vec(), String::into_bytes))
         });
         let contract = self.template.contracts.iter().flat_map(|place| {
             CONTRACT.iter().map(move |file| ProjectFile::new(format!("{place}/{}", file.path), file.content))
         });
-        let fixtures = FIXTURES.iter().filter(|file| file.path != "README.md").map(|file| {
+        let fixtures = self.template.cases().iter().filter(|file| file.path != README).map(|file| {
             let content = if file.path == SUITE_FILE { self.suite(file.content) } else { file.content.to_vec() };
             ProjectFile::new(format!("tests/{}", file.path), content)
         });
@@ -73,18 +74,50 @@ impl Project {
 
     /// The command that hands a first message to the component.
     pub fn invoke_command(&self) -> String {
-        let component = self.component();
-        format!(
-            "echo '{{}}' | wasmpost invoke {component} --publish '{PUBLISH}' --attribute X-Github-Event=ping --body -"
-        )
+        let (component, example) = (self.component(), self.example());
+        let (sample, topics, attributes) = (example.sample(), quoted(example.topics()), example.sample_attributes());
+        format!("echo {sample} | wasmpost invoke {component} --publish {topics} {attributes}--body -")
+    }
+
+    /// The command that publishes a first message to the queue of the configuration.
+    pub fn publish_command(&self) -> String {
+        let example = self.example();
+        let (sample, queue, attributes) = (example.sample(), example.queue(), example.sample_attributes());
+        format!("echo {sample} | wasmpost publish {queue} {attributes}-")
+    }
+
+    fn example(&self) -> Example {
+        self.template.example
     }
 
     fn configuration(&self) -> String {
-        let component = self.component();
+        let (component, publish) = (self.component(), self.publish_command());
+        let (queue, topics) = (self.example().queue(), self.example().topics());
         format!(
             "# Each message of the queue goes to the component. Start it with: wasmpost run\n\
-             # and give it a message: echo '{{}}' | wasmpost publish webhooks --attribute X-Github-Event=ping -\n\
-             [[receivers]]\nqueue = \"webhooks\"\ncomponent = \"{component}\"\npublish = [\"{PUBLISH}\"]\n"
+             # and give it a message: {publish}\n\
+             [[receivers]]\nqueue = \"{queue}\"\ncomponent = \"{component}\"\npublish = [\"{topics}\"]\n"
+        )
+    }
+
+    /// How the project is built, tried and run, for the README of a template that leaves it out: it is the same in every
+    /// language.
+    fn usage(&self) -> String {
+        if self.example() != Example::Echo {
+            return String::new();
+        }
+        let (component, queue, topics) = (self.component(), self.example().queue(), self.example().topics());
+        let (build, invoke) = (self.build_commands().join("\n"), self.invoke_command());
+        let publish = self.publish_command();
+        format!(
+            "\n## Build it and test it\n\n```\n{build}\nwasmpost test tests\n```\n\n\
+             The component is `{component}`. Each file in `tests/` is a case: a message, and what has to become of it. One\n\
+             message without a case:\n\n```\n{invoke}\n```\n\n\
+             ## Run it\n\n\
+             `wasmpost.toml` gives the component the messages of the queue `{queue}`, and lets it publish to `{topics}`:\n\n\
+             ```\n{publish}\nwasmpost run --until-empty\nwasmpost queues\n```\n\n\
+             The queue is the file `wasmpost.db`. Without `--until-empty` the host serves until it is told to stop.\n\
+             `wit/messaging.wit` is the contract: what a component is given, and what it may ask for.\n"
         )
     }
 
@@ -94,6 +127,11 @@ impl Project {
         let named = format!("component = \"../{component}\"\n");
         [named.as_bytes(), text].concat()
     }
+}
+
+/// A word of a command, in quotes where a shell would read it differently without.
+fn quoted(word: &str) -> String {
+    if word.contains('*') { format!("'{word}'") } else { word.to_owned() }
 }
 
 impl ProjectFile {

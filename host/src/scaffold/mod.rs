@@ -1,5 +1,6 @@
 //! New projects: the examples of `guest-examples`, which are part of the program, under another name.
 
+mod example;
 mod layout;
 mod name;
 mod rename;
@@ -8,6 +9,7 @@ mod template;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use example::Example;
 pub use layout::ProjectFile;
 pub use name::ProjectName;
 pub use template::languages;
@@ -45,9 +47,10 @@ pub enum ScaffoldError {
 }
 
 impl Project {
-    /// A project of this name in a language.
-    pub fn new(name: ProjectName, language: &str) -> Result<Self, ScaffoldError> {
-        let template = template::find(language).ok_or_else(|| ScaffoldError::UnknownLanguage(language.to_owned()))?;
+    /// A project of this name in a language, which begins with an example.
+    pub fn new(name: ProjectName, language: &str, example: Example) -> Result<Self, ScaffoldError> {
+        let template =
+            template::find(language, example).ok_or_else(|| ScaffoldError::UnknownLanguage(language.to_owned()))?;
         if template.depends_on(name.as_str()) {
             return Err(ScaffoldError::NameOfDependency(name.as_str().to_owned()));
         }

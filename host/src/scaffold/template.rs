@@ -1,10 +1,14 @@
 //! The templates: what the build found in `guest-examples`.
 
+use super::Example;
+
 /// An example as a template.
 #[derive(Debug)]
 pub(super) struct Template {
     /// The name of its directory, which is that of the language.
     pub(super) language: &'static str,
+    /// What its receiver does.
+    pub(super) example: Example,
     /// Where it has the contract.
     pub(super) contracts: &'static [&'static str],
     /// Its files.
@@ -24,14 +28,23 @@ include!(concat!(env!("OUT_DIR"), "/templates.rs"));
 
 /// The languages in which a project can be made.
 pub fn languages() -> impl Iterator<Item = &'static str> {
-    TEMPLATES.iter().map(|template| template.language)
+    let of_each = |template: &&Template| template.example == Example::Echo;
+    TEMPLATES.iter().filter(of_each).map(|template| template.language)
 }
 
-pub(super) fn find(language: &str) -> Option<&'static Template> {
-    TEMPLATES.iter().find(|template| template.language == language)
+pub(super) fn find(language: &str, example: Example) -> Option<&'static Template> {
+    TEMPLATES.iter().find(|template| template.language == language && template.example == example)
 }
 
 impl Template {
+    /// The cases that its receiver passes, whatever its language.
+    pub(super) fn cases(&self) -> &'static [TemplateFile] {
+        match self.example {
+            Example::Echo => CASES_ECHO,
+            Example::Webhooks => CASES_WEBHOOKS,
+        }
+    }
+
     /// A file as text.
     pub(super) fn text(&self, path: &str) -> Option<&'static str> {
         let file = self.files.iter().find(|file| file.path == path)?;

@@ -1,0 +1,1 @@
+../../export_wasmpost_messaging_receiver/memory.go

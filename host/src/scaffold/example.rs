@@ -1,0 +1,48 @@
+//! The examples of which a project can be made: what their receivers need, and how they are tried.
+
+use clap::ValueEnum;
+
+/// What the receiver of a new project does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[non_exhaustive]
+pub enum Example {
+    /// Publishes each message as it is: a few lines, to begin with.
+    #[default]
+    Echo,
+    /// Sorts the webhooks of GitHub: every kind of failure, attributes, configuration, and the log.
+    Webhooks,
+}
+
+impl Example {
+    /// The topics to which its receiver publishes.
+    pub(super) fn topics(self) -> &'static str {
+        match self {
+            Self::Echo => "out",
+            Self::Webhooks => "github.*",
+        }
+    }
+
+    /// The queue that its configuration names.
+    pub(super) fn queue(self) -> &'static str {
+        match self {
+            Self::Echo => "in",
+            Self::Webhooks => "webhooks",
+        }
+    }
+
+    /// The body of a message to try it with, as a shell writes it.
+    pub(super) fn sample(self) -> &'static str {
+        match self {
+            Self::Echo => "hello",
+            Self::Webhooks => "'{}'",
+        }
+    }
+
+    /// The attributes of that message, as arguments that end with a space.
+    pub(super) fn sample_attributes(self) -> &'static str {
+        match self {
+            Self::Echo => "",
+            Self::Webhooks => "--attribute X-Github-Event=ping ",
+        }
+    }
+}

@@ -26,6 +26,10 @@ awk -v packed="$packed" '
       substr($0, RSTART + RLENGTH)
   }
   { print }' "$work/templates.rs" > "$packed/templates.rs"
+if grep -n 'include_bytes!("' "$packed/templates.rs"; then
+  echo "these templates are files outside of the package" >&2
+  exit 1
+fi
 
 verify=(--no-verify)
 [ "${1:-}" != verify ] || verify=()

@@ -129,8 +129,10 @@ impl Case {
         };
         let broker = harness.broker(clock.clone()).await;
         assert_eq!(broker.capabilities(), harness.capabilities(), "the harness knows its broker");
-        (self.run)(Fixture::new(Arc::clone(&broker), clock, harness)).await;
+        (self.run)(Fixture::new(Arc::clone(&broker), clock, Arc::clone(&harness))).await;
+        // The harness has what the broker is kept in, which has to be there until it is closed.
         broker.close().await.unwrap();
+        drop(harness);
     }
 }
 

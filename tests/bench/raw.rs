@@ -60,7 +60,7 @@ pub(crate) struct Live {
 /// The fast settings: a pool, instances prepared once, no limits.
 pub(crate) fn best() -> Config {
     let mut pool = PoolingAllocationConfig::new();
-    pool.pagemap_scan(Enabled::Auto).linear_memory_keep_resident(4 << 20).table_keep_resident(64 << 10);
+    pool.pagemap_scan(Enabled::No).linear_memory_keep_resident(0).table_keep_resident(64 << 10);
     pool.total_memories(64).total_component_instances(64).total_stacks(64).max_memory_size(256 << 20);
     // The runtimes of some languages are large.
     pool.total_core_instances(256).max_core_instance_size(4 << 20).max_component_instance_size(4 << 20);

@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
 target=${CARGO_TARGET_DIR:-$PWD/target}
-echo "building; the first time takes some minutes"
-cargo build --quiet --locked -p wasmpost
+echo "building; the first time takes some minutes, most of them for wasmtime and its compiler"
+cargo build --locked -p wasmpost
 scripts/guest-cargo.sh guest-examples/rust
 wasmpost=$target/debug/wasmpost
 samples=$PWD/guest-examples/rust/samples.ndjson

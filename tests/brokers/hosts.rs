@@ -62,7 +62,7 @@ pub(crate) async fn a_confined_host_for_hostile_guests_works_and_finds_its_broke
     scene.ledger.hold();
     scene.publish("before", MESSAGES / 2);
     let at_work = scene.ledger.held(CONCURRENCY).await;
-    scene.settled(Settled::Topic("out")).await;
+    scene.settled(Settled::Queue("work")).await;
     scene.server.kill();
     scene.ledger.release();
     scene.server.restart().await.unwrap();

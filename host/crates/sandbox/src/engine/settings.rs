@@ -212,7 +212,7 @@ fn pool(options: &EngineOptions, calls: Calls) -> PoolingAllocationConfig {
     // One component alone fits into any pool: a host that is busy for ever would never tell that it is too small.
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(4).max(options.load.core_instances))
-        .total_memories(instances.max(MEMORIES_MAX))
+        .total_memories(memories(options))
         .total_tables(instances.saturating_mul(4).max(TABLES_MAX))
         .total_stacks(stacks(calls, instances))
         .total_gc_heaps(0)
@@ -230,6 +230,11 @@ fn pool(options: &EngineOptions, calls: Calls) -> PoolingAllocationConfig {
         .table_keep_resident(TABLE_RESIDENT_BYTES)
         .async_stack_keep_resident(if options.hostile { STACK_RESIDENT_BYTES } else { 0 });
     pool
+}
+
+/// How many memories the pool has: one for each instance, and as many as a single component may have.
+pub(crate) fn memories(options: &EngineOptions) -> u32 {
+    options.pool_instances.max(MEMORIES_MAX)
 }
 
 /// An instance runs on one stack. Where several messages are in one, each that waits within a call of the host has its

@@ -133,7 +133,7 @@ mod tests {
     #![allow(clippy::unwrap_used)] // A fault fails the test.
 
     use super::*;
-    use crate::engine::{EngineOptions, config_to_run};
+    use crate::engine::{EngineOptions, config_to_run, memories};
     use crate::guest::Calls;
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
         }
         let options = EngineOptions { pool_instances: 1, ..EngineOptions::default() };
         let engine = Engine::new(&config_to_run(&options, Calls::Synchronous)).unwrap();
-        map_zeroes(&engine, options.pool_instances, options.memory_max.bytes()).unwrap();
+        map_zeroes(&engine, memories(&options), options.memory_max.bytes()).unwrap();
         let writing =
             "(module (memory (export \"m\") 17) (func (export \"f\") (i32.store8 (i32.const 1048576) (i32.const 1))))";
         let module = Module::new(&engine, wat::parse_str(writing).unwrap()).unwrap();

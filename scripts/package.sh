@@ -33,7 +33,7 @@ fi
 
 verify=(--no-verify)
 [ "${1:-}" != verify ] || verify=()
-packages=(--workspace --exclude wasmpost-tests)
+packages=(--workspace --exclude wasmpost-tests --exclude wasmpost-tests-host)
 cargo package "${packages[@]}" --allow-dirty --quiet "${verify[@]}"
 
 # What lies outside of a crate in the repository is in its package.

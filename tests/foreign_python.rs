@@ -1,17 +1,15 @@
 //! Components in Python that were written for other hosts. Shown as ignored where Python's toolchain is missing.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
-mod outcome;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
-use outcome::{Lines, Outcome, pairs, receive, receiver};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wasmpost_msg::{Disposition, Reason};
 use wasmpost_sandbox::ReceiverOptions;
 use wasmpost_tests::{find_guest, guest};
+use wasmpost_tests_host::outcome::{Lines, Outcome, pairs, receive, receiver};
 
 fn options() -> ReceiverOptions {
     let mut options = ReceiverOptions { topic: "orders".to_owned(), ..ReceiverOptions::default() };

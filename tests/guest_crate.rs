@@ -1,15 +1,13 @@
 //! The crate for guests in Rust: what a receiver written with it does in the host.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
-mod outcome;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use outcome::{Lines, Outcome, deliver, pairs, receive, receiver};
 use wasmpost_msg::{Disposition, Reason};
 use wasmpost_sandbox::ReceiverOptions;
 use wasmpost_tests::guest;
+use wasmpost_tests_host::outcome::{Lines, Outcome, deliver, pairs, receive, receiver};
 
 fn options() -> ReceiverOptions {
     let mut options = ReceiverOptions::default();

@@ -1,15 +1,13 @@
 //! Components that were written for other hosts: each world, with what goes in, what comes out, and how it ends.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 
-mod outcome;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use outcome::{Outcome, pairs, receive, receiver, sandbox};
 use wasmpost_msg::{Disposition, Reason};
 use wasmpost_sandbox::{ReceiverOptions, WasmReceiver};
 use wasmpost_tests::{Place, guest};
+use wasmpost_tests_host::outcome::{Outcome, pairs, receive, receiver, sandbox};
 
 fn options() -> ReceiverOptions {
     let mut options = ReceiverOptions { topic: "orders".to_owned(), ..ReceiverOptions::default() };

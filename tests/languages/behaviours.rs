@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use wasmpost_msg::{Disposition, Reason};
 use wasmpost_sandbox::ReceiverOptions;
+use wasmpost_tests_host::outcome::{Lines, Outcome, deliver, pairs};
 
-use crate::outcome::{Lines, Outcome, deliver, pairs};
 use crate::{Behaviour, Language};
 
 macro_rules! behaviours {
@@ -24,7 +24,7 @@ behaviours![
     an_empty_body_goes_on_empty,
     a_topic_that_is_not_granted_is_a_retry,
     a_fork_is_put_off_once_as_long_as_configured,
-    what_can_never_be_processed_is_rejected,
+    a_message_that_can_never_be_processed_is_rejected,
     a_crash_is_a_trap_that_the_log_explains,
     a_message_after_a_crash_is_processed,
     an_instance_that_is_used_again_does_the_same,
@@ -134,7 +134,7 @@ fn a_fork_is_put_off_once_as_long_as_configured(language: &Language, runtime: &R
     assert_eq!(fork(Some("soon"), 1).failed(), expected);
 }
 
-fn what_can_never_be_processed_is_rejected(language: &Language, runtime: &Runtime) {
+fn a_message_that_can_never_be_processed_is_rejected(language: &Language, runtime: &Runtime) {
     let no_json = "body is not JSON: ";
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [u8], &'a str);
     let cases: &[Case] = &[

@@ -4,16 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
 mod behaviours;
-#[path = "../outcome.rs"]
-mod outcome;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use libtest_mimic::{Arguments, Trial};
-use outcome::{Lines, sandbox};
 use wasmpost_sandbox::{LoadedComponent, ReceiverOptions, WasmReceiver};
 use wasmpost_tests::{find_guest, guest};
+use wasmpost_tests_host::outcome::{Lines, sandbox};
 
 /// A language, what its receivers need beyond the default limits, and how it tells of a crash.
 #[derive(Clone, Copy)]

@@ -5,19 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 #![allow(clippy::print_stderr)] // A proof tells its figures.
 
-mod shared;
-
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use shared::host::{CONCURRENCY, Proved, command, database, place};
-use shared::load::publish_all;
-use shared::{number, random};
 use wasmpost_delivery::prove::Point;
 use wasmpost_tests::prove::account::{Rules, assert_none, faults};
 use wasmpost_tests::prove::seen::{Ledger, Life, Standing};
 use wasmpost_tests::{Place, prove};
+use wasmpost_tests_host::prove::host::{CONCURRENCY, Proved, command, database, place};
+use wasmpost_tests_host::prove::load::publish_all;
+use wasmpost_tests_host::prove::{number, random};
 
 const RULES: Rules = Rules { concurrency: CONCURRENCY, crashes_max: 3 };
 /// How many rounds one queue file lives.

@@ -192,7 +192,7 @@ fn faults_with(path: &str, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_the_list_allows_is_let_through() {
+fn arrows_that_the_list_allows_are_let_through() {
     for (path, text) in [
         ("roof.rs", "use crate::left::Window;\nuse super::ground::Stone;\n"),
         (

@@ -21,10 +21,12 @@ const EMPTY_NAMES: &[&str] = &["Manager", "Helper", "Util", "Common", "Impl"];
 const EMPTY_WORDS: &[&str] =
     &["simply", "easily", "seamless", "seamlessly", "blazing", "blazingly", "leverage", "robust"];
 
+/// The files of a kind below a directory. Those that are links are looked at where they lie.
 fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
+    let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+    for entry in entries.filter(|entry| !entry.file_type().unwrap().is_symlink()) {
+        let path = entry.path();
         if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
             found.extend(files(&path, extension));
         } else if path.extension().is_some_and(|found| found == extension) {
@@ -90,6 +92,20 @@ fn no_function_is_longer_than_a_screen() {
         }
     }
     expect_none("functions that are too long", long);
+}
+
+#[test]
+fn every_module_lies_where_the_compiler_looks_for_it() {
+    let found = sources().into_iter().flat_map(|(name, text)| {
+        let lines = text.lines().enumerate().filter(|(_, line)| {
+            let attribute = line.trim_start();
+            // Split, so that this file is not found itself.
+            attribute.starts_with(concat!("#[pa", "th"))
+                || attribute.starts_with("#[cfg_attr") && line.contains("path =")
+        });
+        lines.map(|(number, line)| format!("{name}:{}: {}", number + 1, line.trim())).collect::<Vec<_>>()
+    });
+    expect_none("modules with a path; ARCHITECTURE.md names the place of shared code", found.collect());
 }
 
 #[test]
@@ -299,7 +315,7 @@ fn texts_are_logged_as_they_are_and_escaped_once_by_the_log() {
 }
 
 #[test]
-fn what_is_logged_about_a_message_has_its_id() {
+fn warnings_about_a_message_have_its_id() {
     // They are about several, or about one that cannot be read.
     let without = [
         "messages of a topic that no queue took from were moved",

@@ -1,7 +1,6 @@
 //! Lines are messages, or told as none; each is one of the two, and no message is larger than its line.
 #![no_main]
 
-#[path = "../../../host/src/cli/ndjson.rs"]
 mod ndjson;
 
 use ndjson::{Line, Lines};

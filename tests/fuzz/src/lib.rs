@@ -1,6 +1,5 @@
 //! What `tests/prove/fuzz/main.rs` tries with proptest, for libFuzzer.
 
-#[path = "../../prove/fuzz/targets.rs"]
 mod targets;
 
 /// Attributes that are taken are written as they were read.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use wasmpost_sandbox::{Compiler, EngineOptions, ReceiverOptions, Sandbox, Span, WasmReceiver, component_of};
 use wasmpost_tests::{guest, program, target};
+use wasmpost_tests_host::outcome::deliver;
 
 use super::fuzz;
 use super::mutation::changed;
-use super::outcome::deliver;
 
 /// Small ones, of different kinds: for wasmpost, for others, a command.
 const SAMPLES: &[&str] = &["noop", "obeying", "foreign-spin", "foreign-wasmcloud", "foreign-cli"];

@@ -7,11 +7,7 @@
 
 mod components;
 mod mutation;
-#[path = "../../outcome.rs"]
-mod outcome;
 mod records;
-#[path = "../shared/mod.rs"]
-mod shared;
 mod targets;
 mod text;
 mod worlds;
@@ -21,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use wasmpost_tests_host::prove::number;
 
 /// How long it may take between two looks at the clock, as far as that is known beforehand.
 const ROUND: Duration = Duration::from_millis(200);
@@ -29,7 +26,7 @@ const CASES_MAX: u32 = 1024;
 /// Tries a target with one input after the other until the time is over.
 fn fuzz<T: Debug>(name: &str, inputs: impl Strategy<Value = T>, target: impl Fn(T)) {
     let (began, mut tried, mut cases) = (Instant::now(), 0, 1);
-    let seconds = Duration::from_secs(shared::number("WASMPOST_FUZZ_SECONDS", 2));
+    let seconds = Duration::from_secs(number("WASMPOST_FUZZ_SECONDS", 2));
     while began.elapsed() < seconds {
         let round = Instant::now();
         let config = Config { cases, failure_persistence: None, max_shrink_time: 20_000, ..Config::default() };

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use wasmpost_msg::{Reason, attribute_fault};
 use wasmpost_sandbox::{ReceiverOptions, WasmReceiver};
 use wasmpost_tests::guest;
+use wasmpost_tests_host::outcome::{Outcome, deliver, receiver};
 
 use super::fuzz;
-use super::outcome::{Outcome, deliver, receiver};
 
 /// The worlds, by their guests. Each with what they answer going to a topic, and without.
 const GUESTS: &[&str] = &["told", "told-http", "told-cli", "told-messaging", "told-wasmcloud"];
@@ -38,7 +38,7 @@ fn check(name: &str, outcome: &Outcome) {
 }
 
 #[test]
-fn whatever_a_guest_of_any_world_answers_the_host_can_take_it() {
+fn the_host_can_take_any_answer_of_a_guest_of_any_world() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for name in GUESTS {
         let receivers = receivers(name);

@@ -11,10 +11,9 @@ use wasmpost_msg::Publication;
 use wasmpost_tests::prove::account::{Rules, assert_none, faults};
 use wasmpost_tests::prove::seen::{Ledger, Life, Standing};
 use wasmpost_tests::{PATIENCE, prove, signal};
-
-use super::shared::file::snapshot;
-use super::shared::host::{CONCURRENCY, Proved, command, database, place_in};
-use super::shared::load::{publication, publish};
+use wasmpost_tests_host::prove::file::snapshot;
+use wasmpost_tests_host::prove::host::{CONCURRENCY, Proved, command, database, place_in};
+use wasmpost_tests_host::prove::load::{publication, publish};
 
 /// Set for the process that has the small disk: where it is.
 pub(crate) const INSIDE: &str = "WASMPOST_TEST_SMALL_DISK";

@@ -9,10 +9,10 @@ use wasmpost_tests::prove::account::{Rules, assert_none, faults};
 use wasmpost_tests::prove::seen::{Ledger, Standing};
 use wasmpost_tests::prove::trace::{Call, calls};
 use wasmpost_tests::{PATIENCE, Place, prove, signal};
+use wasmpost_tests_host::prove::host::{CONCURRENCY, Proved, command, database, place};
+use wasmpost_tests_host::prove::load::publish_all;
+use wasmpost_tests_host::prove::number;
 
-use super::shared::host::{CONCURRENCY, Proved, command, database, place};
-use super::shared::load::publish_all;
-use super::shared::number;
 use super::traced::{read, traced};
 
 /// How long a host that lives on may take for what it has.

@@ -8,8 +8,6 @@
 
 mod disk;
 mod failing;
-#[path = "../shared/mod.rs"]
-mod shared;
 mod traced;
 
 use std::process::{Command, Stdio};

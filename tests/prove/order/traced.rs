@@ -9,9 +9,8 @@ use wasmpost_tests::prove::account::assert_none;
 use wasmpost_tests::prove::seen::{Ledger, Standing};
 use wasmpost_tests::prove::trace::{calls, confirmations};
 use wasmpost_tests::{PATIENCE, prove, signal};
-
-use super::shared::host::{Proved, command, database, place};
-use super::shared::load::publish_all;
+use wasmpost_tests_host::prove::host::{Proved, command, database, place};
+use wasmpost_tests_host::prove::load::publish_all;
 
 /// How long a trace may not grow before it is taken for complete. Some tell of no end.
 const QUIET: Duration = Duration::from_secs(5);

@@ -4,18 +4,17 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 #![allow(clippy::print_stderr)] // A proof tells its figures.
 
-#[path = "../shared/mod.rs"]
-mod shared;
 mod traffic;
 mod watch;
 
 use std::time::{Duration, Instant};
 
-use shared::host::{Proved, command_logging, database};
 use traffic::{Traffic, component, place, present};
 use wasmpost_tests::prove::account::assert_none;
 use wasmpost_tests::prove::steady::{Sample, growth, slope_a_minute, table};
 use wasmpost_tests::{PATIENCE, program, signal};
+use wasmpost_tests_host::prove::host::{Proved, command_logging, database};
+use wasmpost_tests_host::prove::random;
 use watch::{sample, settled};
 
 /// How often a component is reloaded, at most.
@@ -33,7 +32,7 @@ async fn a_host_under_mixed_load_with_faults_and_reloads_stays_as_it_was() {
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let mut host = Proved::start(&place, command_logging(&place, program(), "warn", &[]), "soak");
     let broker = host.connect().await.unwrap_or_else(|| panic!("{}", host.log()));
-    let mut traffic = Traffic::new(shared::random());
+    let mut traffic = Traffic::new(random());
     traffic.warm(&broker).await;
     let began = Instant::now();
     let (mut samples, mut reloads): (Vec<Sample>, u32) = (vec![], 0);

@@ -7,8 +7,7 @@ use wasmpost::control::RemoteBroker;
 use wasmpost_delivery::{Broker, BrokerErrorKind};
 use wasmpost_msg::{Attributes, Publication};
 use wasmpost_tests::{Place, find_guest, guest};
-
-use super::shared::number;
+use wasmpost_tests_host::prove::number;
 
 /// Queues with their share of the messages, their component, and what else their receiver says. Those whose component is
 /// not built are left out.

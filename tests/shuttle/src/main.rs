@@ -1,27 +1,20 @@
 //! Structures in memory that threads meet in, under a scheduler that tries one interleaving after another. The sources are
-//! those of the product; only the primitives differ.
+//! those of the product, by links; only the primitives differ.
 //!
 //! `WASMPOST_SEEDS` says how many interleavings each test tries, `WASMPOST_SEED` which is the first.
 #![allow(dead_code, unreachable_pub, missing_docs)] // Not all of the product is used here.
 
-#[path = "../../../host/crates/delivery/src/micros.rs"]
 mod micros;
-#[path = "../../../host/crates/delivery/src/share.rs"]
+mod rooms;
 mod share;
-#[path = "../../../host/crates/delivery/src/threads/mod.rs"]
 mod threads;
 
 mod crew {
     //! What messages that share an instance meet in.
-    #[path = "../../../../host/crates/sandbox/src/receiver/crew/ledger.rs"]
     pub(super) mod ledger;
-    #[path = "../../../../host/crates/sandbox/src/receiver/crew/roster.rs"]
     pub(super) mod roster;
     pub(super) mod together;
 }
-
-#[path = "../../../host/crates/sandbox/src/engine/places/rooms.rs"]
-mod rooms;
 
 mod places;
 mod scheduled;
@@ -33,7 +26,7 @@ use libtest_mimic::{Arguments, Trial};
 
 /// The tests, run by a program of their own: built as tests, the product's sources would bring their unit tests along.
 const TESTS: [(&str, fn()); 8] = [
-    ("whatever_is_spawned_is_polled_to_its_end", turns::whatever_is_spawned_is_polled_to_its_end),
+    ("spawned_futures_are_polled_to_their_end", turns::spawned_futures_are_polled_to_their_end),
     ("an_end_drops_what_waits_and_what_is_woken_after_it", turns::an_end_drops_what_waits_and_what_is_woken_after_it),
     (
         "a_lane_that_goes_first_is_served_while_all_threads_are_at_work",

@@ -65,7 +65,7 @@ impl Gate {
     }
 }
 
-pub(crate) fn whatever_is_spawned_is_polled_to_its_end() {
+pub(crate) fn spawned_futures_are_polled_to_their_end() {
     scheduled(|| {
         let threads = Threads::start(2, &Handle, Box::new(|| ())).unwrap();
         let (done, gate) = (Arc::new(Count::default()), Arc::new(Gate::default()));

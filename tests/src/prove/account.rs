@@ -162,5 +162,4 @@ fn left(snapshot: &Snapshot, faults: &mut Vec<Fault>) {
 }
 
 #[cfg(test)]
-#[path = "account_tests.rs"]
 mod tests;

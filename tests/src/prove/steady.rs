@@ -126,13 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_up_and_down_or_only_grows_at_first_is_steady() {
+    fn figures_that_go_up_and_down_or_only_grow_at_first_are_steady() {
         let found = growth(&samples(|at| 100_000 + at.min(20) * 3000 + at % 7 * 900, |at| 40 + at % 3));
         assert_eq!(found, []);
     }
 
     #[test]
-    fn what_grows_on_and_on_is_told() {
+    fn a_figure_that_grows_on_and_on_is_told() {
         let found = growth(&samples(|at| 100_000 + at * 600, |_| 40));
         assert!(found.len() == 1 && found[0].text.starts_with("memory grew by"), "{found:?}");
         let found = growth(&samples(|_| 100_000, |at| 40 + at / 5));

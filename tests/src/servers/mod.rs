@@ -4,6 +4,7 @@
 mod nats;
 mod process;
 mod rabbitmq;
+pub mod virtual_hosts;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};

@@ -1,16 +1,14 @@
 //! RabbitMQ keeps what every broker promises.
 #![allow(clippy::unwrap_used, clippy::panic)] // A fault fails the test.
 
-mod server;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use server::VirtualHost;
 use wasmpost_broker_rabbitmq::{RabbitBroker, RabbitOptions};
 use wasmpost_delivery::conformance::{Harness, Time, cases};
 use wasmpost_delivery::{Broker, Capabilities, Clock};
+use wasmpost_tests::servers::virtual_hosts::{self, VirtualHost};
 
 struct Rabbit(VirtualHost);
 
@@ -46,11 +44,11 @@ impl Harness for Rabbit {
 
 fn main() {
     let any = Rabbit(VirtualHost::none());
-    server::run(|server| {
+    virtual_hosts::run(|server| {
         let fitting = cases().into_iter().filter(|case| case.fits(&any)).enumerate();
         let trial = |(number, case): (usize, wasmpost_delivery::conformance::Case)| {
             let name = format!("rabbitmq::{}", case.name);
-            server::trial(name, server.clone(), move |server| async move {
+            virtual_hosts::trial(name, server.clone(), move |server| async move {
                 case.run(Arc::new(Rabbit(server.virtual_host(number)))).await;
             })
         };

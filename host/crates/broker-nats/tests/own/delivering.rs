@@ -111,7 +111,7 @@ pub(crate) async fn a_dead_letter_keeps_its_evidence_when_the_server_restarts() 
     assert!(next(&queue).await.body == body);
 }
 
-pub(crate) async fn what_another_program_published_is_delivered_with_its_headers() {
+pub(crate) async fn messages_of_another_program_are_delivered_with_their_headers() {
     let server = NatsServer::start().await.unwrap();
     let broker = open(&server, "/jobs").await.unwrap();
     let queue = broker.queue(QueueSpec::new("orders")).await.unwrap();
@@ -144,7 +144,7 @@ pub(crate) async fn a_stream_that_is_full_says_so() {
     broker.publish(large()).await.unwrap();
 }
 
-pub(crate) async fn what_the_server_will_never_take_is_refused() {
+pub(crate) async fn messages_that_the_server_will_never_take_are_refused() {
     let server = NatsServer::start().await.unwrap();
     let broker = open(&server, "").await.unwrap();
     let queue = broker.queue(QueueSpec::new("orders")).await.unwrap();
@@ -159,7 +159,7 @@ pub(crate) async fn what_the_server_will_never_take_is_refused() {
     }
 }
 
-pub(crate) async fn what_nobody_pulls_is_given_back_uncounted() {
+pub(crate) async fn messages_that_nobody_pulls_are_given_back_uncounted() {
     let server = NatsServer::start().await.unwrap();
     let broker = open(&server, "").await.unwrap();
     let queue = broker.queue(QueueSpec::new("orders")).await.unwrap();

@@ -8,16 +8,13 @@ mod sharing;
 mod starting;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use wasmpost_broker_nats::NatsBroker;
 use wasmpost_delivery::{Access, Broker, BrokerError, Delivery, Queue};
 use wasmpost_msg::{Attributes, Publication};
+use wasmpost_tests::PATIENCE;
 use wasmpost_tests::servers::NatsServer;
-
-/// How long anything may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn open(server: &NatsServer, rest: &str) -> Result<Arc<NatsBroker>, BrokerError> {
     NatsBroker::open(&format!("{}{rest}", server.url()), &Access::default()).await
@@ -64,10 +61,10 @@ fn main() {
         delivering::an_outbox_that_is_published_twice_is_stored_once,
         delivering::a_message_whose_leases_lapse_three_times_in_a_row_is_dead,
         delivering::a_dead_letter_keeps_its_evidence_when_the_server_restarts,
-        delivering::what_another_program_published_is_delivered_with_its_headers,
+        delivering::messages_of_another_program_are_delivered_with_their_headers,
         delivering::a_stream_that_is_full_says_so,
-        delivering::what_the_server_will_never_take_is_refused,
-        delivering::what_nobody_pulls_is_given_back_uncounted,
+        delivering::messages_that_the_server_will_never_take_are_refused,
+        delivering::messages_that_nobody_pulls_are_given_back_uncounted,
         delivering::a_consumer_that_was_deleted_is_made_again,
         core::a_message_without_a_stream_comes_once_to_one_of_a_group,
         core::a_message_without_a_stream_cannot_be_delayed,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use lapin::options::QueueDeleteOptions;
 use wasmpost_delivery::{Broker, BrokerErrorKind, DeadLetterFilter, DeadLetters, QueueSpec};
 use wasmpost_msg::Reason;
+use wasmpost_tests::proxy::Proxy;
+use wasmpost_tests::servers::virtual_hosts::VirtualHost;
 
-use crate::proxy::Proxy;
-use crate::server::VirtualHost;
 use crate::topology::client;
 use crate::work::{next, open, publication, publish_patiently, serve, until};
 
@@ -23,12 +23,12 @@ pub(crate) async fn serving_goes_on_after_a_restart_of_the_server(host: VirtualH
 
 pub(crate) async fn serving_goes_on_after_the_connection_was_cut(host: VirtualHost) {
     let proxy = Proxy::start(host.port()).await;
-    let broker = open(&proxy.url(&host.url(), host.port())).await;
+    let broker = open(&host.url_at(proxy.port())).await;
     let (_server, notes) = serve(&broker, "orders", 4).await;
     for round in 0..3 {
         publish_patiently(&broker, publication("orders", round)).await;
         until("a message is served", async || notes.ids().await.len() == round + 1).await;
-        proxy.cut();
+        proxy.cut().await;
     }
 }
 
@@ -46,13 +46,13 @@ pub(crate) async fn serving_goes_on_after_the_queue_was_deleted(host: VirtualHos
 
 pub(crate) async fn a_lease_of_a_connection_that_was_cut_is_stale(host: VirtualHost) {
     let proxy = Proxy::start(host.port()).await;
-    let broker = open(&proxy.url(&host.url(), host.port())).await;
+    let broker = open(&host.url_at(proxy.port())).await;
     let queue = broker.queue(QueueSpec::new("orders")).await.unwrap();
     publish_patiently(&broker, publication("orders", "a")).await;
     let held = next(&queue).await;
     let renewer = held.lease.renewer();
     renewer.renew().await.unwrap();
-    proxy.cut();
+    proxy.cut().await;
     until("the loss is noticed", async || renewer.renew().await.is_err()).await;
     assert_eq!(renewer.renew().await.unwrap_err().kind(), BrokerErrorKind::Stale);
     let error = held.lease.ack(vec![publication("invoices", "b")]).await.unwrap_err();

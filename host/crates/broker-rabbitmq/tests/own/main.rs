@@ -2,15 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 
 mod losses;
-mod proxy;
-#[path = "../server/mod.rs"]
-mod server;
 mod sharing;
 mod topology;
 mod work;
 
 use futures::future::LocalBoxFuture;
-use server::VirtualHost;
+use wasmpost_tests::servers::virtual_hosts::{self, VirtualHost};
 
 type Case = (&'static str, fn(VirtualHost) -> LocalBoxFuture<'static, ()>);
 
@@ -22,7 +19,7 @@ macro_rules! cases {
 
 cases! {
     topology::a_queue_that_differs_is_an_error_that_says_in_what,
-    topology::who_may_not_come_in_is_told_so_and_no_secret_is_shown,
+    topology::a_refused_user_is_told_and_no_secret_is_shown,
     topology::an_encrypted_connection_is_checked_against_the_authority_that_is_given,
     topology::a_message_that_no_queue_takes_is_an_error_and_the_next_one_finds_a_queue,
     topology::a_name_that_does_not_fit_is_refused,
@@ -36,15 +33,15 @@ cases! {
     losses::a_message_that_ends_its_hosts_again_and_again_is_quarantined,
     sharing::two_hosts_share_the_messages_of_a_queue,
     sharing::a_host_that_has_what_it_asked_for_takes_no_more,
-    sharing::what_was_not_asked_for_goes_back_when_nobody_pulls,
+    sharing::messages_not_asked_for_go_back_when_nobody_pulls,
     sharing::a_delay_of_several_hops_is_not_shortened_by_another_host,
 }
 
 fn main() {
-    server::run(|server| {
+    virtual_hosts::run(|server| {
         let trial = |(number, (name, case)): (usize, &Case)| {
             let case = *case;
-            server::trial((*name).to_owned(), server.clone(), move |server| case(server.virtual_host(number)))
+            virtual_hosts::trial((*name).to_owned(), server.clone(), move |server| case(server.virtual_host(number)))
         };
         CASES.iter().enumerate().map(trial).collect()
     });

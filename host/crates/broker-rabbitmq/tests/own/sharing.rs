@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use wasmpost_delivery::{Attempt, AttemptVerdict, Broker, Nack, QueueSpec, Timestamp};
 use wasmpost_msg::Reason;
+use wasmpost_tests::servers::virtual_hosts::VirtualHost;
 
-use crate::server::VirtualHost;
 use crate::work::{next, open, publication, serve, until};
 
 pub(crate) async fn two_hosts_share_the_messages_of_a_queue(host: VirtualHost) {
@@ -38,7 +38,7 @@ pub(crate) async fn a_host_that_has_what_it_asked_for_takes_no_more(host: Virtua
     assert_eq!(held.id, "0");
 }
 
-pub(crate) async fn what_was_not_asked_for_goes_back_when_nobody_pulls(host: VirtualHost) {
+pub(crate) async fn messages_not_asked_for_go_back_when_nobody_pulls(host: VirtualHost) {
     let (one, other) = (open(&host.url()).await, open(&host.url()).await);
     let here = one.queue(QueueSpec::new("orders")).await.unwrap();
     let there = other.queue(QueueSpec::new("orders")).await.unwrap();

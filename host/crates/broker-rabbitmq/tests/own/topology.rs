@@ -6,9 +6,10 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 use wasmpost_broker_rabbitmq::{RabbitBroker, RabbitOptions};
 use wasmpost_delivery::{Access, Broker, BrokerErrorKind, Nack, QueueSpec};
 use wasmpost_msg::{Attributes, Publication};
+use wasmpost_tests::PATIENCE;
+use wasmpost_tests::servers::virtual_hosts::VirtualHost;
 
-use crate::server::VirtualHost;
-use crate::work::{PATIENCE, next, open, publication};
+use crate::work::{next, open, publication};
 
 /// Another client.
 pub(crate) async fn client(host: &VirtualHost) -> Connection {
@@ -27,7 +28,7 @@ pub(crate) async fn a_queue_that_differs_is_an_error_that_says_in_what(host: Vir
     broker.queue(QueueSpec::new("invoices")).await.unwrap();
 }
 
-pub(crate) async fn who_may_not_come_in_is_told_so_and_no_secret_is_shown(host: VirtualHost) {
+pub(crate) async fn a_refused_user_is_told_and_no_secret_is_shown(host: VirtualHost) {
     let refused = async |url: &str| RabbitBroker::open(url, RabbitOptions::default()).await.err().unwrap();
     let wrong = refused(&host.url().replace(":guest@", ":hunter2@")).await;
     assert_eq!(wrong.kind(), BrokerErrorKind::Invalid, "{wrong}");

@@ -9,9 +9,7 @@ use tokio::sync::Mutex;
 use wasmpost_broker_rabbitmq::{RabbitBroker, RabbitOptions};
 use wasmpost_delivery::{Broker, Delivery, Queue, QueueServer, QueueServerOptions, QueueSpec};
 use wasmpost_msg::{Attributes, Message, Publication, ReceiveError, Receiver, Server};
-
-/// How long anything may take before the case fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+use wasmpost_tests::PATIENCE;
 
 /// Takes note of the id of each message.
 #[derive(Default)]

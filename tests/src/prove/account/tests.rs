@@ -94,7 +94,7 @@ impl History {
 }
 
 #[test]
-fn what_was_confirmed_and_is_nowhere_is_found() {
+fn a_confirmed_message_that_is_nowhere_is_found() {
     finds("I1", |history, _| drop(history.last().dead.pop()));
     finds("I1", |history, [first, ..]| {
         history.last().waiting.extend([waiting(first, 3), waiting(first, 3)]);
@@ -102,7 +102,7 @@ fn what_was_confirmed_and_is_nowhere_is_found() {
 }
 
 #[test]
-fn what_was_never_sent_or_is_something_else_is_found() {
+fn a_message_that_was_never_sent_or_is_another_one_is_found() {
     finds("I2", |history, _| history.last().waiting.push(waiting("p stranger", 0)));
     finds("I2", |history, _| history.last().dead[0].digest += 1);
     finds("I2", |history, _| history.last().copies[0].digest += 1);
@@ -110,7 +110,7 @@ fn what_was_never_sent_or_is_something_else_is_found() {
 }
 
 #[test]
-fn what_was_published_by_halves_twice_or_too_early_is_found() {
+fn copies_by_halves_twice_or_too_early_are_found() {
     finds("I11", |history, _| drop(history.last().copies.pop()));
     finds("I11", |history, [first, ..]| history.last().copies.extend(copies(first, 3)));
     finds("I11", |history, _| history.last().copies[0].attempt = 2);
@@ -139,7 +139,7 @@ fn deliveries_that_do_not_grow_or_come_after_the_end_are_found() {
 }
 
 #[test]
-fn what_was_acked_and_is_forgotten_is_found() {
+fn an_acked_message_that_is_forgotten_is_found() {
     finds("I3", |history, _| history.lives[0].events.push(event(30, "p 0", What::Acked)));
 }
 
@@ -159,7 +159,7 @@ fn keys_out_of_order_are_found() {
 }
 
 #[test]
-fn what_is_left_after_a_drain_is_found() {
+fn messages_left_after_a_drain_are_found() {
     finds("I16", |history, [_, second, _]| history.last().waiting.push(waiting(second, 1)));
     finds("I12", |history, [_, second, _]| {
         history.last().waiting.push(Waiting { is_leased: true, ..waiting(second, 1) });

@@ -1,15 +1,14 @@
-//! One server for all cases of a test binary, with a virtual host for each of them.
-#![allow(dead_code, unreachable_pub, clippy::print_stderr)] // Each binary uses a part of it.
+//! One server of RabbitMQ for all cases of a test binary, with a virtual host for each of them.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use libtest_mimic::Trial;
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
-use wasmpost_tests::certificates::Authority;
-use wasmpost_tests::servers::RabbitServer;
+
+use super::{RabbitServer, free_port};
+use crate::certificates::Authority;
 
 /// As many cases as there can be: virtual hosts are defined when the server starts, which is faster than later.
 const HOSTS_MAX: usize = 64;
@@ -31,14 +30,14 @@ struct Inner {
 pub struct VirtualHost(Option<(Server, usize)>);
 
 /// The runtime that the server was started on.
-pub fn runtime() -> &'static Runtime {
+fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
 }
 
 impl Server {
     /// Starts a server; an error tells what is missing for it.
-    pub async fn start() -> Result<Self, String> {
+    async fn start() -> Result<Self, String> {
         let definitions = tempfile::tempdir().unwrap();
         let file = definitions.path().join("definitions.json");
         std::fs::write(&file, definition()).unwrap();
@@ -63,6 +62,7 @@ impl Server {
         Ok(Self(Arc::new(inner)))
     }
 
+    /// The virtual host with a number, for one case.
     pub fn virtual_host(&self, number: usize) -> VirtualHost {
         assert!(number < HOSTS_MAX, "more cases than virtual hosts");
         VirtualHost(Some((self.clone(), number)))
@@ -75,9 +75,15 @@ impl VirtualHost {
         Self(None)
     }
 
+    /// Where it is, with the user that every new server has.
     pub fn url(&self) -> String {
-        let (server, number) = self.0.as_ref().unwrap();
-        format!("amqp://guest:guest@127.0.0.1:{}/case-{number}", server.0.port)
+        self.url_at(self.port())
+    }
+
+    /// The same at another port, such as that of a proxy.
+    pub fn url_at(&self, port: u16) -> String {
+        let (_, number) = self.0.as_ref().unwrap();
+        format!("amqp://guest:guest@127.0.0.1:{port}/case-{number}")
     }
 
     /// The same, encrypted, with no user in it.
@@ -91,10 +97,12 @@ impl VirtualHost {
         self.0.as_ref().unwrap().0.0.files.path().join(name)
     }
 
+    /// The port of its server.
     pub fn port(&self) -> u16 {
         self.0.as_ref().unwrap().0.0.port
     }
 
+    /// Kills its server and starts it again, with what it had.
     pub async fn restart_server(&self) {
         let (server, _) = self.0.as_ref().unwrap();
         let mut running = server.0.running.lock().await;
@@ -102,11 +110,6 @@ impl VirtualHost {
         // beside it, it comes back with a queue that never answers.
         running.writes_down().await.unwrap();
         running.restart().await.unwrap();
-    }
-
-    pub async fn kill_server(&self) {
-        let (server, _) = self.0.as_ref().unwrap();
-        server.0.running.lock().await.kill();
     }
 }
 
@@ -164,10 +167,6 @@ fn definition() -> String {
 fn readable(directory: PathBuf) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// Writes certificates of one authority, for the server and for a client.

@@ -17,6 +17,7 @@ pub const CONCURRENCY: usize = 8;
 
 /// A host that was started.
 pub struct Proved {
+    /// The process.
     pub child: Child,
     database: PathBuf,
     log: PathBuf,

@@ -1,5 +1,4 @@
 //! What the proofs share: a host to be proved, load for it, and a look into its queue file.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)] // A fault fails the test; each proof uses a part.
 
 pub mod file;
 pub mod host;

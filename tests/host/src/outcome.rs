@@ -1,5 +1,4 @@
-//! One message given to a component, and what became of it: shared by the tests of guests.
-#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing)] // Each test file uses a part.
+//! One message given to a component, and what became of it.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -10,23 +9,26 @@ use wasmpost_sandbox::{EngineOptions, LogRecord, LogSink, ReceiverOptions, Sandb
 use wasmpost_tests::target;
 
 /// What became of one message.
-pub(crate) struct Outcome {
-    pub(crate) result: Result<(), ReceiveError>,
-    pub(crate) published: Vec<Publication>,
-    pub(crate) usage: Usage,
+pub struct Outcome {
+    /// Whether it was received.
+    pub result: Result<(), ReceiveError>,
+    /// The messages that the guest published.
+    pub published: Vec<Publication>,
+    /// What the guest used.
+    pub usage: Usage,
 }
 
 impl Outcome {
     /// How it failed.
     #[track_caller]
-    pub(crate) fn failed(&self) -> (Disposition, Reason, &str) {
+    pub fn failed(&self) -> (Disposition, Reason, &str) {
         let error = self.result.as_ref().unwrap_err();
         (error.disposition(), error.reason(), error.text())
     }
 
     /// The only message that was published: topic, attributes, body.
     #[track_caller]
-    pub(crate) fn sent(&self) -> (&str, Vec<(String, String)>, String) {
+    pub fn sent(&self) -> (&str, Vec<(String, String)>, String) {
         assert_eq!((&self.result, self.published.len()), (&Ok(()), 1));
         let sent = &self.published[0];
         let attributes = sent.attributes.iter().map(|(name, values)| (name.to_owned(), values.join("|"))).collect();
@@ -35,7 +37,7 @@ impl Outcome {
 }
 
 /// A sandbox that all tests of a file share, as they share what is compiled.
-pub(crate) fn sandbox() -> Arc<Sandbox> {
+pub fn sandbox() -> Arc<Sandbox> {
     static SANDBOX: OnceLock<Arc<Sandbox>> = OnceLock::new();
     let made = || {
         let cache_dir = Some(target().join("tests-cache/wasmpost/components"));
@@ -44,18 +46,20 @@ pub(crate) fn sandbox() -> Arc<Sandbox> {
     Arc::clone(SANDBOX.get_or_init(made))
 }
 
-pub(crate) fn receiver(component: &[u8], options: ReceiverOptions) -> WasmReceiver {
+/// A receiver for a component, in that sandbox.
+pub fn receiver(component: &[u8], options: ReceiverOptions) -> WasmReceiver {
     let sandbox = sandbox();
     let loaded = sandbox.load(component).unwrap();
     WasmReceiver::new(sandbox, loaded, options).unwrap()
 }
 
 /// Gives a receiver the third delivery of message `id-7`.
-pub(crate) async fn receive(receiver: &WasmReceiver, attributes: &[(&str, &str)], body: &str) -> Outcome {
+pub async fn receive(receiver: &WasmReceiver, attributes: &[(&str, &str)], body: &str) -> Outcome {
     deliver(receiver, 3, attributes, body.to_owned()).await
 }
 
-pub(crate) async fn deliver(
+/// Gives a receiver one delivery of message `id-7`.
+pub async fn deliver(
     receiver: &WasmReceiver,
     attempt: u32,
     attributes: &[(&str, &str)],
@@ -70,17 +74,17 @@ pub(crate) async fn deliver(
 }
 
 /// Pairs as [`Outcome::sent`] tells them.
-pub(crate) fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+pub fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// Keeps what guests write.
 #[derive(Default)]
-pub(crate) struct Lines(Mutex<Vec<String>>);
+pub struct Lines(Mutex<Vec<String>>);
 
 impl Lines {
     /// All lines so far, each as `Level context: text`.
-    pub(crate) fn all(&self) -> Vec<String> {
+    pub fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }

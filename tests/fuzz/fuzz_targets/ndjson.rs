@@ -1,0 +1,1 @@
+../../../host/src/cli/ndjson.rs

@@ -1,0 +1,1 @@
+../../../../host/crates/sandbox/src/receiver/crew/ledger.rs

@@ -1,0 +1,1 @@
+../../../../host/crates/sandbox/src/receiver/crew/roster.rs

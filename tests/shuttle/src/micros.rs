@@ -1,0 +1,1 @@
+../../../host/crates/delivery/src/micros.rs

@@ -1,0 +1,1 @@
+../../../host/crates/sandbox/src/engine/places/rooms.rs

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_file_is_refused_at_once_by_its_kind() {
+    fn anything_but_a_plain_file_is_refused_at_once_by_its_kind() {
         let directory = tempfile::tempdir().unwrap();
         let place = |name| directory.path().join(name);
         rustix::fs::mkfifoat(rustix::fs::CWD, place("fifo"), rustix::fs::Mode::RWXU).unwrap();

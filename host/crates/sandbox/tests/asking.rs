@@ -44,7 +44,7 @@ async fn a_granted_origin_answers() {
 }
 
 #[tokio::test]
-async fn what_is_not_granted_is_denied_and_not_reached() {
+async fn origins_without_a_grant_are_denied_and_not_reached() {
     let server = Server::start().await;
     let receiver = asking(&[&format!("http://10.0.0.1:{}", server.address.port())], |_| ());
     assert_eq!(refused(&receiver, &server.url("/hello")).await, "ErrorCode::HttpRequestDenied");
@@ -86,7 +86,7 @@ async fn a_response_that_does_not_end_ends_with_the_time_of_the_call() {
 }
 
 #[test]
-fn what_it_imports_has_to_be_granted_to_be_of_use() {
+fn a_component_that_imports_http_needs_origins() {
     let loaded = Sandbox::new(EngineOptions::default()).unwrap().load(&built("wasi3")).unwrap();
     assert_eq!(loaded.needs(), ["origins to request"]);
 }

@@ -87,7 +87,7 @@ async fn never_more_messages_than_the_limit_are_in_an_instance() {
 }
 
 #[tokio::test]
-async fn what_each_publishes_and_logs_is_its_own() {
+async fn each_message_publishes_and_logs_as_itself() {
     #[derive(Default)]
     struct Lines(Mutex<Vec<(String, String)>>);
     impl LogSink for Lines {
@@ -123,7 +123,7 @@ async fn large_bodies_stream_side_by_side_and_need_not_be_read() {
 }
 
 #[tokio::test]
-async fn who_is_refused_more_topics_than_may_be_ends_the_instance() {
+async fn a_message_that_is_refused_too_many_topics_ends_the_instance() {
     let within = all(&receiver_in(1, together(2)), ["yield 9", "deny 100"]).await;
     assert_eq!(within[1].said(), "0 were granted");
     let beyond = all(&receiver_in(1, together(2)), ["yield 1000", "deny 101"]).await;
@@ -147,7 +147,7 @@ async fn each_way_to_fail_leaves_the_others_at_work() {
 }
 
 #[tokio::test]
-async fn who_traps_or_runs_into_a_limit_ends_the_instance_and_the_others_are_given_back() {
+async fn a_trap_or_a_limit_ends_the_instance_and_the_others_are_given_back() {
     let receiver = receiver_in(4, together(3));
     let cases = [
         ("trap 3", Reason::Trap),
@@ -166,7 +166,7 @@ async fn who_traps_or_runs_into_a_limit_ends_the_instance_and_the_others_are_giv
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_too_long_ends_the_instance_and_the_others_are_given_back() {
+async fn a_message_that_takes_too_long_ends_the_instance_and_the_others_are_given_back() {
     let mut options = together(2);
     options.limits.wall = "10s".parse().unwrap();
     let receiver = receiver_in(1, options);
@@ -179,7 +179,7 @@ async fn who_takes_too_long_ends_the_instance_and_the_others_are_given_back() {
 }
 
 #[tokio::test]
-async fn who_is_cancelled_is_given_back_and_so_are_the_others() {
+async fn a_cancelled_message_is_given_back_and_so_are_the_others() {
     let receiver = receiver_in(1, together(2));
     let cancelled = CancellationToken::new();
     let stop = async {

@@ -36,7 +36,7 @@ fn a_file_that_is_not_there_is_told_by_name() {
 }
 
 #[test]
-fn what_is_no_plain_file_is_refused_by_name_without_being_read() {
+fn anything_but_a_plain_file_is_refused_by_name_without_being_read() {
     let directory = tempfile::tempdir().unwrap();
     let fifo = directory.path().join("guest.wasm");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
@@ -336,7 +336,7 @@ fn a_file_of_the_cache_that_is_not_ours_alone_is_compiled_anew_and_replaced() {
 }
 
 #[tokio::test]
-async fn what_was_loaded_from_the_cache_does_not_change_with_its_file() {
+async fn a_component_from_the_cache_does_not_change_with_its_file() {
     let (_parent, directory) = cache_directory();
     let bytes = component("", "(call $ok)");
     Sandbox::new(cached(&directory)).unwrap().load(&bytes).unwrap();

@@ -69,7 +69,7 @@ async fn bytes_over_the_limit_are_counted_and_told() {
 }
 
 #[tokio::test]
-async fn what_a_crashed_guest_wrote_is_in_the_log() {
+async fn lines_of_a_guest_that_crashed_are_in_the_log() {
     let lines = Arc::new(Lines::default());
     let options = ReceiverOptions { log: lines.clone(), ..options() };
     let core = core_module("last words", &format!("{} unreachable", print(2)));

@@ -96,7 +96,7 @@ async fn without_a_cache_as_many_are_loaded_and_receive() {
 }
 
 #[tokio::test]
-async fn where_the_cache_cannot_be_written_as_many_are_loaded_and_receive() {
+async fn as_many_components_are_loaded_and_receive_without_a_cache() {
     let directory = tempfile::tempdir().unwrap();
     let sandbox = narrow(Some(directory.path()));
     // Gone under the host, it can neither be written nor read.

@@ -50,7 +50,7 @@ async fn run(
 }
 
 #[tokio::test]
-async fn what_a_guest_publishes_lies_in_the_outbox() {
+async fn publications_of_a_guest_lie_in_the_outbox() {
     let (result, published) = run("orders", &format!("{FORWARD} {TELL}"), granted("orders"), "a body").await;
     assert_eq!(result, Ok(()));
     assert_eq!(published, [Publication::new("orders", Default::default(), "a body")]);

@@ -121,7 +121,7 @@ async fn a_body_from_a_reader_reaches_the_guest() {
 }
 
 #[tokio::test]
-async fn what_a_delivery_used_is_told_whatever_came_out() {
+async fn the_usage_of_a_delivery_is_told_whatever_came_out() {
     for (body, ok) in [("(call $ok)", true), ("unreachable", false)] {
         let message = message("m", 1, "");
         let context = message.context.clone();

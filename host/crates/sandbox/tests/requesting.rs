@@ -29,7 +29,7 @@ async fn a_granted_origin_answers() {
 }
 
 #[tokio::test]
-async fn what_is_not_granted_is_denied_and_not_reached() {
+async fn origins_without_a_grant_are_denied_and_not_reached() {
     let server = Server::start().await;
     let port = server.address.port();
     let client = Client::granted(&[&format!("http://10.0.0.1:{port}"), &format!("https://127.0.0.1:{port}")]);
@@ -299,7 +299,7 @@ async fn denied_requests_count_as_well() {
 }
 
 #[tokio::test]
-async fn what_a_guest_leaves_open_ends_with_its_call() {
+async fn requests_that_a_guest_leaves_open_end_with_its_call() {
     let server = Server::start().await;
     let attributes = [("Url", &*server.url("/slow")), ("Mode", "leave"), ("Read", "1")];
     assert_eq!(Client::of(&server).run(&attributes).await, Ok(vec![]));

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_meet_nobody_are_all_there() {
+    fn names_with_variables_of_their_own_are_all_there() {
         assert_eq!(seen(&["X-Role", "Role", "X_Rôle"]).0.len(), 3);
         assert_eq!(seen(&["X-Role", "Role"]).1, "");
     }

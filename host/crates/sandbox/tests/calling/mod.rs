@@ -7,8 +7,7 @@
 
 pub(crate) mod rows;
 
-use wit_component::StringEncoding;
-use wit_parser::Resolve;
+use crate::guest::{Import, contract, embed, imports};
 
 /// Where lists are made.
 pub(crate) const LIST: u32 = 0x1_0000;
@@ -93,30 +92,12 @@ package wasi:http@0.2.0 {
 }
 ";
 
-const TYPES: &str = "wasmpost:messaging/types@0.1.0";
-const TOPIC: &str = "wasmpost:messaging/topic@0.1.0";
-const CONFIG: &str = "wasi:config/store@0.2.0-rc.1";
 const MESSAGES: &str = "wasi:messaging/types@0.2.0-draft";
 const CLOUD: &str = "wasmcloud:messaging/consumer@0.2.0";
 const HTTP: &str = "wasi:http/types@0.2.0";
 
-/// The functions of the host, as the guests name them, with their signatures: `p` stands for a parameter of 32 bits.
-const IMPORTS: &[(&str, &str, &str, &str)] = &[
-    ("$attempt", TYPES, "[method]message.attempt", "(param i32) (result i32)"),
-    ("$drop_message", TYPES, "[resource-drop]message", "(param i32)"),
-    ("$id", TYPES, "[method]message.id", "pp"),
-    ("$attributes", TYPES, "[method]message.attributes", "pp"),
-    ("$attribute", TYPES, "[method]message.attribute", "pppp"),
-    ("$read", TYPES, "[method]message.read", "ppp"),
-    ("$body", TYPES, "[method]message.body", "pp"),
-    ("$new_writer", TOPIC, "new-writer", "ppp"),
-    ("$publish", TOPIC, "publish", "ppppppp"),
-    ("$set_attribute", TOPIC, "[method]message-writer.set-attribute", "pppppp"),
-    ("$append_attribute", TOPIC, "[method]message-writer.append-attribute", "pppppp"),
-    ("$write", TOPIC, "[method]message-writer.write", "pppp"),
-    ("$log", "wasi:logging/logging@0.1.0-draft", "log", "ppppp"),
-    ("$config", CONFIG, "get", "ppp"),
-    ("$config_all", CONFIG, "get-all", "p"),
+/// The functions of the host beyond those of the contract.
+const MORE_IMPORTS: &[Import] = &[
     ("$poll", "wasi:io/poll@0.2.0", "poll", "ppp"),
     ("$subscribe", "wasi:clocks/monotonic-clock@0.2.0", "subscribe-duration", "(param i64) (result i32)"),
     ("$stdout", "wasi:cli/stdout@0.2.0", "get-stdout", "(result i32)"),
@@ -180,17 +161,7 @@ pub(crate) fn command(call: &str, endless: bool) -> Vec<u8> {
 }
 
 fn module(world: &str, export: &str, parameter: &str, text: &str) -> Vec<u8> {
-    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '$';
-    let named = |name: &str| text.split(|letter| !is_word(letter)).any(|word| word == name);
-    let signature = |short: &str| match short.bytes().all(|letter| letter == b'p') {
-        true => format!("(param{})", " i32".repeat(short.len())),
-        false => short.to_owned(),
-    };
-    let imports: String = IMPORTS
-        .iter()
-        .filter(|(own, ..)| named(own))
-        .map(|(own, module, name, short)| format!("(import {module:?} {name:?} (func {own} {}))\n", signature(short)))
-        .collect();
+    let imports = imports(text, MORE_IMPORTS);
     let text = format!(
         r#"(module
         {imports}
@@ -230,15 +201,10 @@ fn module(world: &str, export: &str, parameter: &str, text: &str) -> Vec<u8> {
             (memory.fill (i32.const {TEXT}) (i32.const 0x78) (i32.const 0x600000))
             {text}))"#
     );
-    let mut wasm = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"));
-    let mut resolve = Resolve::default();
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../wit");
-    resolve.push_dir(root).unwrap();
+    let (mut packages, _) = contract();
     for wit in ["wit/wasi-messaging", "wit/wasmcloud-messaging"] {
-        resolve.push_dir(format!("{}/{wit}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        packages.push_dir(format!("{}/{wit}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     }
-    let package = resolve.push_str("calls.wit", WASI).unwrap();
-    let world = resolve.select_world(&[package], Some(world)).unwrap();
-    wit_component::embed_component_metadata(&mut wasm, &resolve, world, StringEncoding::UTF8, false).unwrap();
-    wasm
+    let package = packages.push_str("calls.wit", WASI).unwrap();
+    embed(&text, &packages, package, world)
 }

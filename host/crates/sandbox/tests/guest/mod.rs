@@ -12,27 +12,33 @@ use tokio_util::sync::CancellationToken;
 use wasmpost_msg::{Attributes, Body, Context, Message, ReceiveError, Receiver};
 use wasmpost_sandbox::{EngineOptions, LogRecord, LogSink, ReceiverOptions, Sandbox, WasmReceiver};
 use wit_component::{ComponentEncoder, StringEncoding};
+use wit_parser::{PackageId, Resolve};
 
 /// Where the data of a guest lies in its memory.
 pub(crate) const TEXT: u32 = 2048;
 
-/// The functions that a guest can import: its own name for them, the module, the name, and the signature.
-const IMPORTS: &[(&str, &str, &str, &str)] = &[
-    ("$id", TYPES, "[method]message.id", "(param i32 i32)"),
+/// A function that a guest can import: its own name for it, the module, the name, and the signature, in which `p` stands
+/// for a parameter of 32 bits.
+pub(crate) type Import = (&'static str, &'static str, &'static str, &'static str);
+
+const IMPORTS: &[Import] = &[
+    ("$id", TYPES, "[method]message.id", "pp"),
     ("$attempt", TYPES, "[method]message.attempt", "(param i32) (result i32)"),
-    ("$attributes", TYPES, "[method]message.attributes", "(param i32 i32)"),
-    ("$attribute", TYPES, "[method]message.attribute", "(param i32 i32 i32 i32)"),
-    ("$read", TYPES, "[method]message.read", "(param i32 i32 i32)"),
-    ("$body", TYPES, "[method]message.body", "(param i32 i32)"),
-    ("$new_writer", TOPIC, "new-writer", "(param i32 i32 i32)"),
-    ("$publish", TOPIC, "publish", "(param i32 i32 i32 i32 i32 i32 i32)"),
-    ("$write", TOPIC, "[method]message-writer.write", "(param i32 i32 i32 i32)"),
-    ("$set_attribute", TOPIC, "[method]message-writer.set-attribute", "(param i32 i32 i32 i32 i32 i32)"),
-    ("$close", TOPIC, "[method]message-writer.close", "(param i32 i32)"),
-    ("$drop_writer", TOPIC, "[resource-drop]message-writer", "(param i32)"),
-    ("$log", "wasi:logging/logging@0.1.0-draft", "log", "(param i32 i32 i32 i32 i32)"),
-    ("$config", "wasi:config/store@0.2.0-rc.1", "get", "(param i32 i32 i32)"),
-    ("$config_all", "wasi:config/store@0.2.0-rc.1", "get-all", "(param i32)"),
+    ("$attributes", TYPES, "[method]message.attributes", "pp"),
+    ("$attribute", TYPES, "[method]message.attribute", "pppp"),
+    ("$read", TYPES, "[method]message.read", "ppp"),
+    ("$body", TYPES, "[method]message.body", "pp"),
+    ("$drop_message", TYPES, "[resource-drop]message", "p"),
+    ("$new_writer", TOPIC, "new-writer", "ppp"),
+    ("$publish", TOPIC, "publish", "ppppppp"),
+    ("$write", TOPIC, "[method]message-writer.write", "pppp"),
+    ("$set_attribute", TOPIC, "[method]message-writer.set-attribute", "pppppp"),
+    ("$append_attribute", TOPIC, "[method]message-writer.append-attribute", "pppppp"),
+    ("$close", TOPIC, "[method]message-writer.close", "pp"),
+    ("$drop_writer", TOPIC, "[resource-drop]message-writer", "p"),
+    ("$log", "wasi:logging/logging@0.1.0-draft", "log", "ppppp"),
+    ("$config", "wasi:config/store@0.2.0-rc.1", "get", "ppp"),
+    ("$config_all", "wasi:config/store@0.2.0-rc.1", "get-all", "p"),
     ("$fd_write", "wasi_snapshot_preview1", "fd_write", "(param i32 i32 i32 i32) (result i32)"),
 ];
 const TYPES: &str = "wasmpost:messaging/types@0.1.0";
@@ -46,12 +52,38 @@ pub(crate) fn core_module(data: &str, receive: &str) -> Vec<u8> {
 
 /// The same with more items in the module.
 pub(crate) fn core_module_with(items: &str, data: &str, receive: &str) -> Vec<u8> {
-    let mut wasm = wat::parse_str(text(items, data, receive)).unwrap();
-    let mut resolve = wit_parser::Resolve::default();
-    let (package, _) = resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../wit")).unwrap();
-    let world = resolve.select_world(&[package], Some("plugin")).unwrap();
-    wit_component::embed_component_metadata(&mut wasm, &resolve, world, StringEncoding::UTF8, false).unwrap();
+    let (contract, package) = contract();
+    embed(&text(items, data, receive), &contract, package, "plugin")
+}
+
+/// The packages of `wit/`, and the one that guests implement.
+pub(crate) fn contract() -> (Resolve, PackageId) {
+    let mut contract = Resolve::default();
+    let (package, _) = contract.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../wit")).unwrap();
+    (contract, package)
+}
+
+/// A core module of text, with a world of a package.
+pub(crate) fn embed(text: &str, packages: &Resolve, package: PackageId, world: &str) -> Vec<u8> {
+    let mut wasm = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"));
+    let world = packages.select_world(&[package], Some(world)).unwrap();
+    wit_component::embed_component_metadata(&mut wasm, packages, world, StringEncoding::UTF8, false).unwrap();
     wasm
+}
+
+/// The imports of a module: the functions of the contract, and `more` of them, that `text` names.
+pub(crate) fn imports(text: &str, more: &[Import]) -> String {
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '$';
+    let named = |name: &str| text.split(|letter| !is_word(letter)).any(|word| word == name);
+    let signature = |short: &str| match short.bytes().all(|letter| letter == b'p') {
+        true => format!("(param{})", " i32".repeat(short.len())),
+        false => short.to_owned(),
+    };
+    let named = IMPORTS.iter().chain(more).filter(|(own, ..)| named(own));
+    let import = |(own, module, name, short): &Import| {
+        format!("(import {module:?} {name:?} (func {own} {}))\n", signature(short))
+    };
+    named.map(import).collect()
 }
 
 /// The same as a component.
@@ -61,20 +93,12 @@ pub(crate) fn component(data: &str, receive: &str) -> Vec<u8> {
 }
 
 fn text(items: &str, data: &str, receive: &str) -> String {
-    let whole = format!("{items} {receive}");
-    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '$';
-    let named = |name: &str| whole.split(|letter| !is_word(letter)).any(|word| word == name);
-    let imports: String = IMPORTS
-        .iter()
-        .filter(|(own, ..)| named(own))
-        .map(|(own, module, name, signature)| format!("(import {module:?} {name:?} (func {own} {signature}))\n"))
-        .collect();
+    let imports = imports(&format!("{items} {receive} $drop_message"), &[]);
     let escaped: String = data.bytes().map(|byte| format!("\\{byte:02x}")).collect();
     let receive = receive.replace("$length", &format!("(i32.const {})", data.len()));
     format!(
         r#"(module
         {imports}
-        (import "{TYPES}" "[resource-drop]message" (func $drop_message (param i32)))
         (memory (export "memory") 1)
         (global $heap (mut i32) (i32.const 16384))
         (data (i32.const {TEXT}) "{escaped}")
@@ -158,8 +182,5 @@ impl LogSink for Lines {
 
 /// A guest that was built from its sources.
 pub(crate) fn built(name: &str) -> Vec<u8> {
-    let target = || std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("guests/out");
-    let given = std::env::var_os("WASMPOST_GUESTS").map(std::path::PathBuf::from);
-    let path = given.unwrap_or_else(target).join(format!("{name}.wasm"));
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run make guests", path.display()))
+    std::fs::read(wasmpost_tests::guest(name)).unwrap()
 }

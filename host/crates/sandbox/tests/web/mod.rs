@@ -5,7 +5,6 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -16,10 +15,8 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 use wasmpost_sandbox::Resolver;
+use wasmpost_tests::PATIENCE;
 use wasmpost_tests::certificates::Authority;
-
-/// How long anything may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server on an address of this machine, as long as the test runs.
 pub(crate) struct Server {

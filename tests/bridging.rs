@@ -2,10 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
 use std::process::Stdio;
-use std::time::Instant;
 
 use wasmpost::identity::FileIdentity;
-use wasmpost_tests::{PATIENCE, Place, guest, signal, stats};
+use wasmpost_tests::{Place, guest, signal, stats, wait_until, wait_until_acked};
 
 /// What lies in a queue of another file than the default one.
 fn stats_of(place: &Place, broker: &str, queue: &str) -> serde_json::Value {
@@ -182,16 +181,10 @@ fn a_host_stops_moving_when_the_command_goes_away_and_keeps_what_was_not_moved()
     let place = Place::default();
     let noop = guest("noop");
     let host = place.start(&["run", "--queue", "other", "--component", noop.to_str().unwrap()]);
-    let until_moved = |count: u64| {
-        let began = Instant::now();
-        while stats(&place, "in")["acked"] != count {
-            assert!(began.elapsed() < PATIENCE, "message {count} was not moved");
-        }
-    };
     for (ending, count) in [("KILL", 1), ("TERM", 2)] {
         let mut pipe = place.command(&["pipe", "in", "sqlite:away.db#out"]).stdout(Stdio::null()).spawn().unwrap();
         place.run_with(&["publish", "in", "-"], "hello").exits(0);
-        until_moved(count);
+        wait_until_acked(&place, "in", count);
         place.run(&["pipe", "in", "out"]).fails(2, &["\"in\"", "piped already"]);
         signal(&pipe, ending);
         let ended = pipe.wait().unwrap();
@@ -199,10 +192,8 @@ fn a_host_stops_moving_when_the_command_goes_away_and_keeps_what_was_not_moved()
     }
     // Nobody takes from the queue any more, until another command does.
     place.run_with(&["publish", "in", "-"], "hello").exits(0);
-    let began = Instant::now();
-    while place.run(&["pipe", "in", "out", "--until-empty"]).0.status.code() != Some(0) {
-        assert!(began.elapsed() < PATIENCE, "the queue is still piped");
-    }
+    let pipe = ["pipe", "in", "out", "--until-empty"];
+    wait_until("the queue is piped by no other", || place.run(&pipe).0.status.code() == Some(0));
     assert_eq!((&stats(&place, "in")["acked"], &stats(&place, "out")["ready"]), (&3.into(), &1.into()));
     host.signal("TERM");
     assert_eq!(host.end().0, Some(0));
@@ -261,7 +252,7 @@ fn two_names_of_one_broker_do_not_make_two_queues() {
 }
 
 #[test]
-fn what_a_socket_tells_of_receivers_is_about_its_own_file() {
+fn a_socket_tells_of_the_receivers_of_its_own_file() {
     let place = Place::default();
     let noop = guest("noop");
     let receiver = |broker: &str| {

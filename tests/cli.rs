@@ -244,7 +244,7 @@ fn inspect_tells_what_a_component_is_and_needs() {
 }
 
 #[test]
-fn what_is_missing_broken_or_over_a_limit_is_named() {
+fn components_that_are_missing_broken_or_over_a_limit_are_named() {
     let place = Place::default();
     let noop = path("noop");
     place.write("text.wasm", "hello");

@@ -5,9 +5,8 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
-use wasmpost_tests::{PATIENCE, Place, Ran, guest, program};
+use wasmpost_tests::{PATIENCE, Place, Ran, guest, program, wait_until};
 
 /// Runs a line of the shell in which `wasmpost` is the program and `$guest` a component.
 fn shell(place: &Place, line: &str) -> Ran {
@@ -56,7 +55,7 @@ fn a_relative_path_of_the_cache_is_ignored() {
 }
 
 #[test]
-fn what_cannot_be_written_is_read_all_the_same() {
+fn a_cache_that_cannot_be_written_is_read_all_the_same() {
     let place = Place::default();
     for (name, cache, memory) in [("first", "cache", "2GiB"), ("again", "cache", "1B"), ("other", "empty", "2GiB")] {
         let host = format!("[host]\ncache_dir = {cache:?}\nload = {{ compile_memory = {memory:?} }}\n");
@@ -73,7 +72,7 @@ fn what_cannot_be_written_is_read_all_the_same() {
 }
 
 #[test]
-fn where_addresses_are_limited_commands_need_few_and_a_host_says_which_settings_help() {
+fn under_a_limit_of_addresses_commands_need_few_and_a_host_says_which_settings_help() {
     let place = Place::default();
     for verb in ["invoke", "inspect"] {
         shell(&place, &format!("ulimit -v 2000000; \"$wasmpost\" {verb} \"$guest\"")).exits(0);
@@ -87,11 +86,23 @@ fn where_addresses_are_limited_commands_need_few_and_a_host_says_which_settings_
 fn a_compiler_without_memory_says_which_setting_helps() {
     let place = Place::default();
     let component = guest("noop");
-    for (memory, word) in [("40MiB", "load.compile_memory"), ("1B", "ended with")] {
+    let check = |memory: &str| {
         let host = format!("[host]\ncache_dir = \"cache\"\nload = {{ compile_memory = \"{memory}\" }}\n");
         place.write("wasmpost.toml", format!("{host}[[receivers]]\nqueue = \"in\"\ncomponent = {component:?}\n"));
-        place.run(&["check", "--config", "wasmpost.toml"]).fails(2, &[word]);
-    }
+        place.run(&["check", "--config", "wasmpost.toml"])
+    };
+    check("1B").fails(2, &["ended with"]);
+    // With more and more, it does not start, then runs out of memory at work, then has enough.
+    let mut runs_out = false;
+    let has_enough = (40..400).step_by(4).any(|mebibytes| {
+        let checked = check(&format!("{mebibytes}MiB"));
+        if checked.0.status.code() == Some(0) {
+            return true;
+        }
+        runs_out |= checked.fails(2, &["load.compile_memory"]).stderr().contains("compiling used more than");
+        false
+    });
+    assert!(runs_out && has_enough, "it runs out: {runs_out}, it has enough: {has_enough}");
 }
 
 /// The compiler, as a host starts it, by a shell that has a file open beside.
@@ -99,14 +110,6 @@ fn compiler(place: &Place, line: &str) -> Child {
     let mut command = place.command_of(Path::new("sh"), &["-c", line]);
     command.env("wasmpost", program()).stdin(Stdio::piped()).stdout(Stdio::piped());
     command.spawn().unwrap()
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// What a process has open.

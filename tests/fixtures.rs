@@ -51,7 +51,7 @@ fn echo(body: &str) -> Place {
 }
 
 #[test]
-fn what_ends_as_expected_passes() {
+fn cases_that_end_as_expected_pass() {
     let place = suite("echo", "");
     case(&place, "text", &format!("{ECHO}body = '{{\"a\": 1, \"b\": [true, null]}}'"));
     case(&place, "json", &format!("{ECHO}body_json = '{{\"b\": [true, null], \"a\": 1}}'"));
@@ -126,7 +126,7 @@ fn a_long_body_is_shown_where_it_begins_to_differ() {
 }
 
 #[test]
-fn what_is_published_beside_topic_or_attributes_or_number_is_a_failure() {
+fn publications_beside_the_expected_ones_are_a_failure() {
     let body = "body_json = '{\"b\": [true, null], \"a\": 1}'";
     let change = |from: &str, to: &str| {
         let place = suite("echo", "");

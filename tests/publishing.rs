@@ -86,7 +86,7 @@ fn every_error_of_a_file_of_lines_tells_how_many_are_published() {
 }
 
 #[test]
-fn what_editors_of_other_systems_write_is_read_or_named() {
+fn lines_of_editors_of_other_systems_are_read_or_named() {
     let place = Place::default();
     place.write("marked", "\u{feff}{\"body\":\"x\",\"delay\":\"1h\",\"ttl\":\"2h\"}\r\n{\"body\":\"y\"}");
     place.run(&["publish", "orders", "--ndjson", "marked"]).exits(0);
@@ -117,7 +117,7 @@ fn a_duplicate_is_told_to_programs() {
 }
 
 #[test]
-fn what_a_terminal_would_obey_is_not_repeated_to_it() {
+fn errors_repeat_nothing_that_a_terminal_would_obey() {
     let place = Place::default();
     let line = format!("{{\"body\":\"x\",\"\\u001b[31m\\u061c{}\":1}}", "y".repeat(100_000));
     let told = place.run_with(&["publish", "orders", "--ndjson", "-"], &line).exits(2).stderr();

@@ -141,7 +141,7 @@ fn a_host_is_reached_however_long_its_path_and_wherever_temporary_files_are() {
     host.wait_for("acked");
 }
 
-fn what_is_no_socket_is_not_removed_to_make_one() {
+fn only_a_socket_is_removed_to_make_one() {
     let (place, noop) = (Place::default(), noop());
     let path = place.write("wasmpost.db.sock", "mine");
     place.run(&run(&noop, &[])).fails(1, &["wasmpost.db.sock", "no socket"]);
@@ -322,7 +322,7 @@ fn main() {
             a_host_is_reached_however_long_its_path_and_wherever_temporary_files_are,
             true,
         ),
-        ("what is no socket is not removed to make one", what_is_no_socket_is_not_removed_to_make_one, true),
+        ("what is no socket is not removed to make one", only_a_socket_is_removed_to_make_one, true),
         ("a socket of another user is sent nothing", a_socket_of_another_user_is_sent_nothing, is_root),
         (
             "an answer that did not come is told as what may have happened",

@@ -189,7 +189,7 @@ fn the_example_passes_the_cases(component: &Path) {
     assert!(ran.contains(" 0 failed"), "{ran}");
 }
 
-fn what_cannot_be_made_is_refused_by_name() {
+fn projects_that_cannot_be_made_are_refused_by_name() {
     let place = Place::default();
     for name in ["2x", "a/b", "../a", "ünter"] {
         place.run(&["new", name, "--lang", "rust"]).fails(2, &["letters, digits, - or _", "starts with a letter"]);
@@ -229,8 +229,10 @@ fn main() {
             Ok(())
         })
     };
-    let mut trials =
-        vec![trial("what_cannot_be_made_is_refused_by_name".into(), Box::new(what_cannot_be_made_is_refused_by_name))];
+    let mut trials = vec![trial(
+        "projects_that_cannot_be_made_are_refused_by_name".into(),
+        Box::new(projects_that_cannot_be_made_are_refused_by_name),
+    )];
     let is_repository = root().join(".git").exists() && Command::new("git").arg("--version").output().is_ok();
     for language in languages() {
         let component = built(language);

@@ -2,10 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 
 use std::process::Command;
-use std::time::Instant;
 
 use serde_json::Value;
-use wasmpost_tests::{PATIENCE, Place, guest, stats};
+use wasmpost_tests::{Place, guest, stats, wait_until, wait_until_acked};
 
 /// A configuration of two tenants, whose receivers have queues of the same name.
 fn config(place: &Place, acme: &str, beta: &str) {
@@ -45,16 +44,8 @@ fn tenant(all: &Value, name: &str) -> Value {
     all.as_array().unwrap().iter().find(|tenant| tenant["tenant"] == name).cloned().unwrap_or_default()
 }
 
-/// Waits until a queue has acked so many messages.
-fn wait_until_acked(place: &Place, queue: &str, count: u64) {
-    let began = Instant::now();
-    while stats(place, queue)["acked"] != count {
-        assert!(began.elapsed() < PATIENCE, "{}", stats(place, queue));
-    }
-}
-
 #[test]
-fn what_each_tenant_used_is_told_while_the_host_runs() {
+fn the_usage_of_each_tenant_is_told_while_the_host_runs() {
     let place = Place::default();
     config(&place, "noop", "noop");
     let host = place.start(&["run"]);
@@ -104,7 +95,7 @@ fn a_tenant_with_as_many_messages_as_it_may_have_is_refused_more_by_name() {
 }
 
 #[test]
-fn a_component_that_cannot_be_read_holds_up_no_reload_of_others() {
+fn other_components_are_reloaded_while_one_cannot_be_read() {
     let place = Place::default();
     let component = |name: &str, guest_name: &str| place.write(name, std::fs::read(guest(guest_name)).unwrap());
     let receiver = |tenant: &str| {
@@ -179,10 +170,7 @@ fn a_receiver_that_faults_on_every_message_is_slowed_until_its_component_changes
     assert!(slowed["ready"].as_u64() > Some(120), "the messages wait, but for 64 that are tried first: {slowed}");
     std::fs::write(&file, std::fs::read(guest("noop")).unwrap()).unwrap();
     place.run(&["reload"]).exits(0);
-    let began = Instant::now();
-    while stats(&place, "orders")["ready"] != 0 {
-        assert!(began.elapsed() < PATIENCE);
-    }
+    wait_until("none is ready any more", || stats(&place, "orders")["ready"] == 0);
     let done = stats(&place, "orders");
     assert_eq!(done["acked"].as_u64().unwrap() + done["dead"].as_u64().unwrap(), 200);
     assert!(done["dead"].as_u64() < Some(80), "{done}");

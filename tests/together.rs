@@ -2,9 +2,7 @@
 //! are hostile.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 
-use std::time::Instant;
-
-use wasmpost_tests::{PATIENCE, Place, guest, stats};
+use wasmpost_tests::{Place, guest, wait_until_acked};
 
 /// A configuration whose queue `meetings` has an asynchronous component. There is one instance in all.
 fn config(place: &Place, engine: &str, concurrent: u32) {
@@ -30,13 +28,6 @@ fn config(place: &Place, engine: &str, concurrent: u32) {
         component("noop"),
     );
     place.write("wasmpost.toml", text);
-}
-
-fn wait_until_acked(place: &Place, queue: &str, count: u64) {
-    let began = Instant::now();
-    while stats(place, queue)["acked"] != count {
-        assert!(began.elapsed() < PATIENCE, "{}", stats(place, queue));
-    }
 }
 
 #[test]

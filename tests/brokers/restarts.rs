@@ -27,7 +27,7 @@ pub(crate) async fn no_message_is_lost_when_the_broker_is_killed_and_comes_back_
     scene.account(vec![host], &at_work).await;
 }
 
-pub(crate) async fn what_is_confirmed_while_the_broker_is_killed_is_processed(scene: &mut Scene) {
+pub(crate) async fn messages_confirmed_while_the_broker_is_killed_are_processed(scene: &mut Scene) {
     scene.publish("before", MESSAGES);
     scene.settled(Settled::Topic("work")).await;
     for kill in 0..KILLS {

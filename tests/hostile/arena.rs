@@ -1,10 +1,9 @@
 //! Where a hostile guest meets a neighbour: one host, one queue file, two tenants.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use serde_json::{Value, json};
-use wasmpost_tests::{Host, PATIENCE, Place, guest};
+use wasmpost_tests::{Host, Place, guest};
 
 use crate::guests::Hostile;
 
@@ -175,10 +174,7 @@ impl Fighting<'_> {
     /// Waits until so many messages of the neighbour were acked in all.
     #[track_caller]
     pub(crate) fn wait_until_neighbours_are_acked(&self, count: usize) {
-        let began = Instant::now();
-        while stats(self.place, &queue(NEIGHBOUR, WORK))["acked"] != count {
-            assert!(began.elapsed() < PATIENCE, "the neighbour's messages were not acked");
-        }
+        wasmpost_tests::wait_until_acked(self.place, &queue(NEIGHBOUR, WORK), count as u64);
     }
 
     /// Publishes messages for an attacker.

@@ -19,6 +19,9 @@ pub mod prove;
 /// How long anything may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The pause before something that is waited for is looked at again.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// How many lines of a host's log a test tells that failed.
 const LOG_LINES_MAX: usize = 50;
 
@@ -261,13 +264,26 @@ pub fn signal(child: &Child, name: &str) {
     assert!(sent.unwrap().success());
 }
 
+/// Waits until something is so, which is looked at again and again.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "it never came about that {what}");
+        std::thread::sleep(LOOK);
+    }
+}
+
 /// Waits until a message of a queue is in flight.
 #[track_caller]
 pub fn wait_until_leased(place: &Place, queue: &str) {
-    let began = Instant::now();
-    while stats(place, queue)["leased"] != 1 {
-        assert!(began.elapsed() < PATIENCE, "no message of {queue} was leased");
-    }
+    wait_until("a message is leased", || stats(place, queue)["leased"] == 1);
+}
+
+/// Waits until a queue has acked so many messages.
+#[track_caller]
+pub fn wait_until_acked(place: &Place, queue: &str, count: u64) {
+    wait_until(&format!("{count} messages of {queue} are acked"), || stats(place, queue)["acked"] == count);
 }
 
 /// What lies in a queue, by the command `queues`.

@@ -60,7 +60,10 @@ pub(crate) struct Live {
 /// The fast settings: a pool, instances prepared once, no limits.
 pub(crate) fn best() -> Config {
     let mut pool = PoolingAllocationConfig::new();
-    pool.pagemap_scan(Enabled::No).linear_memory_keep_resident(0).table_keep_resident(64 << 10);
+    pool.table_keep_resident(64 << 10);
+    if wasmpost_sandbox::is_change_told() {
+        pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(4 << 20);
+    }
     pool.total_memories(64).total_component_instances(64).total_stacks(64).max_memory_size(256 << 20);
     // The runtimes of some languages are large.
     pool.total_core_instances(256).max_core_instance_size(4 << 20).max_component_instance_size(4 << 20);
@@ -74,6 +77,7 @@ pub(crate) fn best() -> Config {
 impl Raw {
     pub(crate) fn new(config: &Config, wasm: &[u8], attributes: AttributeList) -> Self {
         let engine = Engine::new(config).unwrap();
+        wasmpost_sandbox::map_zeroes(&engine, 64, 256 << 20).unwrap();
         let component = Component::from_binary(&engine, wasm).unwrap();
         let mut linker = Linker::new(&engine);
         bindings::Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).unwrap();

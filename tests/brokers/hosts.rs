@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::scene::{CONCURRENCY, Scene};
+use crate::scene::{CONCURRENCY, Scene, Settled};
 
 const MESSAGES: usize = 200;
 
@@ -51,4 +51,23 @@ pub(crate) async fn a_host_that_is_told_to_stop_leaves_nothing_to_be_done_again(
     assert_eq!(stopped.end().0, Some(0));
     scene.ledger.seen(MESSAGES).await;
     scene.account(hosts, &BTreeSet::new()).await;
+}
+
+/// What such a host gave up at its start is nothing that a broker, or a connection to one that came back, needs.
+pub(crate) async fn a_confined_host_for_hostile_guests_works_and_finds_its_broker_again(scene: &mut Scene) {
+    scene.configure("hostile.toml", &scene.server.url(), CONCURRENCY);
+    let config = std::fs::read_to_string(scene.place.path().join("hostile.toml")).unwrap();
+    scene.place.write("hostile.toml", config + "[host]\nhostile = true\n");
+    let host = scene.host("host", "hostile.toml");
+    scene.ledger.hold();
+    scene.publish("before", MESSAGES / 2);
+    let at_work = scene.ledger.held(CONCURRENCY).await;
+    scene.settled(Settled::Queue("work")).await;
+    scene.server.kill();
+    scene.ledger.release();
+    scene.server.restart().await.unwrap();
+    scene.ledger.seen(MESSAGES / 2).await;
+    scene.publish("after", MESSAGES / 2);
+    scene.ledger.seen(MESSAGES).await;
+    scene.account(vec![host], &at_work).await;
 }

@@ -26,6 +26,7 @@ cases! {
     hosts::no_message_is_lost_when_one_of_two_hosts_is_killed,
     hosts::no_message_is_lost_when_one_of_four_hosts_is_killed,
     hosts::a_host_that_is_told_to_stop_leaves_nothing_to_be_done_again,
+    hosts::a_confined_host_for_hostile_guests_works_and_finds_its_broker_again,
     restarts::no_message_is_lost_when_the_broker_is_killed_and_comes_back_in_mid_work,
     restarts::messages_confirmed_while_the_broker_is_killed_are_processed,
     network::a_slow_network_loses_and_repeats_nothing,

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
+use super::zeroes;
 use crate::guest::{Calls, Network};
 use crate::limits::{LoadLimits, Size};
 
-/// How much of a slot's table and stack is kept for the next instance instead of being given back.
+/// How much of a slot's memory, table and stack is kept for the next instance instead of being given back.
+const MEMORY_RESIDENT_BYTES: usize = 4 << 20;
 const TABLE_RESIDENT_BYTES: usize = 64 << 10;
 const STACK_RESIDENT_BYTES: usize = 64 << 10;
 /// Stack for functions of the host that guests call, beside that of the guest.
@@ -206,13 +208,11 @@ pub(crate) fn config_to_compile(options: &EngineOptions, calls: Calls) -> Config
 fn pool(options: &EngineOptions, calls: Calls) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     let instances = options.pool_instances.max(1);
-    // The scan for changed pages of wasmtime 50 takes pages for changed that were never touched (it does not ask for
-    // present ones any more), and all of a memory is written with zeroes: five times the cost of a small guest. Giving
-    // memory back costs less.
+    let is_change_told = zeroes::is_change_told();
     // One component alone fits into any pool: a host that is busy for ever would never tell that it is too small.
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(4).max(options.load.core_instances))
-        .total_memories(instances.max(MEMORIES_MAX))
+        .total_memories(memories(options))
         .total_tables(instances.saturating_mul(4).max(TABLES_MAX))
         .total_stacks(stacks(calls, instances))
         .total_gc_heaps(0)
@@ -225,11 +225,16 @@ fn pool(options: &EngineOptions, calls: Calls) -> PoolingAllocationConfig {
         .table_elements(options.table_elements_max as usize)
         .max_tables_per_module(TABLES_MAX)
         .decommit_batch_size(1)
-        .pagemap_scan(Enabled::No)
-        .linear_memory_keep_resident(0)
+        .pagemap_scan(if is_change_told { Enabled::Yes } else { Enabled::No })
+        .linear_memory_keep_resident(if is_change_told { MEMORY_RESIDENT_BYTES } else { 0 })
         .table_keep_resident(TABLE_RESIDENT_BYTES)
         .async_stack_keep_resident(if options.hostile { STACK_RESIDENT_BYTES } else { 0 });
     pool
+}
+
+/// How many memories the pool has: one for each instance, and as many as a single component may have.
+pub(crate) fn memories(options: &EngineOptions) -> u32 {
+    options.pool_instances.max(MEMORIES_MAX)
 }
 
 /// An instance runs on one stack. Where several messages are in one, each that waits within a call of the host has its

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ use wasmpost_tests::{Place, guest, signal, stats, wait_until};
 
 /// How much a pipe holds on Linux, unless somebody asks for more.
 const PIPE_BYTES: usize = 64 << 10;
+/// How long a slow reader rests after each page: it is done long before a host that ends stops waiting.
+const PAGE_PAUSE: Duration = Duration::from_millis(8);
 
 /// The keys of an object of JSON, each once.
 struct Keys(HashSet<String>);
@@ -115,19 +118,43 @@ fn an_unread_log_holds_up_neither_deliveries_nor_signals() {
     assert_eq!(rest.len(), PIPE_BYTES);
 }
 
+/// Runs a host until its queues are empty, with a pipe that is full when it starts and slowly read once it serves, and
+/// gives its log.
+fn read_slowly(place: &Place, arguments: &[&str]) -> String {
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&vec![b'\n'; PIPE_BYTES]).unwrap();
+    let mut command = place.command(&[&["run", "--until-empty"], arguments].concat());
+    let mut host = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer).spawn().unwrap();
+    drop(command);
+    let socket = place.path().join("wasmpost.db.sock");
+    wait_until("it serves or has ended", || socket.exists() || host.try_wait().unwrap().is_some());
+    let (mut log, mut page) = (Vec::new(), [0; 4096]);
+    while let Ok(read @ 1..) = reader.read(&mut page) {
+        log.extend_from_slice(&page[..read]);
+        std::thread::sleep(PAGE_PAUSE);
+    }
+    assert_eq!(host.wait().unwrap().code(), Some(0));
+    String::from_utf8(log.split_off(PIPE_BYTES)).unwrap()
+}
+
 #[test]
 fn the_last_lines_of_a_host_are_written() {
     let place = place(&["rejecting"]);
-    // Without a wait for the writer they are lost in some runs alone.
-    for _ in 0..3 {
-        publish(&place, "rejecting", 200);
-        let log = place.run(&["run", "--until-empty", "--log-format", "human"]).exits(0).stderr();
-        let written = log.matches("dead-lettered queue=rejecting receiver=rejecting id=\"rejecting ").count();
-        // Lines beyond the budget of the receiver are counted, and their number is told when the host ends.
-        let counts = log.lines().filter_map(|line| line.split_once(": dead-lettered more=")?.1.split(' ').next());
-        let counted: usize = counts.map(|count| count.parse::<usize>().unwrap()).sum();
-        assert!(counted > 0, "{log}");
-        assert_eq!((written + counted, log.matches("error=\"not for me\"").count()), (200, written), "{log}");
-        place.run(&["dead-letters", "purge", "--all"]).exits(0);
-    }
+    publish(&place, "rejecting", 200);
+    let log = place.run(&["run", "--until-empty", "--log-format", "human"]).exits(0).stderr();
+    let written = log.matches("dead-lettered queue=rejecting receiver=rejecting id=\"rejecting ").count();
+    // Lines beyond the budget of the receiver are counted, and their number is told when the host ends.
+    let counts = log.lines().filter_map(|line| line.split_once(": dead-lettered more=")?.1.split(' ').next());
+    let counted: usize = counts.map(|count| count.parse::<usize>().unwrap()).sum();
+    assert!(counted > 0, "{log}");
+    assert_eq!((written + counted, log.matches("error=\"not for me\"").count()), (200, written), "{log}");
+}
+
+#[test]
+fn a_host_waits_at_its_end_for_a_reader_that_is_slow() {
+    let place = place(&["rejecting"]);
+    publish(&place, "rejecting", 100);
+    let log = read_slowly(&place, &["--log", "trace", "--log-format", "human"]);
+    assert_eq!(log.matches("dead-lettered queue=rejecting").count(), 100, "{log}");
+    assert!(log.ends_with('\n'));
 }

@@ -6,6 +6,7 @@ use wasmpost_tests::Place;
 const VERBS: &[&[&str]] = &[
     &[],
     &["new"],
+    &["dev"],
     &["run"],
     &["publish"],
     &["pipe"],

@@ -12,6 +12,10 @@ command -v npm >/dev/null || { echo "Node.js with npm is missing: install Node.j
 command -v wasm-tools >/dev/null ||
   { echo "wasm-tools is missing: cargo install --locked --version 1.254.2 wasm-tools" >&2; exit 69; }
 mkdir -p build "$(dirname "$output")"
-npm ci --silent --no-fund --no-audit || { echo "npm cannot install the packages of package-lock.json" >&2; exit 69; }
-node_modules/.bin/asc assembly/receiver.ts -O --use abort=assembly/wasmpost/crash --transform ./names.mjs -o build/module.wasm
+# The packages are installed again when package-lock.json has changed.
+[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-fund --no-audit || { echo "npm cannot install the packages of package-lock.json" >&2; exit 69; }
+# wasmpost dev sets WASMPOST_DEV: optimising takes as long as all the rest.
+optimise=-O
+[ -z "${WASMPOST_DEV:-}" ] || optimise=--optimizeLevel=0
+node_modules/.bin/asc assembly/receiver.ts $optimise --use abort=assembly/wasmpost/crash --transform ./names.mjs -o build/module.wasm
 wasm-tools component embed wit --world plugin build/module.wasm --output "$output"

@@ -9,6 +9,7 @@ cd "$here"
 export PATH=${XDG_CACHE_HOME:-$HOME/.cache}/wasmpost/toolchain/node/bin:$PATH
 command -v npm >/dev/null || { echo "Node.js with npm is missing: install Node.js 20 or newer" >&2; exit 69; }
 mkdir -p "$(dirname "$output")"
-npm ci --silent --no-fund --no-audit || { echo "npm cannot install the packages of package-lock.json" >&2; exit 69; }
+# The packages are installed again when package-lock.json has changed.
+[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-fund --no-audit || { echo "npm cannot install the packages of package-lock.json" >&2; exit 69; }
 node_modules/.bin/tsc
 node_modules/.bin/componentize-js build/receiver.js --wit wit --world-name plugin --disable http fetch-event --out "$output"

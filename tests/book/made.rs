@@ -82,6 +82,7 @@ fn configuration() -> String {
         ("## `[host]`", "RawHost"),
         ("### `host.load`", "LoadLimits"),
         ("## `[engine]`", "RawEngine"),
+        ("## `[dev]`", "RawDev"),
     ] {
         let table = &schema["$defs"][definition];
         write!(text, "{heading}\n\n{}\n\n| key | is | default | meaning |\n|---|---|---|---|\n", line(table)).unwrap();

@@ -37,6 +37,11 @@ impl Failure {
         Self { error: self.error.context(text), code: self.code }
     }
 
+    /// The error and its causes.
+    pub(super) fn text(&self) -> String {
+        format!("{:#}", self.error)
+    }
+
     /// Tells the user and gives the exit code.
     pub fn report(&self) -> ExitCode {
         output::error(&self.error);

@@ -5,6 +5,7 @@ mod compile_component;
 mod completions;
 mod config_schema;
 mod dead_letters;
+mod dev;
 mod failure;
 mod feed;
 mod inspect;
@@ -41,6 +42,7 @@ struct Command {
 #[derive(Debug, Subcommand)]
 enum Verb {
     New(new::New),
+    Dev(Box<dev::Dev>),
     Run(Box<run::Run>),
     Publish(publish::Publish),
     Pipe(pipe::Pipe),
@@ -126,6 +128,7 @@ impl Verb {
     async fn run(self) -> Result<(), Failure> {
         match self {
             Self::New(verb) => verb.run(),
+            Self::Dev(verb) => verb.run().await,
             Self::Run(verb) => verb.run().await,
             Self::Publish(verb) => verb.run().await,
             Self::Pipe(verb) => verb.run().await,

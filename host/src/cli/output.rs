@@ -2,10 +2,11 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // This is the place for it.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
 use wasmpost_delivery::Timestamp;
 use wasmpost_msg::{cut, is_obeyed, shown};
@@ -28,6 +29,13 @@ pub(super) fn line(text: impl std::fmt::Display) {
 /// Prints a line of the result as it is: with colours, and with everything escaped before that comes from outside.
 pub(super) fn painted(text: impl std::fmt::Display) {
     write(|out| writeln!(out, "{text}"));
+}
+
+/// A text in a colour, for a result that a person sees who did not ask for none.
+pub(super) fn coloured(color: AnsiColor, text: &str) -> String {
+    let is_plain = !io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let style = if is_plain { Style::new() } else { color.on_default() };
+    format!("{style}{text}{style:#}")
 }
 
 /// Prints a note that is not part of the result. It may carry text from outside.

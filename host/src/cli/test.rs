@@ -1,14 +1,14 @@
 //! `wasmpost test`: messages in files through a component, without a queue.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use clap::builder::styling::{AnsiColor, Style};
+use clap::builder::styling::AnsiColor;
 use wasmpost_msg::shown;
 use wasmpost_sandbox::{EngineOptions, Size};
 
+use super::output::coloured;
 use super::single::{engine, sandbox};
 use super::{Failure, output};
 use crate::fixture::{Case, Difference, Line, Outcome, Runner, Suite, compare, junit, update};
@@ -126,18 +126,18 @@ fn show(case: &Case, width: usize, outcome: &Outcome, difference: Option<&Differ
         (None, false) => ("passed ", AnsiColor::Green),
     };
     let name = shown(&case.name);
-    output::painted(format_args!("{}  {name:<width$}  {}", painted(color, word), outcome.ending));
+    output::painted(format_args!("{}  {name:<width$}  {}", coloured(color, word), outcome.ending));
     let Some(difference) = difference else { return };
     output::painted(format_args!(
         "    {} {}",
-        painted(AnsiColor::Red, "- expected"),
-        painted(AnsiColor::Green, "+ seen")
+        coloured(AnsiColor::Red, "- expected"),
+        coloured(AnsiColor::Green, "+ seen")
     ));
     for line in &difference.lines {
         let text = match line {
             Line::Same(text) => format!("  {}", shown(text)),
-            Line::Expected(text) => painted(AnsiColor::Red, &format!("- {}", shown(text))),
-            Line::Seen(text) => painted(AnsiColor::Green, &format!("+ {}", shown(text))),
+            Line::Expected(text) => coloured(AnsiColor::Red, &format!("- {}", shown(text))),
+            Line::Seen(text) => coloured(AnsiColor::Green, &format!("+ {}", shown(text))),
             Line::Gap => "  ...".to_owned(),
         };
         output::painted(format_args!("    {text}").to_string().trim_end());
@@ -145,12 +145,4 @@ fn show(case: &Case, width: usize, outcome: &Outcome, difference: Option<&Differ
     for note in &difference.notes {
         output::line(format_args!("      {note}"));
     }
-}
-
-/// A text in a colour where a person sees it who did not ask for none.
-fn painted(color: AnsiColor, text: &str) -> String {
-    let is_plain =
-        !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let style = if is_plain { Style::new() } else { color.on_default() };
-    format!("{style}{text}{style:#}")
 }

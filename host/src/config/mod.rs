@@ -3,6 +3,7 @@
 mod error;
 mod raw;
 mod raw_broker;
+mod raw_dev;
 mod raw_host;
 mod raw_promise;
 mod raw_tenant;
@@ -45,6 +46,17 @@ pub struct Config {
     pub grace: Duration,
     /// What the file says that has no effect any more, with what to do.
     pub obsolete: Vec<String>,
+    /// How `wasmpost dev` builds and tries the component.
+    pub dev: DevConfig,
+}
+
+/// How `wasmpost dev` builds and tries the component of a project.
+#[derive(Debug, Clone, Default)]
+pub struct DevConfig {
+    /// The shell command that builds it, run in the directory of the project.
+    pub build: Option<String>,
+    /// The messages to send after each build.
+    pub samples: Option<PathBuf>,
 }
 
 /// One receiver.
@@ -111,6 +123,7 @@ impl Config {
             },
             grace: raw::GRACE,
             obsolete: Vec::new(),
+            dev: DevConfig::default(),
         }
     }
 

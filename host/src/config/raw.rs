@@ -12,6 +12,7 @@ use wasmpost_msg::{qualified, tenant_of};
 use wasmpost_sandbox::{Grants, Limits, Span};
 
 use super::raw_broker::RawBroker;
+use super::raw_dev::RawDev;
 use super::raw_host::{RawEngine, RawHost};
 use super::raw_promise;
 use super::raw_tenant::RawTenant;
@@ -44,6 +45,9 @@ pub struct RawConfig {
     /// The engine that runs components.
     #[serde(default)]
     engine: RawEngine,
+    /// How `wasmpost dev` builds and tries the component; without effect elsewhere.
+    #[serde(default)]
+    dev: RawDev,
 }
 
 /// One receiver.
@@ -228,7 +232,8 @@ impl RawConfig {
         let is_hostile = self.host.is_hostile();
         raw_promise::check_quotas(&source, &brokers, &receivers, &tenants, &tables, is_hostile)?;
         let (engine, grace, id) = (self.host.engine(&source), self.host.grace(), self.host.id());
-        Ok(Config { id, brokers, receivers, tenants, engine, grace, obsolete: self.engine.obsolete() })
+        let (obsolete, dev) = (self.engine.obsolete(), self.dev.checked(&source));
+        Ok(Config { id, brokers, receivers, tenants, engine, grace, obsolete, dev })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The host: brokers, components and servers, wired as the configuration says.
 
+mod additions;
 mod components;
 mod confine;
 mod error;
@@ -17,13 +18,14 @@ use tokio::task::JoinSet;
 use wasmpost_delivery::{
     Broker, BrokerError, BrokerErrorKind, Forward, Queue, QueueServer, QueueServerOptions, Share, Threads,
 };
-use wasmpost_msg::{Server, chain};
-use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox};
+use wasmpost_msg::{Receiver, Server, chain};
+use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget};
 
 use crate::config::{Config, ReceiverConfig};
 use crate::control::{self, Reached};
 use crate::registry::{Address, Purpose};
 pub use crate::view::{ReceiverStatus, Reloaded, TenantStatus, View};
+pub use additions::{Additions, Around};
 pub use components::Components;
 pub use confine::confine;
 pub use error::HostError;
@@ -52,6 +54,11 @@ pub struct Host {
 impl Host {
     /// Starts everything that the configuration names.
     pub async fn start(config: Config) -> Result<Self, HostError> {
+        Self::start_with(config, Additions::default()).await
+    }
+
+    /// Starts everything that the configuration names, with additions of the program that runs it.
+    pub async fn start_with(config: Config, additions: Additions) -> Result<Self, HostError> {
         let Prepared { sandbox, components } = prepare(&config).await?;
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         let preempt = {
@@ -61,6 +68,7 @@ impl Host {
         let threads = Threads::start(count, &tokio::runtime::Handle::current(), preempt).map_err(HostError::Threads)?;
         let served = Served {
             sandbox,
+            additions,
             receivers: RwLock::default(),
             tenants: tenants(&config, &threads),
             brokers: RwLock::default(),
@@ -134,7 +142,7 @@ impl Host {
             // To its own broker, by whatever name, it publishes in the transaction of the acknowledgement.
             let other = other.filter(|other| !Arc::ptr_eq(other, broker));
             let forward = other.map(|broker| Forward::to(Arc::clone(broker)));
-            let made = serving(&self.served.sandbox, receiver, (queue, forward), tenant, loaded);
+            let made = serving(&self.served, receiver, (queue, forward), tenant, loaded);
             servings.push(made.map_err(|source| HostError::of_component(receiver, source))?);
         }
         // Commands that come once it is told that messages are received see all receivers.
@@ -147,8 +155,13 @@ impl Host {
                 component = %serving.digest.lock(), from_cache = loaded.is_some_and(LoadedComponent::is_from_cache),
                 "receiving"
             );
-            let (server, receiver, name) =
-                (Arc::clone(&serving.server), Arc::clone(&serving.receiver), serving.config.name.clone());
+            let server = Arc::clone(&serving.server);
+            let name = serving.config.name.clone();
+            let receiver: Arc<dyn Receiver> = Arc::clone(&serving.receiver) as Arc<dyn Receiver>;
+            let receiver = match &self.served.additions.around {
+                Some(around) => around(&serving.config, receiver),
+                None => receiver,
+            };
             self.tasks.spawn(async move {
                 let served = server.serve(receiver).await;
                 served.map(drop).map_err(|source| HostError::Serve { receiver: name, source })
@@ -248,7 +261,7 @@ fn tenants(config: &Config, threads: &Threads) -> Vec<ServedTenant> {
 }
 
 fn serving(
-    sandbox: &Arc<Sandbox>,
+    served: &Served,
     config: &ReceiverConfig,
     (queue, forward): (Arc<dyn Queue>, Option<Forward>),
     tenant: &ServedTenant,
@@ -262,10 +275,11 @@ fn serving(
         hops_max: config.limits.hops,
         share: Some(Arc::clone(&tenant.share)),
         forward,
+        observer: served.additions.observer.clone(),
         ..QueueServerOptions::default()
     };
     let memory = tenant.memory.clone();
-    let receiver = wasm_receiver(sandbox, loaded, config, memory.clone())?;
+    let receiver = wasm_receiver(&served.sandbox, loaded, config, memory.clone(), served.additions.log())?;
     Ok(Arc::new(Serving {
         config: config.clone(),
         server: Arc::new(QueueServer::new(Arc::clone(&queue), options)),

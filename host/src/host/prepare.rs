@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmpost_sandbox::Sandbox;
+use wasmpost_sandbox::{Sandbox, TracingSink};
 
 use super::components::{Components, load_components};
 use super::error::HostError;
@@ -40,7 +40,7 @@ pub async fn prepare(config: &Config) -> Result<Prepared, HostError> {
     };
     for receiver in &config.receivers {
         let Some(loaded) = components.get(&receiver.component) else { continue };
-        let made = wasm_receiver(&sandbox, loaded, receiver, None);
+        let made = wasm_receiver(&sandbox, loaded, receiver, None, Arc::new(TracingSink));
         made.map(drop).map_err(|source| HostError::of_component(receiver, source))?;
     }
     Ok(Prepared { sandbox, components })

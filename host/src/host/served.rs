@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
 use wasmpost_delivery::{Broker, QueueServer, Share, WaitingTopics};
 use wasmpost_msg::chain;
-use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget, Sandbox, WasmReceiver};
+use wasmpost_sandbox::{LoadError, LoadedComponent, LogSink, MemoryBudget, Sandbox, WasmReceiver};
 
+use super::additions::Additions;
 use super::loads::{LoadedFile, Loads};
 use super::replaceable::Replaceable;
 use crate::config::ReceiverConfig;
@@ -26,6 +27,7 @@ const RELOAD_MAX: Duration = Duration::from_secs(240);
 /// The receivers of a host at work, and their tenants.
 pub(super) struct Served {
     pub(super) sandbox: Arc<Sandbox>,
+    pub(super) additions: Additions,
     pub(super) receivers: RwLock<Vec<Arc<Serving>>>,
     pub(super) tenants: Vec<ServedTenant>,
     /// Each once, whatever names it has.
@@ -118,12 +120,32 @@ impl Served {
         let time = self.load_time.min(LOAD_TIME_MAX) + READ_TIME_MAX;
         let loading = self.loads.load(&owner, file, RELOAD_MAX, time, move || sandbox.load_file(&path));
         match loading.await {
-            Ok(LoadedFile { loaded: Ok(ref loaded), .. }) => {
-                replace(&self.sandbox, file.display().to_string(), servings, loaded)
-            }
+            Ok(LoadedFile { loaded: Ok(ref loaded), .. }) => self.replace(file.display().to_string(), servings, loaded),
             Ok(LoadedFile { loaded: Err(ref error), .. }) => refused(&file.display(), servings, error),
             Err(ref error) => refused(&file.display(), servings, error),
         }
+    }
+
+    /// Puts a loaded component into the place of the one that serves.
+    fn replace(&self, file: String, servings: &[Arc<Serving>], loaded: &LoadedComponent) -> Reloaded {
+        if servings.iter().all(|serving| *serving.digest.lock() == loaded.digest()) {
+            return report(&file, servings, "unchanged");
+        }
+        let made = servings.iter().map(|serving| {
+            let (memory, log) = (serving.memory.clone(), self.additions.log());
+            wasm_receiver(&self.sandbox, loaded, &serving.config, memory, log)
+        });
+        let made: Vec<_> = match made.collect::<Result<_, _>>() {
+            Ok(made) => made,
+            Err(error) => return refused(&file, servings, &error),
+        };
+        for (serving, receiver) in servings.iter().zip(made) {
+            serving.receiver.replace(Arc::new(receiver));
+            *serving.digest.lock() = loaded.digest().to_owned();
+            serving.server.receiver_changed();
+            tracing::info!(receiver = %serving.config.name, component = %loaded.digest(), "component replaced");
+        }
+        report(&file, servings, "replaced")
     }
 }
 
@@ -170,37 +192,20 @@ fn refused(
     Reloaded { error: Some(chain(error).to_string()), ..report(file, servings, "refused") }
 }
 
-fn replace(sandbox: &Arc<Sandbox>, file: String, servings: &[Arc<Serving>], loaded: &LoadedComponent) -> Reloaded {
-    if servings.iter().all(|serving| *serving.digest.lock() == loaded.digest()) {
-        return report(&file, servings, "unchanged");
-    }
-    let made = servings.iter().map(|serving| wasm_receiver(sandbox, loaded, &serving.config, serving.memory.clone()));
-    let made: Vec<_> = match made.collect::<Result<_, _>>() {
-        Ok(made) => made,
-        Err(error) => return refused(&file, servings, &error),
-    };
-    for (serving, receiver) in servings.iter().zip(made) {
-        serving.receiver.replace(Arc::new(receiver));
-        *serving.digest.lock() = loaded.digest().to_owned();
-        serving.server.receiver_changed();
-        tracing::info!(receiver = %serving.config.name, component = %loaded.digest(), "component replaced");
-    }
-    report(&file, servings, "replaced")
-}
-
 /// The receiver that a component is under a configuration.
 pub(super) fn wasm_receiver(
     sandbox: &Arc<Sandbox>,
     loaded: &LoadedComponent,
     config: &ReceiverConfig,
     memory: Option<Arc<MemoryBudget>>,
+    log: Arc<dyn LogSink>,
 ) -> Result<WasmReceiver, LoadError> {
     let options = wasmpost_sandbox::ReceiverOptions {
         name: config.name.clone(),
         limits: config.limits.clone(),
         grants: config.grants.clone(),
         config: config.config.clone(),
-        log: Arc::new(wasmpost_sandbox::TracingSink),
+        log,
         memory,
         world: config.world.clone(),
         topic: config.queue.name.clone(),

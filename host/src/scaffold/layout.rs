@@ -117,7 +117,10 @@ impl Project {
              `wasmpost.toml` gives the component the messages of the queue `{queue}`, and lets it publish to `{topics}`:\n\n\
              ```\n{publish}\nwasmpost run --until-empty\nwasmpost queues\n```\n\n\
              The queue is the file `wasmpost.db`. Without `--until-empty` the host serves until it is told to stop.\n\
-             `wit/messaging.wit` is the contract: what a component is given, and what it may ask for.\n"
+             `wit/messaging.wit` is the contract: what a component is given, and what it may ask for.\n\n\
+             ## Change it\n\n\
+             `wasmpost dev` builds the component whenever a source is saved, sends it the messages of the cases in `tests/`, and\n\
+             shows how it handles them.\n"
         )
     }
 

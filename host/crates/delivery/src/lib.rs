@@ -13,7 +13,7 @@
 //! From the ground up: a module names those below its own floor, and beside it those in its parentheses.
 //!
 //! 1. `access` · `error` · `micros` · `retry` · `site` · `sync` · `timestamp`
-//! 2. `admission` · `dead_letter` · `forgotten` · `prove` · `quota` · `threads`
+//! 2. `admission` · `dead_letter` · `forgotten` · `observer` · `prove` · `quota` · `threads`
 //! 3. `clock` · `history` · `lease` · `share`
 //! 4. `broker` · `outbox`
 //! 5. `conformance` · `forward` · `memory`
@@ -33,6 +33,7 @@ mod history;
 mod lease;
 pub mod memory;
 mod micros;
+mod observer;
 mod outbox;
 #[doc(hidden)]
 pub mod prove;
@@ -58,6 +59,7 @@ pub use forgotten::ForgottenIds;
 pub use forward::Forward;
 pub use history::{CRASHES_MAX, IDS_MAX};
 pub use lease::{Delivery, Lease, Nack, Renewer};
+pub use observer::{Observer, Settled};
 pub use outbox::{HOPS_MAX, forwarded};
 pub use quota::{Quotas, TOPICS_MAX, TenantQuota, WaitingTopics};
 pub use retry::{RetryPolicy, Verdict};

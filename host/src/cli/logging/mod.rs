@@ -58,6 +58,11 @@ const END_MAX: Duration = Duration::from_secs(1);
 static LOG: OnceLock<Log> = OnceLock::new();
 
 impl Logging {
+    /// A log of this filter, in lines of text.
+    pub(super) fn for_people(filter: &str) -> Self {
+        Self { log: filter.to_owned(), log_format: Format::Human }
+    }
+
     /// Sends the log to standard error from now on.
     pub(super) fn start(&self) -> Result<(), Failure> {
         let filter = EnvFilter::try_new(format!("{TOLD},{}", self.log))

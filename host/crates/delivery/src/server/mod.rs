@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::error::{BrokerError, BrokerErrorKind};
 use crate::forward::Forward;
 use crate::lease::{Delivery, Nack};
+use crate::observer::Observer;
 use crate::outbox::HOPS_MAX;
 use crate::retry::RetryPolicy;
 use crate::share::Share;
@@ -87,6 +88,8 @@ pub struct QueueServerOptions {
     /// Whether a message that the receiver publishes goes on under the id and the key of its source, as one that is
     /// moved does. At most one message of each delivery can.
     pub keeps_id: bool,
+    /// Told how each delivery ended.
+    pub observer: Option<Arc<dyn Observer>>,
     /// The clock for the times in evidence.
     pub clock: Clock,
 }
@@ -155,6 +158,7 @@ impl Default for QueueServerOptions {
             share: None,
             forward: None,
             keeps_id: false,
+            observer: None,
             clock: Clock::system(),
         }
     }

@@ -8,6 +8,7 @@ use super::attempt::Worker;
 use crate::dead_letter::{Attempt, AttemptVerdict, Evidence};
 use crate::error::BrokerError;
 use crate::lease::{Delivery, Nack};
+use crate::observer::Settled;
 use crate::retry::Verdict;
 use crate::share::Ending;
 use crate::timestamp::Timestamp;
@@ -50,6 +51,8 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
     if let Some(share) = &worker.options.share {
         share.record(ending(verdict), &outcome.usage, outcome.published);
     }
+    // Shown once it is settled, when the broker has taken it.
+    let published = worker.options.observer.as_ref().map(|_| outcome.outbox.clone()).unwrap_or_default();
     let settled = match (verdict, &outcome.result) {
         (Verdict::Nack { delay, counted }, Err(error)) => {
             if counted {
@@ -86,6 +89,18 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
     };
     if let Err(error) = settled {
         log_unsettled(worker, &delivery.id, &error);
+    } else if let Some(observer) = &worker.options.observer {
+        observer.settled(&Settled {
+            queue: &worker.queue,
+            receiver: &worker.options.receiver,
+            id: &delivery.id,
+            attempt: number,
+            verdict,
+            error: outcome.result.as_ref().err(),
+            published: &published,
+            took: outcome.started.elapsed(),
+            usage: &outcome.usage,
+        });
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::zeroes;
 use crate::guest::{Calls, Network};
@@ -77,6 +77,8 @@ pub struct EngineOptions {
     pub load: LoadLimits,
     /// Where components are compiled.
     pub compiler: Compiler,
+    /// How machine code is made.
+    pub code: Code,
     /// How outgoing HTTP finds and trusts servers.
     pub network: Network,
 }
@@ -89,6 +91,17 @@ pub enum Profile {
     Guard,
     /// By explicit checks: slower code, instances without work of the kernel. Not for guests that attack each other.
     Bounds,
+}
+
+/// How machine code is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Code {
+    /// To run fast.
+    #[default]
+    Optimised,
+    /// To be there soon, by all processors: for those who change a component and look at it. A child as the compiler
+    /// optimises all the same.
+    Quick,
 }
 
 /// Where components are compiled.
@@ -137,6 +150,7 @@ impl Default for EngineOptions {
             components_mapped_max: components_max(),
             load: LoadLimits::default(),
             compiler: Compiler::InProcess,
+            code: Code::Optimised,
             network: Network::default(),
         }
     }
@@ -181,6 +195,9 @@ pub(crate) fn config_to_compile(options: &EngineOptions, calls: Calls) -> Config
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES_MAX))
         .memory_init_cow(options.profile == Profile::Guard);
+    if options.code == Code::Quick && options.compiler == Compiler::InProcess {
+        config.cranelift_opt_level(OptLevel::None).parallel_compilation(true);
+    }
     // What few guests need and many faults of engines needed. Several memories in one module are for what the engine
     // itself generates between the parts of a component; those of guests are refused before.
     let is_asynchronous = calls == Calls::Asynchronous;

@@ -126,7 +126,7 @@ fn each_fault_is_told_where_it_is() {
         (receiver("tenant = \"nobody\""), ":4:10:", "nobody"),
         ("[brokers]\nmain = \"redis://localhost\"\n".to_owned(), ":2:8:", "redis"),
         ("[brokers]\nmain = \"orders.db\"\n".to_owned(), ":2:8:", "orders.db"),
-        ("[brokers]\nmain = { url = \"memory:\", user = \"me\" }\n".to_owned(), ":2:16:", "asks nobody"),
+        ("[brokers]\nmain = { url = \"memory:\", user = \"me\" }\n".to_owned(), ":2:16:", "takes no credentials"),
         ("[brokers]\nmain = { url = \"memory:\", pasword = 1 }\n".to_owned(), ":2:", "pasword"),
         ("[brokers]\nmain = { url = \"memory:\", ca_file = \"gone.pem\" }\n".to_owned(), ":2:37:", "gone.pem"),
         ("[brokers]\nmain = 7\n".to_owned(), ":2:8:", "the URL of a broker, or a table"),
@@ -343,7 +343,7 @@ fn a_broker_that_is_a_server_has_a_table_of_who_comes() {
         ("password_file = \"gone\"\n", ":3:17:", "gone"),
         ("token_env = \"WASMPOST_TEST_NOT_SET\"\n", ":3:13:", "WASMPOST_TEST_NOT_SET"),
         ("token_file = \"password\"\ntoken_env = \"A\"\n", ":4:13:", "not both"),
-        ("key_file = \"password\"\n", ":2:7:", "only together"),
+        ("key_file = \"password\"\n", ":2:7:", "given together"),
         ("passwort = \"x\"\n", ":3:1:", "passwort"),
     ] {
         let fault = load(more).err().unwrap();

@@ -29,7 +29,7 @@ pub(crate) struct Moving {
     pub(crate) concurrency: usize,
     /// Whether it ends once nothing is ready, delayed or in flight in the queue.
     pub(crate) until_empty: bool,
-    /// What was moved is counted here.
+    /// Counts the messages that were moved.
     pub(crate) share: Arc<Share>,
 }
 

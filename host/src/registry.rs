@@ -19,19 +19,19 @@ use crate::identity::{FileIdentity, Identity};
 
 /// A kind of broker.
 pub struct Scheme {
-    /// What its URLs begin with, before the colon.
+    /// The scheme of its URLs, without the colon.
     pub name: &'static str,
-    /// What a URL looks like.
+    /// An example of a URL.
     pub example: &'static str,
-    /// What it is, in a line.
+    /// A description in one line.
     pub what: &'static str,
-    /// Whether it is a server that one connects to, and that may ask who comes.
+    /// Whether it is a server, which may require authentication.
     pub is_remote: bool,
     /// Whether it keeps quotas of tenants.
     pub keeps_quotas: bool,
     /// Checks a URL without user and password, and gives where the server is, if it is one.
     pub check: fn(&str) -> Result<Option<Site>, BrokerError>,
-    /// Checks what proves who connects, as far as that can be told without connecting.
+    /// Checks the credentials, as far as that can be done without connecting.
     pub check_access: fn(Address) -> Checking,
     /// Checks whether there can be such a queue.
     pub check_queue: fn(&QueueSpec) -> Result<(), BrokerError>,
@@ -39,21 +39,21 @@ pub struct Scheme {
     pub open: fn(Address) -> Opening,
 }
 
-/// Where a broker is, and how one is let in.
+/// A broker's address and credentials.
 #[derive(Debug, Clone)]
 pub struct Address {
     url: String,
-    /// Where it is, if it is a server.
+    /// The place of the server, if it is one.
     site: Option<Site>,
-    /// How one is let in.
+    /// The credentials.
     pub access: Access,
     /// How long to wait for a queue file that other processes have.
     pub patience: Duration,
-    /// What a queue file is opened for.
+    /// The purpose for which a queue file is opened.
     pub purpose: Purpose,
 }
 
-/// What a queue file is opened for.
+/// The purpose for which a queue file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
     /// To change what is in it.
@@ -165,7 +165,7 @@ impl Address {
             });
         }
         let invalid = |fault: &dyn fmt::Display| {
-            // What cannot be parsed is not shown: there may be a password in it.
+            // A URL that cannot be parsed is not shown: it may contain a password.
             let example = scheme.example;
             invalid(format!(
                 "URL of a broker begins with {}: but cannot be read ({fault}); write {example}",
@@ -202,7 +202,7 @@ impl Address {
         &self.url
     }
 
-    /// What is behind the scheme and its colon.
+    /// The URL without the scheme and its colon.
     pub fn rest(&self) -> &str {
         self.url.split_once(':').map_or("", |(_, rest)| rest)
     }
@@ -212,7 +212,7 @@ impl Address {
         scheme(&self.url)
     }
 
-    /// Checks what proves who connects, as far as that can be told without connecting.
+    /// Checks the credentials, as far as that can be done without connecting.
     pub async fn check_access(&self) -> Result<(), BrokerError> {
         (self.scheme()?.check_access)(self.clone()).await
     }
@@ -272,7 +272,7 @@ impl fmt::Display for Address {
 fn scheme(url: &str) -> Result<&'static Scheme, BrokerError> {
     let known = || SCHEMES.iter().map(|scheme| scheme.example).collect::<Vec<_>>().join(", ");
     let Some((name, _)) = url.split_once(':') else {
-        return Err(invalid(format!("broker {url:?} is no URL; known are {}", known())));
+        return Err(invalid(format!("broker {url:?} is not a URL; known schemes are {}", known())));
     };
     if let Some(found) = SCHEMES.iter().find(|scheme| scheme.name == name) {
         return Ok(found);
@@ -297,7 +297,7 @@ fn check_sqlite(url: &str) -> Result<Option<Site>, BrokerError> {
         None | Some("") => Err(invalid("sqlite: names no file; write sqlite:wasmpost.db")),
         Some(":memory:") => {
             let advice = "write memory: for a queue in memory, or sqlite:./:memory: for a file of that name";
-            Err(invalid(format!("sqlite::memory: is no queue file; {advice}")))
+            Err(invalid(format!("sqlite::memory: is not a queue file; {advice}")))
         }
         // Three slashes mean a path from the root to some programs, and one from the current directory to others.
         Some(rest) if rest.starts_with("//") => {

@@ -9,7 +9,7 @@ use wasmpost_sandbox::{HttpOrigin, LimitCaps, Size, TopicPattern};
 pub struct Tenant {
     /// The most deliveries in flight at a time, over all its receivers.
     pub concurrency: usize,
-    /// How much of the time it gets when all tenants want more than there is, compared to others.
+    /// Its share of CPU time when all tenants together want more than there is, relative to that of others.
     pub weight: u32,
     /// The memory that all its live instances may hold together.
     pub memory: Size,
@@ -23,14 +23,14 @@ pub struct Tenant {
     pub publish: Option<Vec<TopicPattern>>,
     /// The topics of other tenants that its queues can take from, by their whole names.
     pub topics: Vec<String>,
-    /// What no delivery of its receivers may exceed.
+    /// The limits that no delivery of its receivers may exceed.
     pub limits: LimitCaps,
     /// The origins that its receivers can be granted HTTP requests to; all if none are named.
     pub http: Option<Vec<HttpOrigin>>,
 }
 
 impl Tenant {
-    /// What it may have at a broker.
+    /// Its quota at a broker.
     pub fn quota(&self) -> TenantQuota {
         TenantQuota { messages: self.messages, topics: self.topics_max }
     }

@@ -1,13 +1,14 @@
-//! What other commands see of a host at work, and the one thing that they can have it do: reload its components.
+//! The view that other commands have of a running host, and the one thing that they can ask of it: reload its
+//! components.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use wasmpost_delivery::{BreakerState, ShareUsage};
 
-/// What a host tells other commands.
+/// The view that other commands have of a host.
 #[async_trait]
 pub trait View: Send + Sync {
-    /// What each tenant may use and used.
+    /// The limits and the usage of each tenant.
     fn tenants(&self) -> Vec<TenantStatus>;
 
     /// How each receiver gets its messages.
@@ -34,7 +35,7 @@ pub struct TenantStatus {
     /// How many such topics it may have there; none where no broker bounds them.
     #[serde(default)]
     pub topics_max: Option<u64>,
-    /// What its deliveries used since the host started.
+    /// The resources that its deliveries used since the host started.
     #[serde(flatten)]
     pub used: ShareUsage,
 }
@@ -59,16 +60,16 @@ pub struct ReceiverStatus {
     pub breaker: BreakerState,
 }
 
-/// What became of a component when it was looked at again.
+/// The outcome of loading a component again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
     /// The file.
     pub component: String,
     /// The receivers that it is for.
     pub receivers: Vec<String>,
-    /// What became of it: `unchanged`, `replaced` or `refused`.
+    /// The outcome: `unchanged`, `replaced` or `refused`.
     pub outcome: String,
-    /// The digest of what serves now.
+    /// The digest of the component that serves now.
     pub digest: String,
     /// Why the new one was refused.
     pub error: Option<String>,

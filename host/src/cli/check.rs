@@ -15,12 +15,12 @@ use crate::host::{Components, Prepared, prepare};
 
 /// Checks a configuration and loads every component, without serving.
 ///
-/// What it takes, `run` takes as well, as far as that can be told without connecting to a broker. Shows the limits of each
-/// receiver that are not the default, as its tenant caps them.
+/// `run` accepts every configuration that this accepts, as far as that can be told without connecting to a broker.
+/// Shows the limits of each receiver that are not the default, as its tenant caps them.
 ///
-/// With --queue it looks through a queue file instead, without changing it: pages and indexes, the log, what the rows say
-/// of each other, and the checksum of each message. The exit code is 1 where something is damaged. A host may have the
-/// file open meanwhile.
+/// With --queue it checks a queue file instead, without changing it: pages and indexes, the log, the consistency of
+/// rows, and the checksum of each message. The exit code is 1 where something is damaged. A host may have the file open
+/// meanwhile.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  wasmpost check --config wasmpost.toml --limits\n  wasmpost check --queue wasmpost.db"
@@ -32,10 +32,10 @@ pub(super) struct Check {
     /// Show all limits of each receiver.
     #[arg(long)]
     limits: bool,
-    /// Print a JSON array of receivers with their limits, or of what is damaged.
+    /// Print a JSON array of receivers with their limits, or of the damage.
     #[arg(long)]
     json: bool,
-    /// Look through a queue file: this one, that of a broker by name or URL, or that of the default broker.
+    /// Check a queue file: this one, that of a broker by name or URL, or that of the default broker.
     #[arg(long, value_name = "FILE|BROKER", num_args = 0..=1, conflicts_with = "limits")]
     queue: Option<Option<String>>,
 }
@@ -99,7 +99,8 @@ impl Check {
         if !rows.is_empty() {
             output::table(&["RECEIVER", "TENANT", "LIMIT", "VALUE", "DEFAULT"], &rows);
         }
-        let (receivers, components) = (config.receivers.len(), components.len());
+        let receivers = config.receivers.len();
+        let components = components.len();
         output::line(format_args!("{}: ok, {receivers} receivers, {components} components", self.config.display()));
         Ok(())
     }
@@ -129,7 +130,8 @@ fn described<'a>(receiver: &'a ReceiverConfig, components: &'a Components) -> Re
 
 fn note_grants(receiver: &ReceiverConfig, components: &Components) {
     let needs = components.get(&receiver.component).map(|loaded| loaded.needs()).unwrap_or_default();
-    let (name, can) = (&receiver.name, |what: &str| needs.iter().any(|need| need.contains(what)));
+    let name = &receiver.name;
+    let can = |what: &str| needs.iter().any(|need| need.contains(what));
     if can("topics") && receiver.grants.publish.is_empty() {
         output::note(format_args!("receiver {name:?} can publish, but is granted no topic: see publish = [...]"));
     }

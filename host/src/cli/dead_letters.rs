@@ -1,4 +1,4 @@
-//! `wasmpost dead-letters`: what died, why, and what becomes of it.
+//! `wasmpost dead-letters`: lists, shows, redrives and deletes dead letters.
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use wasmpost_msg::Reason;
 use wasmpost_sandbox::Size;
 
 use super::output::JsonBody;
-use super::target::Target;
+use super::target::{Missing, Target};
 use super::{Failure, output};
 
 /// How many dead letters are asked for at a time.
@@ -35,7 +35,7 @@ pub(super) struct DeadLetters {
 enum Verb {
     /// One line for each dead letter, oldest first.
     List(List),
-    /// All that is known about the dead letters of a message.
+    /// Everything that is known about the dead letters of a message.
     Show(Show),
     /// Puts dead letters back into the queues that they died in, with no failures counted.
     Redrive(Selected),
@@ -52,10 +52,10 @@ struct List {
     /// all.
     #[arg(long)]
     json: bool,
-    /// How many at most. A note on standard error says how many were left out.
+    /// The most to list. A note on standard error says how many were left out.
     #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
     max: usize,
-    /// How many to leave out first: those that were listed before.
+    /// The number to leave out first: those that were listed before.
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     skip: usize,
     #[command(flatten)]
@@ -87,7 +87,7 @@ struct Selected {
     /// The ids of messages.
     #[arg(value_name = "ID", required_unless_present = "all")]
     ids: Vec<String>,
-    /// All that the filters let through.
+    /// Every dead letter that matches the filters.
     #[arg(long, conflicts_with = "ids")]
     all: bool,
     #[command(flatten)]
@@ -133,7 +133,7 @@ impl DeadLetters {
 fn told((count, asked_by_id): (u64, bool), what: &str) -> Result<(), Failure> {
     output::line(format_args!("{count} {what}"));
     if count == 0 && asked_by_id {
-        return Err(Failure::failed(anyhow::anyhow!("no dead letter has such an id")));
+        return Err(Failure::failed(anyhow::anyhow!("no dead letter has any of these ids")));
     }
     Ok(())
 }
@@ -207,7 +207,7 @@ impl Selected {
         act: impl AsyncFn(&dyn DeadLettersOfBroker, DeadLetterFilter) -> Result<u64, BrokerError>,
     ) -> Result<(u64, bool), Failure> {
         let by_id = !self.ids.is_empty();
-        let broker = self.target.open_for_more(false).await?.broker();
+        let broker = self.target.open_for_more(Missing::Refused).await?.broker();
         let letters = broker.dead_letters().ok_or_else(unsupported)?;
         let mut count = 0;
         if by_id {
@@ -257,7 +257,8 @@ impl<'a> From<&'a DeadLetter> for Full<'a> {
 fn cells(Listed { letter, .. }: &Listed) -> Vec<String> {
     let error = letter.evidence.error.lines().next().unwrap_or_default();
     let error = error.chars().take(60).collect();
-    let (reason, died) = (letter.evidence.reason.to_string(), output::time(letter.dead_at));
+    let reason = letter.evidence.reason.to_string();
+    let died = output::time(letter.dead_at);
     vec![letter.id.clone(), letter.queue.clone(), reason, letter.deliveries.to_string(), died, error]
 }
 

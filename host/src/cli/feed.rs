@@ -10,7 +10,7 @@ use wasmpost_delivery::Broker;
 use wasmpost_msg::Publication;
 
 use super::Failure;
-use super::target::Target;
+use super::target::{Missing, Target};
 
 /// The most messages, and bytes of them, that are published at once.
 const BATCH_MAX: usize = 256;
@@ -27,7 +27,7 @@ const KEPT_MAX: Duration = Duration::from_secs(5);
 /// How many pieces of input are read ahead.
 const READ_AHEAD: usize = 2;
 
-/// What was read without waiting in between.
+/// Messages that were read without waiting in between.
 #[derive(Default)]
 pub(super) struct Piece {
     /// Messages with the number of their line, and what is wrong with lines that are none.
@@ -39,7 +39,7 @@ pub(super) struct Piece {
     bytes: usize,
 }
 
-/// What comes of the input.
+/// The next event of the input.
 pub(super) enum Next {
     Piece(Piece),
     Pause,
@@ -140,7 +140,7 @@ impl<'a> Feed<'a> {
     async fn send(&mut self, batch: Vec<Publication>) -> Result<(), Failure> {
         let (broker, since) = match self.broker.take() {
             Some(open) => open,
-            None => (self.target.open_for_more(true).await?.broker(), Instant::now()),
+            None => (self.target.open_for_more(Missing::Made).await?.broker(), Instant::now()),
         };
         let receipts = broker.publish(batch).await?;
         self.published += receipts.len();

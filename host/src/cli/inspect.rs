@@ -9,7 +9,7 @@ use wasmpost_sandbox::{EngineOptions, Limits};
 use super::single::{engine, sandbox};
 use super::{Failure, output};
 
-/// Tells what a component is and what it needs.
+/// Describes a component: its world, its imports and its needs.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wasmpost inspect triage.wasm")]
 pub(super) struct Inspect {

@@ -35,7 +35,7 @@ pub(super) struct Invoke {
     /// The file with the body; - for standard input. Empty unless given.
     #[arg(long, value_name = "FILE|-")]
     body: Option<PathBuf>,
-    /// What the component reads through wasi:config.
+    /// The configuration that the component reads through wasi:config.
     #[arg(long, value_name = "K=V", value_parser = pair)]
     config: Vec<(String, String)>,
     /// A topic that the component may publish to, or a prefix that ends in *.
@@ -50,7 +50,7 @@ pub(super) struct Invoke {
     /// The topic that takes the standard output of a command, or the body of a response.
     #[arg(long, value_name = "TOPIC")]
     output: Option<String>,
-    /// Which attempt the component is told that it is.
+    /// The number of the attempt that the component sees.
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     attempt: u32,
     /// The id of the message.
@@ -66,7 +66,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// What became of the message.
+/// The outcome of the message.
 #[derive(Serialize)]
 struct Report {
     verdict: &'static str,
@@ -113,8 +113,10 @@ struct Collected(Mutex<Vec<LogLine>>);
 
 impl LogSink for Collected {
     fn record(&self, record: &LogRecord<'_>) {
-        let (level, source) = (record.level.as_str(), record.source.as_str());
-        let (context, text) = (record.context.to_owned(), record.text.to_owned());
+        let level = record.level.as_str();
+        let source = record.source.as_str();
+        let context = record.context.to_owned();
+        let text = record.text.to_owned();
         self.0.lock().push(LogLine { level, source, context, text });
     }
 }
@@ -164,7 +166,7 @@ impl Report {
             Verdict::Nack { delay, .. } => ("nack", Some(delay)),
             Verdict::DeadLetter { .. } => ("reject", None),
         };
-        // What a failed delivery published is dropped, as it would be in a queue.
+        // The messages of a failed delivery are dropped, as they would be in a queue.
         let outbox = if error.is_some() { Vec::new() } else { outbox };
         Self {
             verdict,
@@ -203,7 +205,8 @@ impl Report {
             let context = if context.is_empty() { String::new() } else { format!("{context}: ") };
             output::line(format_args!("log         {level} {source} {context}{text}"));
         }
-        let (duration, cpu) = (Duration::from_micros(self.duration_us), Duration::from_micros(self.cpu_us));
+        let duration = Duration::from_micros(self.duration_us);
+        let cpu = Duration::from_micros(self.cpu_us);
         output::line(format_args!("duration    {duration:?}"));
         output::line(format_args!("cpu         {cpu:?}"));
         output::line(format_args!("memory peak {}", Size(self.memory_peak_bytes)));

@@ -13,9 +13,9 @@ use wasmpost_sandbox::Span;
 const LINE_BYTES_MAX: u64 = 128 << 20;
 /// The most bytes of what the parser tells of a line. There may be a name from it in there.
 const FAULT_BYTES_MAX: usize = 200;
-/// What some editors put in front of a text in UTF-8.
+/// The mark that some editors put at the beginning of text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// What a text in UTF-16 begins with, in either order.
+/// The marks at the beginning of text in UTF-16, in either byte order.
 const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
 /// One message.

@@ -22,7 +22,7 @@ pub(super) struct New {
     /// The language.
     #[arg(long = "lang", value_name = "LANGUAGE", value_parser = PossibleValuesParser::new(languages()))]
     language: String,
-    /// What its receiver does to begin with.
+    /// The example that the project begins with.
     #[arg(long, value_enum, default_value_t)]
     example: Example,
     /// The directory of the project [default: its name].

@@ -1,4 +1,4 @@
-//! What commands print: results to standard output, everything about them to standard error.
+//! Output of commands: results to standard output, everything about them to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // This is the place for it.
 
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ const NAME_BYTES_MAX: usize = 200;
 /// The most bytes that are shown of one cause of an error.
 const CAUSE_BYTES_MAX: usize = 2048;
 
-/// Prints a line of the result. What comes from outside in it is escaped.
+/// Prints a line of the result, with text from outside escaped.
 pub(super) fn line(text: impl std::fmt::Display) {
     painted(shown(&text.to_string()));
 }

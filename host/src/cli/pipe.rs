@@ -11,7 +11,7 @@ use wasmpost_msg::chain;
 
 use super::logging::Logging;
 use super::signals::Signals;
-use super::target::{Reached, Target};
+use super::target::{Missing, Reached, Target};
 use super::{Failure, output};
 use crate::control::PipeOrder;
 use crate::moving::Moving;
@@ -22,8 +22,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Moves messages from a queue to a topic, of one broker or of two.
 ///
 /// A message is acknowledged at the queue once the other side has confirmed it. It keeps its id, attributes, body and
-/// ordering key; what is left of its time to live does not go along. What the other side cannot take now is tried again
-/// until it can; what it refuses for good becomes a dead letter of the queue.
+/// ordering key; the rest of its time to live is not kept. A message that the other side cannot take now is tried again
+/// until it can; one that it refuses for good becomes a dead letter of the queue.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -42,7 +42,7 @@ pub(super) struct Pipe {
     /// The configuration that names the brokers [default: wasmpost.toml, where there is one].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Another topic that the queue takes from, beside that of its own name. Name all that it is to go on taking from.
+    /// Another topic that the queue takes from, beside that of its own name. Name all topics that it is to keep.
     #[arg(long, value_name = "TOPIC")]
     topic: Vec<String>,
     /// The most messages in flight.
@@ -79,18 +79,20 @@ impl FromStr for Place {
 
 impl Pipe {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let (from, to) = (self.target(&self.from), self.target(&self.to));
-        let (source, destination) = (from.address()?, to.address()?);
+        let from = self.target(&self.from);
+        let to = self.target(&self.to);
+        let source = from.address()?;
+        let destination = to.address()?;
         if self.from.name == self.to.name && source.is_same_broker(&destination) {
             let fault = "FROM and TO are one place: its messages would go in circles";
             return Err(Failure::usage(anyhow::anyhow!(fault)));
         }
         self.logging.start()?;
         let mut signals = Signals::new()?;
-        let reached = from.open_for_more(false).await?;
+        let reached = from.open_for_more(Missing::Refused).await?;
         let elsewhere = match source.is_shared_with(&destination) {
             true => None,
-            false => match to.open_for_more(true).await {
+            false => match to.open_for_more(Missing::Made).await {
                 Ok(to) => Some(to.broker()),
                 Err(failure) => {
                     close(&*reached.broker()).await;
@@ -113,7 +115,8 @@ impl Pipe {
 
     /// Moves messages until the queue is empty, if that is asked for, or a signal comes. Gives how many were moved.
     async fn serve(&self, from: &Reached, to: Option<Arc<dyn Broker>>, signals: &mut Signals) -> Result<u64, Failure> {
-        let (concurrency, until_empty) = (usize::from(self.concurrency.get()), self.until_empty);
+        let concurrency = usize::from(self.concurrency.get());
+        let until_empty = self.until_empty;
         match from {
             Reached::Own(from) => {
                 // Without transactions of its own, a broker is published to before it is acknowledged at.

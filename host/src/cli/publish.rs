@@ -15,7 +15,7 @@ use wasmpost_sandbox::Span;
 use super::feed::{Feed, Next, Piece, read_ahead};
 use super::ndjson::{Line, Lines};
 use super::signals::Signals;
-use super::target::Target;
+use super::target::{Missing, Target};
 use super::{Failure, output};
 
 /// How much of an NDJSON file is read at a time, in bytes.
@@ -48,10 +48,10 @@ pub(super) struct Publish {
     /// The ordering key: messages with the same one are delivered one at a time, in the order published.
     #[arg(long)]
     key: Option<String>,
-    /// How long the message is not to be delivered, such as 5s.
+    /// The time before which the message is not delivered, such as 5s.
     #[arg(long, value_name = "TIME")]
     delay: Option<Span>,
-    /// How long the message is to be delivered at all, such as 1h.
+    /// The time after which the message is not delivered any more, such as 1h.
     #[arg(long, value_name = "TIME")]
     ttl: Option<Span>,
     /// The id. A second message with it, within ten minutes, is not stored.
@@ -60,7 +60,7 @@ pub(super) struct Publish {
     /// A file with a message on each line; - for standard input.
     #[arg(long, value_name = "FILE|-")]
     ndjson: Option<PathBuf>,
-    /// With --ndjson: note lines that are no messages, and go on.
+    /// With --ndjson: report lines that are not messages, and go on.
     #[arg(long, requires = "ndjson")]
     skip_invalid: bool,
     /// Print JSON: {"id":…,"duplicate":…} for a message, the counts for --ndjson.
@@ -130,7 +130,7 @@ impl Publish {
         let id = Some(self.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string()));
         let publication = Publication { id, ..self.publication(Attributes::new(), body) };
         Admission::default().check(&publication)?;
-        let broker = self.target.open_for_more(true).await?.broker();
+        let broker = self.target.open_for_more(Missing::Made).await?.broker();
         let receipts = broker.publish(vec![publication]).await?;
         broker.close().await?;
         let mut duplicates = 0;
@@ -183,7 +183,7 @@ impl Publish {
         self.tell(&feed, skipped)
     }
 
-    /// What can be read of the input without waiting.
+    /// Reads as much of the input as is there without waiting.
     fn piece<R: Read>(&self, lines: &mut Lines<BufReader<R>>, ended: &mut bool) -> Piece {
         let mut piece = Piece::default();
         loop {
@@ -211,7 +211,8 @@ impl Publish {
         progress: &ProgressBar,
     ) -> Result<usize, Failure> {
         let mut signals = Signals::new()?;
-        let (path, mut skipped) = (path.display(), 0);
+        let path = path.display();
+        let mut skipped = 0;
         loop {
             // Nothing but waiting is given up: what is being published then counts.
             let next = tokio::select! {
@@ -258,7 +259,8 @@ impl Publish {
     }
 
     fn tell(&self, feed: &Feed<'_>, skipped: usize) -> Result<(), Failure> {
-        let (published, duplicates) = (feed.published - feed.duplicates, feed.duplicates);
+        let published = feed.published - feed.duplicates;
+        let duplicates = feed.duplicates;
         if self.json {
             let told = serde_json::json!({ "published": published, "duplicates": duplicates, "skipped": skipped });
             output::json_line(&told)?;
@@ -266,7 +268,7 @@ impl Publish {
             output::note(format_args!("published {published}, duplicates {duplicates}, skipped {skipped}"));
         }
         if skipped > 0 {
-            return Err(Failure::failed(anyhow::anyhow!("{skipped} lines are no messages and were skipped")));
+            return Err(Failure::failed(anyhow::anyhow!("{skipped} lines are not messages and were skipped")));
         }
         self.told(duplicates)
     }

@@ -11,13 +11,13 @@ use super::target::Target;
 use super::{Failure, output};
 use crate::host::ReceiverStatus;
 
-/// Shows what lies in each queue.
+/// Shows the numbers of messages in each queue.
 ///
-/// Ready messages could be delivered now; delayed ones are not due yet; leased ones are in flight. A receiver that
+/// Ready messages can be delivered now; delayed ones are not due yet; leased ones are in flight. A receiver that
 /// faulted on five messages in a row is slowed: it gets one at a time, after a pause.
 ///
-/// Where the broker tells, there is also how many of those in flight were delivered before, and how many consumers the
-/// queue has in all hosts.
+/// If the broker counts them, it also shows how many of the messages in flight were delivered before, and how many
+/// consumers the queue has in all hosts.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wasmpost queues --json")]
 pub(super) struct Queues {
@@ -33,7 +33,7 @@ struct Row {
     #[serde(flatten)]
     stats: QueueStats,
     oldest_age_ms: Option<u64>,
-    /// What a running host tells of the queue's receiver.
+    /// The status of the queue's receiver, from a running host.
     receiver: Option<ReceiverStatus>,
 }
 

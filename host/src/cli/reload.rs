@@ -5,7 +5,7 @@ use clap::Args;
 use super::target::Target;
 use super::{Failure, output};
 
-/// Has a running host load every component whose file has changed.
+/// Tells a running host to load every component whose file has changed.
 ///
 /// Messages in flight end with the component that they began with. Where a new component is refused, the old one goes
 /// on; the exit code is then 1. SIGHUP does the same.

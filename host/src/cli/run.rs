@@ -62,7 +62,7 @@ pub(super) struct Run {
 #[derive(Debug)]
 struct Begun {
     config: Config,
-    /// What a confined process keeps.
+    /// Keeps the process confined.
     _confined: Option<Confined>,
 }
 

@@ -26,8 +26,17 @@ pub(super) struct Target {
     broker: Option<String>,
 }
 
-/// What tenants may have, by name.
+/// The quotas of tenants, by name.
 type Quotas = BTreeMap<String, TenantQuota>;
+
+/// How a queue file that does not exist is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It is made.
+    Made,
+    /// It is an error.
+    Refused,
+}
 
 /// A broker, and the way to it.
 pub(super) enum Reached {
@@ -66,14 +75,15 @@ impl Target {
             return match broker {
                 None => Ok((Address::of_file(Path::new(DEFAULT_FILE)), Quotas::new())),
                 Some(name) => Err(Failure::usage(anyhow::anyhow!(
-                    "broker {name:?} is no URL, and there is no {DEFAULT_CONFIG} that names it; use --config or a URL"
+                    "broker {name:?} is not a URL, and there is no {DEFAULT_CONFIG} that defines it; use --config or a URL"
                 ))),
             };
         };
         let config = Config::load(path)?;
         let address = config.brokers.get(name).cloned().ok_or_else(|| {
             let known: Vec<_> = config.brokers.keys().map(String::as_str).collect();
-            let (path, known) = (path.display(), known.join(", "));
+            let path = path.display();
+            let known = known.join(", ");
             Failure::usage(anyhow::anyhow!("{path} names no broker {name:?}; it names {known}"))
         })?;
         Ok((address, config.quotas()))
@@ -93,19 +103,19 @@ impl Target {
     /// The queue file of the broker.
     pub(super) fn file(&self) -> Result<PathBuf, Failure> {
         let address = self.address()?;
-        let none = || Failure::usage(anyhow::anyhow!("{address} is no queue file; name one"));
+        let none = || Failure::usage(anyhow::anyhow!("{address} is not a queue file; give the path of one"));
         address.file().ok_or_else(none)
     }
 
     /// Opens the broker to look at what is in it. If a host has its file open, goes through the host.
     pub(super) async fn open_to_look(&self) -> Result<Arc<dyn Broker>, Failure> {
-        self.reach(false, Purpose::Look).await.map(Reached::broker)
+        self.reach(Missing::Refused, Purpose::Look).await.map(Reached::broker)
     }
 
     /// Opens the broker to add messages to it, which the quotas of its configuration hold for. Where a host has the
     /// file open, those of the host do.
-    pub(super) async fn open_for_more(&self, make: bool) -> Result<Reached, Failure> {
-        let reached = self.reach(make, Purpose::Change).await?;
+    pub(super) async fn open_for_more(&self, missing: Missing) -> Result<Reached, Failure> {
+        let reached = self.reach(missing, Purpose::Change).await?;
         if let Reached::Own(broker) = &reached {
             let (_, quotas) = self.find()?;
             if broker.capabilities().quotas && quotas.values().any(TenantQuota::is_set) {
@@ -116,15 +126,15 @@ impl Target {
     }
 
     /// A queue file that a host has is reached through the host; one that other commands have, when its turn comes.
-    async fn reach(&self, make: bool, purpose: Purpose) -> Result<Reached, Failure> {
+    async fn reach(&self, missing: Missing, purpose: Purpose) -> Result<Reached, Failure> {
         let (mut address, quotas) = self.find()?;
         address.purpose = purpose;
         if address.is_in_memory() {
-            let fault = "a broker in memory is gone with its process: there is nothing in it to see from here";
+            let fault = "a broker in memory exists only in its own process; other processes cannot use it";
             return Err(Failure::usage(anyhow::anyhow!(fault)));
         }
         let Some(file) = address.file() else { return Ok(Reached::Own(address.open().await?)) };
-        if !make && !file.exists() && !socket_path(&file).exists() {
+        if missing == Missing::Refused && !file.exists() && !socket_path(&file).exists() {
             let fault = format!("queue file {} does not exist; name another one with --broker", file.display());
             return Err(Failure::usage(anyhow::anyhow!(fault)));
         }

@@ -9,9 +9,9 @@ use super::target::Target;
 use super::{Failure, output};
 use crate::host::TenantStatus;
 
-/// Shows what each tenant used since its host started.
+/// Shows the resources that each tenant used since its host started.
 ///
-/// What belongs to no tenant is summed in a line of its own.
+/// Receivers without a tenant are summed in a line of their own.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wasmpost tenants --json")]
 pub(super) struct Tenants {

@@ -78,7 +78,8 @@ impl Test {
     }
 
     async fn try_all(&self, suite: &Suite, runner: &Runner) -> Result<(), Failure> {
-        let (began, mut updated) = (Instant::now(), 0);
+        let began = Instant::now();
+        let mut updated = 0;
         let width = suite.cases.iter().map(|case| case.name.chars().count()).max().unwrap_or(0);
         let mut results = Vec::new();
         for case in &suite.cases {

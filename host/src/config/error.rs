@@ -1,10 +1,10 @@
-//! What is wrong with a configuration file, and where.
+//! An error in a configuration file, and its place.
 
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// What is wrong with a configuration file, and where.
+/// An error in a configuration file, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     path: PathBuf,

@@ -29,22 +29,22 @@ pub const DEFAULT_FILE: &str = "wasmpost.db";
 /// The largest configuration file.
 pub(crate) const FILE_BYTES_MAX: Size = Size(16 << 20);
 
-/// What a host is to do.
+/// The configuration of a host.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The name by which this host is known among those that share queues.
     pub id: String,
-    /// Where each broker is, by name.
+    /// The address of each broker, by name.
     pub brokers: BTreeMap<String, Address>,
-    /// What processes messages.
+    /// The receivers.
     pub receivers: Vec<ReceiverConfig>,
-    /// Who owns receivers, by name.
+    /// The tenants, who own receivers, by name.
     pub tenants: BTreeMap<String, Tenant>,
     /// The engine for components.
     pub engine: EngineOptions,
     /// How long deliveries in flight may go on once the host is told to stop.
     pub grace: Duration,
-    /// What the file says that has no effect any more, with what to do.
+    /// Obsolete keys of the file, and what to do about each.
     pub obsolete: Vec<String>,
     /// How `wasmpost dev` builds and tries the component.
     pub dev: DevConfig,
@@ -74,13 +74,13 @@ pub struct ReceiverConfig {
     pub component_at: Option<String>,
     /// The most deliveries in flight.
     pub concurrency: usize,
-    /// What becomes of failed deliveries.
+    /// When failed messages are delivered again, and when they are dead-lettered.
     pub retry: RetryPolicy,
-    /// What each delivery may use, lowered to what its tenant may.
+    /// The limits of each delivery, capped by those of its tenant.
     pub limits: Limits,
-    /// What the component may do.
+    /// The permissions of the component.
     pub grants: Grants,
-    /// What the component reads as its configuration.
+    /// The configuration of the component.
     pub config: BTreeMap<String, String>,
     /// The name of the broker that it publishes to, if that is another.
     pub publish_broker: Option<String>,
@@ -135,7 +135,7 @@ impl Config {
         self.brokers.iter().filter(move |(name, _)| self.receivers.iter().any(|receiver| named(receiver, name)))
     }
 
-    /// What each tenant may have at a broker.
+    /// The quota of each tenant at a broker.
     pub fn quotas(&self) -> BTreeMap<String, TenantQuota> {
         self.tenants.iter().map(|(name, tenant)| (name.clone(), tenant.quota())).collect()
     }
@@ -184,12 +184,12 @@ pub fn default_cache_dir() -> Option<PathBuf> {
     Some(cache.join("wasmpost/components"))
 }
 
-/// What is wrong with the id of a host, if something is.
+/// The reason why an id of a host is invalid, if it is.
 pub(crate) fn id_fault(id: &str) -> Option<String> {
     const BYTES_MAX: usize = 128;
     let is_fit = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
     let is_good = !id.is_empty() && id.len() <= BYTES_MAX && id.chars().all(is_fit);
-    (!is_good).then(|| format!("{id:?} is no id of a host: it has up to {BYTES_MAX} letters, digits and any of . _ -"))
+    (!is_good).then(|| format!("{id:?} is not an id of a host: up to {BYTES_MAX} letters, digits and any of . _ -"))
 }
 
 /// The name of the machine and the number of the process: no two hosts at work have both.

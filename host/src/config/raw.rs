@@ -28,14 +28,14 @@ pub(super) const GRACE: Duration = Duration::from_secs(25);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawConfig {
-    /// Where messages are kept, by name: a URL, or a table with a URL and what proves who connects. The broker `default`
-    /// is `sqlite:wasmpost.db` unless it is named here.
+    /// The brokers, by name: a URL, or a table with a URL and credentials. The broker `default` is `sqlite:wasmpost.db`
+    /// unless it is named here.
     #[serde(default)]
     brokers: BTreeMap<String, RawBroker>,
-    /// What processes messages.
+    /// The receivers.
     #[serde(default)]
     receivers: Vec<RawReceiver>,
-    /// Who owns receivers, and what all receivers of one owner may use together.
+    /// The tenants, who own receivers, and limits for all receivers of a tenant together.
     #[serde(default)]
     #[schemars(with = "BTreeMap<TenantName, RawTenant>")]
     tenants: BTreeMap<TenantName, Spanned<RawTenant>>,
@@ -89,13 +89,13 @@ struct RawReceiver {
     #[serde(default = "concurrency")]
     #[schemars(range(min = 1))]
     concurrency: std::num::NonZeroU32,
-    /// What becomes of failed messages.
+    /// When failed messages are delivered again, and when they are dead-lettered.
     #[serde(default)]
     retry: RawRetry,
-    /// What one delivery may use.
+    /// The limits of one delivery.
     #[serde(default)]
     limits: Limits,
-    /// What the component reads through wasi:config.
+    /// The configuration that the component reads through wasi:config.
     #[serde(default)]
     config: BTreeMap<String, String>,
     /// The world by which the component receives, such as wasi:http/incoming-handler; needed where it implements several.
@@ -121,7 +121,7 @@ struct RawReceiver {
     lease: Span,
 }
 
-/// What becomes of failed messages.
+/// When failed messages are delivered again, and when they are dead-lettered.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct RawRetry {
@@ -208,7 +208,8 @@ impl RawConfig {
         let tenant = |(name, raw): (TenantName, Spanned<RawTenant>)| (name.0, raw.into_inner().into_tenant());
         let tenants: BTreeMap<_, _> = self.tenants.into_iter().map(tenant).collect();
         let mut receivers: Vec<ReceiverConfig> = Vec::new();
-        let (mut names, mut queues) = (HashSet::new(), HashMap::new());
+        let mut names = HashSet::new();
+        let mut queues = HashMap::new();
         for raw in self.receivers {
             let at = raw.queue.clone();
             let receiver = raw.checked(&source, &brokers, &tenants)?;
@@ -231,8 +232,11 @@ impl RawConfig {
         }
         let is_hostile = self.host.is_hostile();
         raw_promise::check_quotas(&source, &brokers, &receivers, &tenants, &tables, is_hostile)?;
-        let (engine, grace, id) = (self.host.engine(&source), self.host.grace(), self.host.id());
-        let (obsolete, dev) = (self.engine.obsolete(), self.dev.checked(&source));
+        let engine = self.host.engine(&source);
+        let grace = self.host.grace();
+        let id = self.host.id();
+        let obsolete = self.engine.obsolete();
+        let dev = self.dev.checked(&source);
         Ok(Config { id, brokers, receivers, tenants, engine, grace, obsolete, dev })
     }
 }
@@ -257,7 +261,7 @@ impl RawReceiver {
         let name = self.tenant.as_ref().map(Spanned::get_ref);
         let tenant = name.and_then(|name| tenants.get(name));
         let limits = tenant.map_or_else(|| self.limits.clone(), |tenant| self.limits.capped_by(&tenant.limits));
-        // What the tenant may hold together, a single delivery may not exceed.
+        // A single delivery may not exceed the memory of its tenant.
         let memory = limits.memory.min(tenant.map_or(limits.memory, |tenant| tenant.memory));
         let within = |topic: &str| match tenant_of(topic) {
             Some(_) => topic.to_owned(),
@@ -317,7 +321,8 @@ impl RawReceiver {
             Some(Spanned::new(topic.span(), pattern))
         });
         for pattern in self.publish.iter().cloned().chain(output) {
-            let (pattern, wanted) = (&pattern, &pattern.get_ref().0);
+            let wanted = &pattern.get_ref().0;
+            let pattern = &pattern;
             if let Some(other) = wanted.tenant().filter(|other| !tenants.contains_key(*other)) {
                 return Err(source.fault(pattern, unknown(other)));
             }

@@ -1,4 +1,4 @@
-//! A broker as it is written: its URL alone, or a table that also tells how one is let in.
+//! A broker as it is written: its URL alone, or a table with the URL and credentials.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use crate::registry::Address;
 /// The longest secret that is read from a file, in bytes.
 const SECRET_BYTES_MAX: Size = Size(64 << 10);
 
-/// A broker: its URL, or a table with the URL and what proves who connects.
+/// A broker: its URL, or a table with the URL and credentials.
 #[derive(Debug, JsonSchema)]
 #[schemars(untagged)]
 pub(super) enum RawBroker {
@@ -27,7 +27,7 @@ pub(super) enum RawBroker {
     Table(Box<RawBrokerTable>),
 }
 
-/// A broker with what proves who connects.
+/// A broker with credentials.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBrokerTable {
@@ -63,7 +63,7 @@ pub(super) struct RawBrokerTable {
 }
 
 impl<'de> Deserialize<'de> for RawBroker {
-    /// By hand, so that an error tells what is wrong with the one form that was meant.
+    /// Written by hand, so that an error is about the form that was meant.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;
 
@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for RawBroker {
             type Value = RawBroker;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("the URL of a broker, or a table with a url")
+                formatter.write_str("the URL of a broker, or a table with the key url")
             }
 
             fn visit_str<E: de::Error>(self, url: &str) -> Result<RawBroker, E> {
@@ -114,12 +114,10 @@ impl RawBrokerTable {
             key_file: file(source, self.key_file)?,
         };
         if given.is_given() && !address.scheme().is_ok_and(|scheme| scheme.is_remote) {
-            return Err(
-                source.fault(&url, "this broker is in the process and asks nobody who comes; leave out the rest")
-            );
+            return Err(source.fault(&url, "this broker is in the process and takes no credentials; remove them"));
         }
         if given.certificate_file.is_some() != given.key_file.is_some() {
-            return Err(source.fault(&url, "certificate_file and key_file are of use only together"));
+            return Err(source.fault(&url, "certificate_file and key_file have to be given together"));
         }
         let in_url = std::mem::take(&mut address.access);
         address.access =

@@ -32,7 +32,7 @@ pub(super) struct RawHost {
     stack: Size,
     /// Where compiled components are kept between runs, relative to this file; the user's cache unless given.
     cache_dir: Option<PathBuf>,
-    /// What components may consist of to be loaded, and what compiling one may use.
+    /// Limits for loading components: their size and parts, and the resources to compile one.
     load: LoadLimits,
     /// How long messages in flight may go on once the host is told to stop.
     grace: Span,
@@ -47,7 +47,7 @@ pub(super) struct RawEngine {
 }
 
 impl RawEngine {
-    /// What is still taken and has no effect any more, with what to do.
+    /// Obsolete keys, which are accepted without effect, and what to do about each.
     pub(super) fn obsolete(&self) -> Vec<String> {
         let text = "component_model_async under [engine] is obsolete and has no effect: asynchronous components load \
                     unless hostile = true; remove it";

@@ -1,4 +1,4 @@
-//! What tenants are promised of one another: topics that are theirs, and quotas that their brokers keep.
+//! Checks that tenants cannot harm each other: topics are theirs, and their brokers enforce quotas.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub(super) fn check_quotas(
             );
             return Err(source.fault(table, fault));
         }
-        // What lies at other brokers is bounded by those.
+        // Other brokers bound the messages that they hold.
         let is_bounded_elsewhere = keeping.is_empty() && !others.is_empty();
         if is_hostile && tenant.messages.is_none() && !is_bounded_elsewhere {
             let fault = format!(

@@ -16,20 +16,19 @@ pub(super) struct RawTenant {
     #[serde(default = "concurrency")]
     #[schemars(range(min = 1))]
     concurrency: std::num::NonZeroU32,
-    /// How much of the time it gets when all tenants want more than there is, compared to others.
+    /// Its share of CPU time when all tenants together want more than there is, relative to that of others.
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     weight: std::num::NonZeroU32,
     /// The memory that all deliveries of its receivers may hold together.
     #[serde(default = "memory")]
     memory: Size,
-    /// How many messages its receivers may publish a second, over time. What is over the rate delays the messages after
-    /// it. As many as they can unless given.
+    /// The most messages that its receivers may publish a second, over time. Messages over the rate delay those after
+    /// them. Unlimited unless given.
     publish_rate: Option<std::num::NonZeroU32>,
-    /// How many messages may lie in its queues, dead letters included; more are refused. As many as there is room for
-    /// unless given.
+    /// The most messages in its queues, dead letters included; more are refused. Unlimited unless given.
     messages: Option<std::num::NonZeroU64>,
-    /// How many topics that no queue takes from may hold messages of it; a message to one more is refused. 1000 unless
+    /// The most topics without a queue that may hold messages of it; a message to one more is refused. 1000 unless
     /// given.
     topics_max: Option<std::num::NonZeroU64>,
     /// The topics that its receivers can be granted. All of its own unless given, and none of other tenants.
@@ -39,7 +38,7 @@ pub(super) struct RawTenant {
     topics: Vec<Name>,
     /// The origins that its receivers can be granted HTTP requests to. All unless given.
     http: Option<Vec<Origin>>,
-    /// What no delivery of its receivers may exceed.
+    /// The limits that no delivery of its receivers may exceed.
     #[serde(default)]
     limits: LimitCaps,
 }

@@ -87,12 +87,13 @@ async fn link(file: &Path) -> io::Result<Frames> {
 /// An error unless it is our own user that listens, or one who can do to the file what we can.
 fn check_peer(stream: &UnixStream, file: &Path) -> io::Result<()> {
     const ROOT: u32 = 0;
-    let (peer, own) = (stream.peer_cred()?.uid(), rustix::process::geteuid().as_raw());
+    let peer = stream.peer_cred()?.uid();
+    let own = rustix::process::geteuid().as_raw();
     let is_owner = || file.metadata().is_ok_and(|metadata| metadata.uid() == peer);
     if peer == own || peer == ROOT || own == ROOT && is_owner() {
         return Ok(());
     }
-    let fault = format!("user {peer} listens there, who is neither user {own} nor root; nothing was sent");
+    let fault = format!("the socket belongs to user {peer}, not to user {own} or root; nothing was sent");
     Err(io::Error::new(io::ErrorKind::PermissionDenied, fault))
 }
 
@@ -103,7 +104,7 @@ impl RemoteBroker {
         Ok(Self { file: file.to_owned(), kept: Mutex::new(Some((frames, Instant::now()))) })
     }
 
-    /// What each tenant of the host may use and used.
+    /// The limits and the usage of each tenant of the host.
     pub async fn tenants(&self) -> Result<Vec<TenantStatus>, BrokerError> {
         match self.ask(Request::Tenants).await? {
             Response::Tenants(tenants) => Ok(tenants),
@@ -127,8 +128,8 @@ impl RemoteBroker {
         }
     }
 
-    /// Has the host move messages from a queue to a topic, until `stop` or the end that is asked for. What goes elsewhere
-    /// is published to `to` here. Gives how many were moved.
+    /// Has the host move messages from a queue to a topic, until `stop` or the end that is asked for. Messages for
+    /// another broker are published to `to` here. Gives the number of messages moved.
     pub async fn pipe(
         &self,
         order: PipeOrder,
@@ -175,8 +176,8 @@ impl RemoteBroker {
         response.into_result().map_err(Missed::Refused)
     }
 
-    /// Sends on the connection that is kept, or on a new one where there is none or the host has closed it. What was not
-    /// sent to its end the host does not take for a request.
+    /// Sends on the connection that is kept, or on a new one where there is none or the host has closed it. The host
+    /// ignores a request that was not sent in full.
     async fn send(&self, frame: bytes::Bytes, patience: Duration) -> Result<Frames, Missed> {
         let kept = self.kept.lock().take().filter(|(_, used)| used.elapsed() < KEPT_MAX);
         if let Some((mut frames, _)) = kept

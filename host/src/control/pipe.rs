@@ -1,7 +1,7 @@
 //! Piping from a queue whose file a host has open: the host moves the messages, for as long as the command is there.
 //!
-//! Between two places of one file the host does all of it, in one transaction for each message. What goes elsewhere the
-//! host hands to the command, which publishes it and says so, before the host acknowledges it.
+//! Between two places of one file the host does all of it, in one transaction for each message. Messages for another
+//! broker are handed to the command, which publishes and confirms them before the host acknowledges them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const NEWS_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the other end may be silent, or take none of what is sent.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// What a command has a host move.
+/// A command's request to move messages.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PipeOrder {
     /// The queue to take from.
@@ -49,7 +49,7 @@ pub struct PipeOrder {
     pub until_empty: bool,
 }
 
-/// What the host says while it moves messages.
+/// A report of the host while it moves messages.
 #[derive(Debug, Serialize, Deserialize)]
 enum News {
     /// So many were moved so far.
@@ -60,10 +60,10 @@ enum News {
     Ended { moved: u64, failed: Option<Response> },
 }
 
-/// What the command says meanwhile.
+/// An answer of the command meanwhile.
 #[derive(Debug, Serialize, Deserialize)]
 enum Word {
-    /// What came of publishing.
+    /// The result of publishing.
     Published { number: u64, response: Response },
     /// Let what is in flight finish, and end.
     Stop,
@@ -118,7 +118,8 @@ pub(super) async fn serve(
     let receiver = view.receivers().into_iter().find(|receiver| receiver.queue == order.queue);
     let held = match receiver {
         Some(receiver) => {
-            let (queue, receiver) = (&order.queue, receiver.receiver);
+            let queue = &order.queue;
+            let receiver = receiver.receiver;
             let fault = format!("queue {queue:?} has receiver {receiver:?} in the host, and a queue has one receiver");
             Err(BrokerError::new(BrokerErrorKind::Invalid, fault))
         }
@@ -195,7 +196,7 @@ async fn talk(
             },
             Some((publications, answer)) = outgoing.recv() => {
                 let number = numbers.next().unwrap_or_default();
-                // What nobody waits for any more was given back to the queue.
+                // Messages that nobody waits for any more were given back to the queue.
                 waiting.retain(|_, answer| !answer.is_closed());
                 waiting.insert(number, answer);
                 say(frames, &News::Publish { number, publications }).await

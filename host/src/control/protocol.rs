@@ -1,4 +1,4 @@
-//! What goes over the socket: frames with a length, each one JSON value.
+//! The protocol of the socket: frames with a length, each one JSON value.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const FRAME_BYTES_MAX: usize = 128 << 20;
 /// How many bytes tell the length of a frame.
 pub(super) const LENGTH_BYTES: usize = 4;
 
-/// What a client asks for.
+/// A request of a client.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     Publish(Vec<WirePublication>),
@@ -46,7 +46,7 @@ pub(super) enum Request {
 }
 
 impl Request {
-    /// What may have happened where no answer comes, and what to do then.
+    /// The possible effects of a request that was not answered, and what to do then.
     pub(super) fn left_open(&self) -> String {
         let text = match self {
             Self::Publish(publications) => {
@@ -78,7 +78,7 @@ fn ids<'a>(mut all: impl ExactSizeIterator<Item = Option<&'a str>>) -> String {
     format!("messages may have been stored, publish them again with the same ids{doubled}")
 }
 
-/// What the host answers.
+/// An answer of the host.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Response {
     Published(Vec<Receipt>),

@@ -24,7 +24,7 @@ const TURN_PATIENCE: Duration = Duration::from_secs(30);
 /// How often those who wait look whether a host answers by now.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// What a process got hold of.
+/// The way in which a process reached a queue file.
 pub enum Reached {
     /// The queue file itself, which no other process has.
     File(Arc<dyn Broker>),
@@ -120,7 +120,7 @@ impl SharedFile {
                 return Err(missed.told(&self.file, &Request::ids_of(publications)));
             }
             if self.reach_again(left).await.is_err() {
-                // What became of the messages is the news, not why the file could not be reached then.
+                // The user needs to know the outcome of the messages, not why the file could not be reached afterwards.
                 return Err(missed.told(&self.file, &Request::ids_of(publications)));
             }
         }

@@ -49,7 +49,7 @@ pub struct Listener {
     served: Arc<Served>,
 }
 
-/// What commands can use.
+/// The parts of the host that commands can use.
 struct Served {
     broker: Arc<dyn Broker>,
     view: Arc<dyn View>,
@@ -66,7 +66,7 @@ struct Served {
 struct Silent(Mutex<BTreeMap<u64, oneshot::Sender<()>>>);
 
 impl Silent {
-    /// Takes note of a connection. What is given ends when it is to make room.
+    /// Notes a connection. The channel that is returned ends when the connection has to make room.
     fn begin(&self, number: u64) -> oneshot::Receiver<()> {
         let (ending, ended) = oneshot::channel();
         let mut silent = self.0.lock();
@@ -87,11 +87,11 @@ impl Silent {
 pub fn listen(file: &Path, broker: Arc<dyn Broker>, view: Arc<dyn View>) -> io::Result<Listener> {
     let socket = Socket::of(file)?;
     let way = socket.way();
-    // Whoever holds the lock of the queue file owns the socket: one that lies there is left over from a process that died.
+    // The holder of the lock of the queue file owns the socket: an existing one was left by a process that died.
     match way.symlink_metadata() {
         Ok(metadata) if metadata.file_type().is_socket() => std::fs::remove_file(&way)?,
         Ok(_) => {
-            let fault = "what lies there is no socket; move it to another place";
+            let fault = "a file that is not a socket is in the way; move it";
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, fault));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -166,7 +166,8 @@ async fn place(served: &Served) -> Option<SemaphorePermit<'_>> {
 }
 
 async fn converse(length: [u8; LENGTH_BYTES], stream: UnixStream, served: &Served) -> anyhow::Result<()> {
-    let (peer, own) = (stream.peer_cred()?.uid(), rustix::process::geteuid().as_raw());
+    let peer = stream.peer_cred()?.uid();
+    let own = rustix::process::geteuid().as_raw();
     anyhow::ensure!(peer == own || peer == 0, "user {peer} connected");
     let mut frames: Frames = frames_after(length, stream);
     let Some(_place) = place(served).await else {

@@ -45,7 +45,8 @@ pub(super) fn load_components(sandbox: &Sandbox, config: &Config) -> Result<Comp
 
 /// Loads files on as many threads as there are processors, and gives what became of each, in their order.
 fn load_all(sandbox: &Sandbox, paths: &[&PathBuf]) -> Vec<Result<LoadedComponent, LoadError>> {
-    let (next, results) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(BTreeMap::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(paths.len());
     std::thread::scope(|scope| {
         for _ in 0..threads {

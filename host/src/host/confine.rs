@@ -15,9 +15,9 @@ use crate::registry::Address;
 const TEMPORARY: [&str; 3] = ["/var/tmp", "/usr/tmp", "/tmp"];
 /// Where the system says how many processors there are, and how many mappings a process can have.
 const MACHINE: [&str; 4] = ["/proc/sys/vm", "/sys/fs/cgroup", "/sys/devices/system/cpu", "/dev/urandom"];
-/// What the loader of programs reads.
+/// Files that the loader of programs reads.
 const LOADER: [&str; 2] = ["/etc/ld.so.cache", "/etc/ld.so.preload"];
-/// What the C library reads to find the address of a name, and TLS to check a certificate.
+/// Files that the C library reads to resolve a name, and TLS to check a certificate.
 const NETWORK: [&str; 6] = [
     "/etc",
     "/usr/lib/ssl",
@@ -39,7 +39,7 @@ pub fn confine(config: &Config) -> Result<Option<Confined>, HostError> {
         return Err(SandboxError::Unconfined { missing }.into());
     }
     if let Some(cache) = &config.engine.cache_dir {
-        // What is wrong with it is told when it is opened.
+        // An error is reported when it is opened.
         drop(std::fs::DirBuilder::new().recursive(true).mode(0o700).create(cache));
     }
     confine_server(&files(config)).map(Some).map_err(HostError::Confine)

@@ -21,12 +21,12 @@ pub enum HostError {
     /// There is nothing to serve.
     #[error("the configuration names no receivers; add one under [[receivers]]")]
     NoReceivers,
-    /// What proves who connects to a broker is of no use.
+    /// The credentials for a broker are invalid.
     #[error("broker {broker:?}")]
     Access {
         /// The name of the broker.
         broker: String,
-        /// What is wrong with it.
+        /// The fault.
         source: BrokerError,
     },
     /// The broker can have no such queue.
@@ -34,7 +34,7 @@ pub enum HostError {
     Queue {
         /// The receiver.
         receiver: String,
-        /// What is wrong with it.
+        /// The fault.
         source: BrokerError,
     },
     /// A component was not loaded.
@@ -44,7 +44,7 @@ pub enum HostError {
         receiver: String,
         /// Where the configuration names the component.
         at: Option<String>,
-        /// What is wrong with it.
+        /// The fault.
         source: LoadError,
     },
     /// A broker could not be opened or used.

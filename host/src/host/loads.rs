@@ -37,7 +37,7 @@ pub(super) enum NotLoaded {
     NoThread(#[source] std::io::Error),
 }
 
-/// What was loaded. As long as it is held, nothing else is loaded of that file.
+/// A loaded file. While it is held, the file is not loaded again.
 pub(super) struct LoadedFile<T> {
     pub(super) loaded: T,
     _guard: OwnedMutexGuard<()>,

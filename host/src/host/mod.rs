@@ -85,7 +85,7 @@ impl Host {
         };
         let started = host.wire(&config, &components).await;
         if let Err(error) = started {
-            // What was started so far is ended in order, so that no lease waits for its time.
+            // Everything that was started is ended in order, so that no lease has to lapse.
             drop(host.stop().await);
             return Err(error);
         }
@@ -175,12 +175,12 @@ impl Host {
         self.brokers.get(name).cloned()
     }
 
-    /// What other commands see of it.
+    /// The view that other commands have of it.
     pub fn view(&self) -> Arc<dyn View> {
         Arc::clone(&self.served) as Arc<dyn View>
     }
 
-    /// Waits until a receiver stops by itself, which it only does when its broker cannot go on.
+    /// Waits until a receiver stops by itself, which happens only if its broker cannot go on.
     pub async fn stopped(&mut self) -> HostError {
         loop {
             match self.tasks.join_next().await {
@@ -244,7 +244,7 @@ impl Host {
     }
 }
 
-/// What each tenant shares between its receivers. Those without a tenant have one share without limits together.
+/// The resources that the receivers of each tenant share. Those without a tenant have one share without limits.
 fn tenants(config: &Config, threads: &Threads) -> Vec<ServedTenant> {
     let nobody = Share::new(usize::MAX, Some(threads.lane(1)));
     let mut all = vec![ServedTenant { name: None, share: Arc::new(nobody), memory: None }];
@@ -299,7 +299,8 @@ async fn open(address: &Address, host: &str) -> Result<Arc<dyn Broker>, BrokerEr
     match control::reach(&address, &file).await? {
         Reached::File(broker) => Ok(broker),
         Reached::Host(_) => {
-            let (file, socket) = (file.display(), control::socket_path(&file));
+            let socket = control::socket_path(&file);
+            let file = file.display();
             let context = format!(
                 "queue file {file} is in use by another host, which answers at {}; stop it first",
                 socket.display()

@@ -1,4 +1,5 @@
-//! What is checked of a configuration before a broker is connected to. `run` begins with it, and `check` is nothing else.
+//! Checks of a configuration that need no connection to a broker. `run` begins with them, and `check` does nothing
+//! else.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::error::HostError;
 use super::served::wasm_receiver;
 use crate::config::Config;
 
-/// What serving a configuration begins with.
+/// The engine and the components of a configuration, ready to serve.
 pub struct Prepared {
     /// The engine.
     pub sandbox: Arc<Sandbox>,
@@ -34,7 +35,8 @@ pub async fn prepare(config: &Config) -> Result<Prepared, HostError> {
     }
     let sandbox = Sandbox::new(config.engine.clone())?;
     let components = {
-        let (sandbox, config) = (Arc::clone(&sandbox), config.clone());
+        let sandbox = Arc::clone(&sandbox);
+        let config = config.clone();
         let loading = tokio::task::spawn_blocking(move || load_components(&sandbox, &config));
         loading.await.map_err(|error| HostError::Threads(std::io::Error::other(error)))??
     };

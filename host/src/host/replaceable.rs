@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 use wasmpost_msg::{Message, ReceiveError, Receiver};
 
-/// Hands each message to the receiver of the moment. What is in flight ends with the receiver that it began with.
+/// Hands each message to the current receiver. Messages in flight end with the receiver that they began with.
 pub(super) struct Replaceable(RwLock<Arc<dyn Receiver>>);
 
 impl Replaceable {

@@ -1,4 +1,4 @@
-//! The receivers of a host at work, as other commands see them, and how their components are loaded again.
+//! The receivers of a running host, as other commands see them, and the reloading of their components.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub(super) struct Served {
     pub(super) load_time: Duration,
 }
 
-/// What all receivers of a tenant share.
+/// The resources that all receivers of a tenant share.
 pub(super) struct ServedTenant {
     pub(super) name: Option<String>,
     pub(super) share: Arc<Share>,
@@ -111,11 +111,12 @@ impl View for Served {
 }
 
 impl Served {
-    /// Loads one component again. It has its own time, whatever becomes of others.
+    /// Loads one component again, within a time of its own.
     async fn reload_one(&self, file: &Path, servings: &[Arc<Serving>]) -> Reloaded {
-        let (sandbox, path) = (Arc::clone(&self.sandbox), file.to_owned());
+        let sandbox = Arc::clone(&self.sandbox);
+        let path = file.to_owned();
         let tenant = servings.iter().find_map(|serving| serving.config.tenant.as_deref());
-        // What belongs to no tenant is the operator's own, and need not wait for one another.
+        // Components without a tenant belong to the operator and need not wait for each other.
         let owner = tenant.map_or_else(|| file.display().to_string(), |tenant| format!("@{tenant}"));
         let time = self.load_time.min(LOAD_TIME_MAX) + READ_TIME_MAX;
         let loading = self.loads.load(&owner, file, RELOAD_MAX, time, move || sandbox.load_file(&path));
@@ -132,7 +133,8 @@ impl Served {
             return report(&file, servings, "unchanged");
         }
         let made = servings.iter().map(|serving| {
-            let (memory, log) = (serving.memory.clone(), self.additions.log());
+            let memory = serving.memory.clone();
+            let log = self.additions.log();
             wasm_receiver(&self.sandbox, loaded, &serving.config, memory, log)
         });
         let made: Vec<_> = match made.collect::<Result<_, _>>() {
@@ -149,7 +151,7 @@ impl Served {
     }
 }
 
-/// What is seen of a host through the socket of one of its brokers.
+/// The view of a host through the socket of one of its brokers.
 pub(super) struct ViewOf {
     pub(super) served: Arc<Served>,
     /// The names of that broker.

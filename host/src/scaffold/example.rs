@@ -1,8 +1,8 @@
-//! The examples of which a project can be made: what their receivers need, and how they are tried.
+//! The examples that a project can begin with: the topics of their receivers, and a message to try them with.
 
 use clap::ValueEnum;
 
-/// What the receiver of a new project does.
+/// The example that a new project begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 #[non_exhaustive]
 pub enum Example {

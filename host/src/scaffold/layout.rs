@@ -1,4 +1,4 @@
-//! What a project consists of: the example, the contract, the cases, and how it runs and is built.
+//! The files of a project: the example, the contract, the cases, the configuration, and instructions to build it.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::fixture::SUITE_FILE;
 
 /// The file in which a template explains itself.
 const README: &str = "README.md";
-/// What builds leave, and what a host keeps in the directory in which it runs.
+/// The files that builds and hosts leave in the directory.
 const IGNORED: &str = "\
 /build/
 /target/
@@ -31,7 +31,7 @@ zig-cache/
 pub struct ProjectFile {
     /// Where it lies in the project.
     pub path: String,
-    /// What is in it.
+    /// The content.
     pub content: Vec<u8>,
 }
 
@@ -74,15 +74,20 @@ impl Project {
 
     /// The command that hands a first message to the component.
     pub fn invoke_command(&self) -> String {
-        let (component, example) = (self.component(), self.example());
-        let (sample, topics, attributes) = (example.sample(), quoted(example.topics()), example.sample_attributes());
+        let component = self.component();
+        let example = self.example();
+        let sample = example.sample();
+        let topics = quoted(example.topics());
+        let attributes = example.sample_attributes();
         format!("echo {sample} | wasmpost invoke {component} --publish {topics} {attributes}--body -")
     }
 
     /// The command that publishes a first message to the queue of the configuration.
     pub fn publish_command(&self) -> String {
         let example = self.example();
-        let (sample, queue, attributes) = (example.sample(), example.queue(), example.sample_attributes());
+        let sample = example.sample();
+        let queue = example.queue();
+        let attributes = example.sample_attributes();
         format!("echo {sample} | wasmpost publish {queue} {attributes}-")
     }
 
@@ -91,8 +96,10 @@ impl Project {
     }
 
     fn configuration(&self) -> String {
-        let (component, publish) = (self.component(), self.publish_command());
-        let (queue, topics) = (self.example().queue(), self.example().topics());
+        let component = self.component();
+        let publish = self.publish_command();
+        let queue = self.example().queue();
+        let topics = self.example().topics();
         format!(
             "# Each message of the queue goes to the component. Start it with: wasmpost run\n\
              # and give it a message: {publish}\n\
@@ -106,8 +113,11 @@ impl Project {
         if self.example() != Example::Echo {
             return String::new();
         }
-        let (component, queue, topics) = (self.component(), self.example().queue(), self.example().topics());
-        let (build, invoke) = (self.build_commands().join("\n"), self.invoke_command());
+        let component = self.component();
+        let queue = self.example().queue();
+        let topics = self.example().topics();
+        let build = self.build_commands().join("\n");
+        let invoke = self.invoke_command();
         let publish = self.publish_command();
         format!(
             "\n## Build it and test it\n\n```\n{build}\nwasmpost test tests\n```\n\n\

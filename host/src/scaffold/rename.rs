@@ -1,4 +1,4 @@
-//! What changes in the files of an example when a project of another name, in another place, is made of it.
+//! Changes to the files of an example when a project of another name, in another place, is made from it.
 
 use super::ProjectName;
 
@@ -15,7 +15,7 @@ pub(super) fn renamed(path: &str, text: &str, name: &ProjectName) -> String {
     let is_npm = path.ends_with("package.json") || path.ends_with("package-lock.json");
     let plain = if is_npm { name.as_str().to_lowercase() } else { name.as_str().to_owned() };
     let text = text.replace(NAME, &plain).replace(NAME_WITH_UNDERSCORES, &name.with_underscores());
-    // The contract is part of the project. What else a text refers to stays in the repository.
+    // The contract is part of the project; everything else that a text refers to stays in the repository.
     let text = text.replace(&format!("{ROOT}wit"), "wit").replace(&format!("]({ROOT}"), &format!("]({REPOSITORY}"));
     if path == "Cargo.lock" { in_order(&text) } else { text }
 }

@@ -7,7 +7,7 @@ use super::Example;
 pub(super) struct Template {
     /// The name of its directory, which is that of the language.
     pub(super) language: &'static str,
-    /// What its receiver does.
+    /// The example that it is.
     pub(super) example: Example,
     /// Where it has the contract.
     pub(super) contracts: &'static [&'static str],
@@ -20,7 +20,7 @@ pub(super) struct Template {
 pub(super) struct TemplateFile {
     /// Where it lies in the directory.
     pub(super) path: &'static str,
-    /// What is in it.
+    /// The content.
     pub(super) content: &'static [u8],
 }
 

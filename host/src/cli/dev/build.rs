@@ -1,4 +1,5 @@
-//! The build of a component: a command of the shell in a process group of its own, which ends with whoever waits for it.
+//! The build of a component: a command of the shell in a process group of its own, which is ended when it is not waited
+//! for any more.
 
 use std::io;
 use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! Files that no component is built from: what builds, tools and editors leave.
+//! Files that no component is built from: those that builds, tools and editors leave.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const PROBE: &str = "4913";
 /// The largest `.gitignore` that is looked at, in lines.
 const LINES_MAX: usize = 1000;
 
-/// What is not looked at.
+/// Files and directories that are not looked at.
 #[derive(Debug, Default)]
 pub(super) struct Ignored {
     directory: PathBuf,
@@ -33,7 +33,8 @@ pub(super) struct Ignored {
 }
 
 impl Ignored {
-    /// What is ignored in a project. Of its `.gitignore`, lines that are a name or `*` with an end count.
+    /// The files and directories of a project that are ignored. Of its `.gitignore`, lines that are a name or `*` with
+    /// an end count.
     pub(super) fn of(project: &Project) -> Self {
         let directory = project.directory.clone();
         let components = project.components();

@@ -23,7 +23,7 @@ use super::{Failure, output};
 
 /// The log beside what is shown: nothing about deliveries, and nothing that components log.
 const LOG: &str = "warn,wasmpost_delivery::server::settle=error,wasmpost::guest=off";
-/// What the names of temporary directories begin with.
+/// The beginning of the names of temporary directories.
 const PLACE: &str = "wasmpost-dev-";
 
 /// Builds a component whenever its sources change, and shows how it handles messages.

@@ -26,7 +26,7 @@ pub(super) struct Project {
     pub(super) directory: PathBuf,
     /// The file of its configuration, if it has one.
     pub(super) file: Option<PathBuf>,
-    /// What the host serves.
+    /// The configuration of the host.
     pub(super) config: Config,
     /// The command that builds it.
     pub(super) build: String,

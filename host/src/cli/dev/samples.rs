@@ -41,7 +41,8 @@ pub(super) fn samples(path: &Path) -> Result<Vec<Sample>, Failure> {
         read(path, &mut found)?;
     }
     if found.len() > SAMPLES_MAX {
-        let (path, count) = (path.display(), found.len());
+        let path = path.display();
+        let count = found.len();
         let fault = format!("{path} has {count} samples; {SAMPLES_MAX} are the most that are sent");
         return Err(Failure::usage(anyhow::Error::msg(fault)));
     }

@@ -1,4 +1,4 @@
-//! A session: builds the project, serves what was built, and sends samples.
+//! A session: builds the project, serves the component, and sends samples.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -38,7 +38,8 @@ impl<'a> Session<'a> {
         // A broker that lasts knows the ids of earlier sessions.
         let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let round = if dev.broker.is_some() { since.as_secs() } else { 0 };
-        let (shown, rebuilds) = (Arc::default(), BTreeMap::new());
+        let shown = Arc::default();
+        let rebuilds = BTreeMap::new();
         Self { dev, place, project, host: None, is_outdated: false, shown, round, rebuilds }
     }
 
@@ -56,12 +57,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Builds, serves and sends for the first time. Tells what has changed meanwhile.
+    /// Builds, serves and sends samples for the first time. Gives the files that have changed meanwhile.
     pub(super) async fn begin(&mut self, sources: &mut Sources) -> Result<Changes, Failure> {
         self.build_and_serve(sources).await
     }
 
-    /// Does what changes ask for. Tells what has changed meanwhile.
+    /// Builds, serves and sends samples as far as changes ask for it. Gives the files that have changed meanwhile.
     pub(super) async fn turn(&mut self, changes: &Changes, sources: &mut Sources) -> Result<Changes, Failure> {
         if changes.configuration {
             match Project::load(self.dev, self.place) {
@@ -102,7 +103,8 @@ impl<'a> Session<'a> {
     }
 
     async fn build_and_serve(&mut self, sources: &mut Sources) -> Result<Changes, Failure> {
-        let (began, time_max) = (Instant::now(), self.dev.build_timeout.0);
+        let began = Instant::now();
+        let time_max = self.dev.build_timeout.0;
         let built = build(&self.project.build, &self.project.directory, time_max).await;
         let meanwhile = self.meanwhile(sources.look()?);
         match built {
@@ -121,7 +123,7 @@ impl<'a> Session<'a> {
         Ok(meanwhile)
     }
 
-    /// What changed during a build, without files that each build changes.
+    /// The files that changed during a build, without those that each build changes.
     fn meanwhile(&mut self, mut changes: Changes) -> Changes {
         self.rebuilds.retain(|path, _| changes.sources.contains(path));
         let changed = std::mem::take(&mut changes.sources);
@@ -138,7 +140,7 @@ impl<'a> Session<'a> {
         changes
     }
 
-    /// Has what was built serve. Whether it does.
+    /// Serves the component that was built. Returns whether it serves.
     async fn serve(&mut self) -> bool {
         let began = Instant::now();
         let served = match &self.host {
@@ -203,7 +205,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Has the host load the component again.
+/// Makes the host load the component again.
 async fn reload(host: &Host) -> Result<&'static str, String> {
     let reloaded = host.view().reload().await;
     if let Some(fault) = reloaded.iter().find_map(|reloaded| reloaded.error.clone()) {

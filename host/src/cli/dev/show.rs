@@ -66,7 +66,7 @@ struct Noted {
 }
 
 impl Shown {
-    /// What a host needs to have its deliveries shown.
+    /// The additions to a host by which its deliveries are shown.
     pub(super) fn additions(self: &Arc<Self>) -> Additions {
         let shown = Arc::clone(self);
         let around = move |config: &ReceiverConfig, inner: Arc<dyn Receiver>| {
@@ -129,7 +129,8 @@ impl Receiver for Noted {
 impl LogSink for Shown {
     fn record(&self, record: &LogRecord<'_>) {
         let context = if record.context.is_empty() { String::new() } else { format!("{}: ", record.context) };
-        let (level, source) = (record.level.as_str(), record.source.as_str());
+        let level = record.level.as_str();
+        let source = record.source.as_str();
         let line = format!("log {level} {source} {context}{}", record.text);
         let mut state = self.0.lock();
         let key = (record.receiver.to_owned(), record.message_id.to_owned());

@@ -1,5 +1,5 @@
-//! The files of a project: notices which of them have changed. Changes wake it up; what has changed it finds by looking at
-//! all files, so that no event can be missed and a file that was written as it was before is no change.
+//! The files of a project: finds those that have changed. Events only wake it up; it compares all files with their
+//! earlier state, so that no event can be missed and a file that was written as it was before is no change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher};
@@ -216,7 +216,8 @@ impl Sources {
     /// A plain file as it is now. It is read if size or time differ, or if it may have been written since without that.
     fn seen(&self, path: &Path) -> Option<Seen> {
         let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        let (bytes, modified) = (metadata.len(), metadata.modified().ok());
+        let bytes = metadata.len();
+        let modified = metadata.modified().ok();
         let is_old = modified.and_then(|modified| modified.elapsed().ok()).is_some_and(|age| age > TIME_GRAIN);
         let known = self.files.get(path).filter(|old| is_old && old.bytes == bytes && old.modified == modified);
         let content = match known {
@@ -243,7 +244,7 @@ fn unwatched(path: &Path, error: &io::Error) -> Failure {
     Failure::failed(anyhow::anyhow!("{} could not be watched: {error}{advice}", path.display()))
 }
 
-/// Wakes up whoever waits for events. Which ones they are does not matter: all files are looked at.
+/// Wakes up the task that waits for events. Their contents do not matter: all files are looked at.
 fn read(mut inotify: Inotify, wake: &Notify) {
     let mut buffer = [0; EVENT_BYTES];
     loop {

@@ -1,4 +1,4 @@
-//! Lines for people. What a terminal would obey is replaced; everything else is as it was.
+//! Lines for people, with control characters of terminals replaced.
 
 use serde_json::Value;
 use tracing::Level;

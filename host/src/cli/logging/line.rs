@@ -11,7 +11,7 @@ use tracing::{Level, Metadata};
 const MESSAGE_BYTES_MAX: usize = 512 << 10;
 /// The longest text of another field, in bytes.
 const FIELD_BYTES_MAX: usize = 8 << 10;
-/// What stands for the rest of a text that was cut.
+/// The mark for the rest of a text that was cut.
 const CUT: &str = "\u{2026}";
 /// The name of the field that has the message.
 const MESSAGE: &str = "message";
@@ -42,7 +42,8 @@ pub(super) struct SpanVisitor<'a>(pub(super) &'a mut Fields);
 impl Line {
     /// A line without fields.
     pub(super) fn new(level: Level, target: &str, message: Option<String>) -> Self {
-        let (fields, spans) = (Fields::default(), Vec::new());
+        let fields = Fields::default();
+        let spans = Vec::new();
         Self { at: SystemTime::now(), level, target: target.to_owned(), message, fields, spans }
     }
 
@@ -105,7 +106,7 @@ impl EventVisitor<'_> {
     fn add(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         match (field.name(), &self.0.message) {
             (MESSAGE, None) => self.0.message = Some(bounded(value, MESSAGE_BYTES_MAX)),
-            // What programs that log otherwise say of the place comes as fields.
+            // Records of the crate `log` have their place in fields.
             ("log.target", _) => self.0.target = bounded(value, FIELD_BYTES_MAX),
             (name, _) if name.starts_with("log.") => {}
             (name, _) => self.0.fields.add(name, bounded(value, FIELD_BYTES_MAX).into(), TAKEN),

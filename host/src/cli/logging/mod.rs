@@ -28,7 +28,7 @@ use super::Failure;
 /// How the log looks.
 #[derive(Debug, Args)]
 pub(super) struct Logging {
-    /// What is logged: a level (error, warn, info, debug, trace), or filters such as warn,wasmpost::guest=info. With
+    /// The level of the log (error, warn, info, debug, trace), or filters such as warn,wasmpost::guest=info. With
     /// debug, equal lines are not summed.
     #[arg(long, env = "WASMPOST_LOG", default_value = "info", value_name = "FILTER", help_heading = "Log")]
     log: String,
@@ -86,7 +86,7 @@ impl Logging {
     }
 }
 
-/// Who asks for debug wants every line. What guests write is no matter of that.
+/// With debug, every line is written. Lines of guests have no influence on that.
 fn repeats(filter: &str) -> Repeats {
     let asks = |directive: &str| {
         let directive = directive.trim().to_ascii_lowercase();

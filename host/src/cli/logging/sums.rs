@@ -19,7 +19,7 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 /// The most kinds and receivers that are told apart; the others share the budget of their kind.
 const KINDS_MAX: usize = 16_384;
 
-/// What lines have in common that are summed.
+/// The key by which equal lines are summed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Kind {
     /// The place in the code.
@@ -37,7 +37,7 @@ pub(super) enum Place {
     Guest,
 }
 
-/// What stands in the line that tells of the others.
+/// The contents of the line that reports the others.
 #[derive(Debug, Clone)]
 pub(super) struct Model {
     pub(super) level: Level,
@@ -64,7 +64,7 @@ struct More {
     model: Model,
 }
 
-/// What becomes of a line.
+/// The decision about a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admitted {
     /// It is written.
@@ -95,7 +95,7 @@ impl Sums {
         let sum = sums.entry(kind).or_insert(Sum { left: at_once, at: now, more: None });
         sum.refill(now, at_once, per_second);
         if let Some(more) = &mut sum.more {
-            // What comes through stays one piece: after the first that is counted, all are until that was told.
+            // Lines are written in one piece: once one is counted, all are, until the count is reported.
             more.lines += 1;
             return Admitted::Counted;
         }
@@ -109,7 +109,8 @@ impl Sums {
 
     /// The lines that tell of what was counted and is due, and when the next are.
     pub(super) fn due(&self, now: Instant) -> (Vec<Line>, Option<Instant>) {
-        let (mut lines, mut next) = (Vec::new(), None);
+        let mut lines = Vec::new();
+        let mut next = None;
         let mut sums = self.0.lock();
         sums.retain(|kind, sum| {
             let (at_once, per_second) = kind.place.rates();
@@ -120,7 +121,7 @@ impl Sums {
                 Some(due) => next = Some(next.map_or(due, |next: Instant| next.min(due))),
                 None => {}
             }
-            // What is as new need not be remembered.
+            // A sum in its initial state need not be kept.
             sum.more.is_some() || sum.left < at_once
         });
         (lines, next)

@@ -12,7 +12,7 @@ pub(super) const WAITING_BYTES_MAX: usize = 4 << 20;
 /// The pause before a device that takes nothing now is asked again.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// What the thread asks between writes.
+/// Work of the thread between writes.
 pub(super) trait Between: Send + 'static {
     /// The line that tells how many were dropped.
     fn dropped(&self, lines: u64) -> Vec<u8>;
@@ -188,7 +188,7 @@ mod tests {
         }
     }
 
-    /// What was written.
+    /// The bytes that were written.
     type Written = Arc<Mutex<Vec<u8>>>;
 
     fn slow() -> (Writer, Sender<io::Result<usize>>, Written) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// Who connects to a broker, and how it is proved. Printing it shows no secret. Brokers in the process need none of it.
+/// The credentials for a broker. Printing them shows no secret. Brokers in the process need none.
 ///
 /// # Examples
 ///

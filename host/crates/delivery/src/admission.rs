@@ -1,4 +1,4 @@
-//! What may be published at all: names and sizes, checked the same way in front of every broker.
+//! Admission: names and sizes of messages, checked the same way in front of every broker.
 
 use std::time::Duration;
 
@@ -56,11 +56,13 @@ impl Admission {
             return Some(fault);
         }
         if body.len() > self.body_bytes_max {
-            let (bytes, max) = (body.len(), self.body_bytes_max);
+            let bytes = body.len();
+            let max = self.body_bytes_max;
             return Some(format!("topic {topic:?}: body of {bytes} bytes is over the limit of {max} bytes"));
         }
         if attributes.bytes() > self.attributes_bytes_max {
-            let (bytes, max) = (attributes.bytes(), self.attributes_bytes_max);
+            let bytes = attributes.bytes();
+            let max = self.attributes_bytes_max;
             return Some(format!("topic {topic:?}: attributes of {bytes} bytes are over the limit of {max} bytes"));
         }
         if attributes.values_len() > ATTRIBUTE_VALUES_MAX {

@@ -40,7 +40,7 @@ use crate::timestamp::Timestamp;
 /// ```
 #[async_trait]
 pub trait Broker: Send + Sync {
-    /// What the broker does by itself.
+    /// The features of the broker.
     fn capabilities(&self) -> Capabilities;
 
     /// The queue of this name, made where there is none. From now on it gets the messages of its topics, and no other
@@ -82,7 +82,7 @@ pub trait Broker: Send + Sync {
         None
     }
 
-    /// What lies in each queue, by name.
+    /// The numbers of messages in each queue, by name.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ pub trait Queue: Send + Sync {
     async fn drained(&self) -> Result<(), BrokerError>;
 }
 
-/// What a broker does by itself. What it does not is completed by the server.
+/// The features of a broker. The server adds those that it lacks.
 ///
 /// # Examples
 ///
@@ -199,7 +199,7 @@ pub struct Capabilities {
     pub key_isolation: bool,
     /// A lease that is not renewed lapses while its holder lives, so that another gets the message.
     pub lapsing_leases: bool,
-    /// What `stats` says is true at once, with messages that are ready, delayed and leased told apart.
+    /// `stats` is exact at once and distinguishes ready, delayed and leased messages.
     pub exact_stats: bool,
     /// Several processes can have one queue and get each of its messages once.
     pub shared: bool,
@@ -242,7 +242,7 @@ pub struct Receipt {
     pub duplicate: bool,
 }
 
-/// What lies in a queue.
+/// The numbers of messages in a queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueStats {
     /// The name of the queue.

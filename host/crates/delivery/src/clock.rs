@@ -61,7 +61,8 @@ impl Clock {
     }
 
     fn build(start: Timestamp, manual: bool) -> Self {
-        let (ahead, listeners) = (AtomicU64::new(0), Mutex::default());
+        let ahead = AtomicU64::new(0);
+        let listeners = Mutex::default();
         Self(Arc::new(Shared { start, started: Instant::now(), ahead, manual, listeners }))
     }
 

@@ -42,7 +42,7 @@ pub struct DeadLetter {
     pub dead_at: Timestamp,
     /// Why it died.
     pub evidence: Evidence,
-    /// What each of the last [`HISTORY_MAX`] attempts came to, oldest first.
+    /// The last [`HISTORY_MAX`] attempts with their outcomes, oldest first.
     pub attempts: Vec<Attempt>,
 }
 
@@ -77,7 +77,7 @@ pub struct Evidence {
     pub attempt: Option<Attempt>,
 }
 
-/// What one attempt came to.
+/// An attempt and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// The number of the delivery, from 1.
@@ -87,7 +87,7 @@ pub struct Attempt {
     /// How long it took; in JSON in microseconds.
     #[serde(rename = "duration_us", with = "crate::micros")]
     pub duration: Duration,
-    /// What was decided.
+    /// The verdict.
     pub verdict: AttemptVerdict,
     /// For a nack, the time until the message could be delivered again; in JSON in microseconds.
     #[serde(rename = "delay_us", with = "optional_micros")]
@@ -99,7 +99,7 @@ pub struct Attempt {
     pub error: String,
 }
 
-/// What was decided about an attempt that failed; the word for it in JSON and tables.
+/// The verdict on a failed attempt, as it is written in JSON and tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AttemptVerdict {

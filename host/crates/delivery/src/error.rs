@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What a broker could not do, and why.
+/// An error of a broker: the operation that failed, and why.
 ///
 /// # Examples
 ///
@@ -23,7 +23,7 @@ pub struct BrokerError {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What the caller does next.
+/// The kind of an error, which says what the caller does next.
 ///
 /// # Examples
 ///
@@ -53,7 +53,7 @@ pub enum BrokerErrorKind {
     Full,
     /// More than a quota ever lets in: waiting makes no room.
     Limit,
-    /// What was asked for is wrong: change it.
+    /// The request is wrong: change it.
     Invalid,
     /// There is no such thing.
     NotFound,
@@ -82,12 +82,12 @@ impl BrokerError {
         self
     }
 
-    /// What the caller does next.
+    /// The kind of an error, which says what the caller does next.
     pub fn kind(&self) -> BrokerErrorKind {
         self.kind
     }
 
-    /// What was being done, without the cause.
+    /// The operation that failed, without the cause.
     pub fn context(&self) -> &str {
         &self.context
     }

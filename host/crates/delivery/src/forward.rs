@@ -39,8 +39,8 @@ impl Forward {
         Self { broker }
     }
 
-    /// Publishes an outbox. What the other broker cannot take now leaves the source where it is, uncounted; what it
-    /// will never take fails it.
+    /// Publishes an outbox. If the other broker cannot take a message now, the source stays in its queue, uncounted; if
+    /// it never will, the source fails.
     pub(crate) async fn publish(&self, outbox: Vec<Publication>) -> Result<(), ReceiveError> {
         if outbox.is_empty() {
             return Ok(());
@@ -48,11 +48,9 @@ impl Forward {
         let confirmed = tokio::time::timeout(CONFIRM_TIMEOUT, self.broker.publish(outbox)).await;
         let (disposition, reason, text) = match confirmed {
             Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) if error.kind() == BrokerErrorKind::Invalid => (
-                Disposition::Retry,
-                Reason::Failed,
-                format!("other broker refused what was published: {}", chain(&error)),
-            ),
+            Ok(Err(error)) if error.kind() == BrokerErrorKind::Invalid => {
+                (Disposition::Retry, Reason::Failed, format!("other broker refused the messages: {}", chain(&error)))
+            }
             Ok(Err(error)) if error.kind() == BrokerErrorKind::Limit => (
                 Disposition::Retry,
                 Reason::PublishLimit,

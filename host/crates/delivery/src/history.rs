@@ -1,4 +1,4 @@
-//! What is kept of messages that were delivered, and for how many crashes: the same for all brokers.
+//! The history that brokers keep of deliveries, and the number of crashes that they allow: the same for all.
 
 use wasmpost_msg::Reason;
 

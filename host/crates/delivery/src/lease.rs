@@ -71,7 +71,7 @@ pub struct Delivery {
 /// ```
 #[async_trait]
 pub trait Lease: Send + Sync {
-    /// What keeps the lease from lapsing.
+    /// The renewer, which keeps the lease from lapsing.
     fn renewer(&self) -> Arc<dyn Renewer>;
 
     /// The message has been processed; `outbox` is to be published. On brokers with a transactional outbox both or
@@ -147,7 +147,7 @@ pub trait Renewer: Send + Sync {
 pub struct Nack {
     /// Not to be delivered before this time has passed.
     pub delay: Duration,
-    /// What the attempt came to; none where the receiver was not at fault, and then no failure is counted.
+    /// The outcome of the attempt; none where the receiver was not at fault, and then no failure is counted.
     pub attempt: Option<Attempt>,
 }
 

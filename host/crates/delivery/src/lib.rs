@@ -2,8 +2,7 @@
 //!
 //! A [`Broker`] takes [`Publication`](wasmpost_msg::Publication)s and hands out [`Queue`]s. Pulling from a queue leases
 //! deliveries. The [`QueueServer`] hands each to a receiver, asks the [`RetryPolicy`] for a verdict, and settles the
-//! [`Lease`]: ack, nack or reject. What a broker cannot do by itself is completed here, guided by its
-//! [`Capabilities`].
+//! [`Lease`]: ack, nack or reject. Features that a broker lacks are added here, guided by its [`Capabilities`].
 //!
 //! This crate knows no WebAssembly. It contains the broker in memory ([`memory`]) and, with the feature `conformance`,
 //! the suite that every broker passes.

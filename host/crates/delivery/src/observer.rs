@@ -58,6 +58,6 @@ pub struct Settled<'a> {
     pub published: &'a [Publication],
     /// The time from the start of the attempt until it was settled.
     pub took: Duration,
-    /// What the delivery used.
+    /// The resources that the delivery used.
     pub usage: &'a Usage,
 }

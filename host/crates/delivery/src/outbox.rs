@@ -1,4 +1,4 @@
-//! What becomes of messages that a receiver published: an id, a hop count, and no attribute of the host.
+//! Preparing messages that a receiver published: an id, a hop count, and no attributes of the host.
 
 use uuid::Uuid;
 use wasmpost_msg::{Publication, is_reserved};

@@ -10,7 +10,7 @@ use crate::error::{BrokerError, BrokerErrorKind};
 /// How many topics that no queue takes from may hold messages of one tenant, unless its quota says otherwise.
 pub const TOPICS_MAX: u64 = 1000;
 
-/// What one tenant may have at a broker.
+/// The quota of a tenant at a broker.
 ///
 /// # Examples
 ///
@@ -48,8 +48,8 @@ pub struct WaitingTopics {
     pub max: u64,
 }
 
-/// What each tenant may have at a broker, and what it has. A message is the tenant's whose topic it was written to, and
-/// counts once, however many queues have it. What belongs to no tenant is counted under an empty name.
+/// The quota and the usage of each tenant at a broker. A message belongs to the tenant whose topic it was written to,
+/// and counts once, however many queues have it. Messages without a tenant are counted under an empty name.
 ///
 /// # Examples
 ///
@@ -87,7 +87,7 @@ struct Tenant {
     waiting: BTreeSet<String>,
 }
 
-/// What a batch of publications would add to a tenant.
+/// The usage that a batch of publications would add to a tenant.
 #[derive(Default)]
 struct Wanted<'a> {
     messages: u64,
@@ -107,7 +107,7 @@ impl TenantQuota {
 }
 
 impl Quotas {
-    /// Replaces all quotas. What tenants have stays counted.
+    /// Replaces all quotas. The usage of tenants stays counted.
     pub fn set(&self, quotas: &BTreeMap<String, TenantQuota>) {
         let mut counts = self.0.write();
         counts.tenants.values_mut().for_each(|tenant| tenant.quota = TenantQuota::default());
@@ -184,7 +184,8 @@ impl Quotas {
 
     /// Takes note that a topic which no queue takes from holds no messages any more.
     pub fn topic_is_empty(&self, topic: &str) {
-        let (mut counts, name) = (self.0.write(), owner(topic));
+        let mut counts = self.0.write();
+        let name = owner(topic);
         let Some(tenant) = counts.tenants.get_mut(name) else { return };
         tenant.waiting.remove(topic);
         if tenant.is_empty() {
@@ -233,7 +234,8 @@ impl Tenant {
     }
 
     fn check(&self, name: &str, wanted: &Wanted<'_>) -> Result<(), BrokerError> {
-        let (held, waiting) = (self.held, self.waiting.len() as u64);
+        let held = self.held;
+        let waiting = self.waiting.len() as u64;
         if let Some(max) = self.quota.messages.filter(|max| held + wanted.messages > *max) {
             if wanted.messages > max {
                 let wanted = wanted.messages;

@@ -1,4 +1,4 @@
-//! The retry policy: the one place that decides what becomes of a delivery.
+//! The retry policy: the one place that decides on the verdict of a delivery.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub struct RetryPolicy {
     pub retry_after_max: Duration,
 }
 
-/// What becomes of a delivery.
+/// The verdict on a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The message has been processed.
@@ -86,7 +86,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// What becomes of a message that failed `failures` times before and was given back `returns` times since it last
+    /// The verdict on a message that failed `failures` times before and was given back `returns` times since it last
     /// failed, now that a receiver returned `result`. `random`, from 0 to 1, spreads the delays.
     pub fn verdict(&self, failures: u32, returns: u32, result: &Result<(), ReceiveError>, random: f64) -> Verdict {
         let Err(error) = result else { return Verdict::Ack };
@@ -200,7 +200,7 @@ mod tests {
         let delays: Vec<_> = (6..14).map(|failures| millis(failures, &at_once)).collect();
         assert_eq!(delays, [100, 100, 200, 400, 800, 1600, 3200, 6400]);
         assert_eq!(millis(1_000_000, &at_once), 300_000);
-        // Whoever asks for more than that is obeyed.
+        // A longer delay than that is obeyed.
         assert_eq!(millis(11, &Err(ReceiveError::retry_after(Duration::from_secs(60), "later"))), 60_000);
     }
 

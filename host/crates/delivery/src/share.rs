@@ -1,4 +1,4 @@
-//! What the servers of one tenant have together: places, threads, a rate of publishing, and the sum of what they used.
+//! The resources that the servers of a tenant share: places, threads, a rate of publishing, and the sum of their usage.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use wasmpost_msg::Usage;
 use crate::sync::{Mutex, Semaphore, SemaphorePermit};
 use crate::threads::Lane;
 
-/// What the servers of one tenant have together.
+/// The resources that the servers of a tenant share.
 ///
 /// # Examples
 ///
@@ -33,7 +33,7 @@ pub struct Share {
     used: Mutex<ShareUsage>,
 }
 
-/// What the deliveries of one tenant used together, since the host started.
+/// The sum of the resources that the deliveries of a tenant used since the host started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShareUsage {
     /// Deliveries that ended, whatever became of them.
@@ -70,8 +70,8 @@ pub(crate) enum Ending {
     GivenBack,
 }
 
-/// A rate at which messages may be published. What was published is paid for afterwards: no delivery fails for it, but
-/// the next ones begin when the debt is paid.
+/// A rate at which messages may be published. Messages are paid for after they were published: no delivery fails for
+/// them, but the next ones begin when the debt is paid.
 #[derive(Debug)]
 struct Publishing {
     per_second: f64,
@@ -100,7 +100,7 @@ impl Share {
         Self { publishing: Some(Publishing { per_second, account }), ..self }
     }
 
-    /// What its deliveries used so far.
+    /// The sum of the resources that its deliveries used so far.
     pub fn used(&self) -> ShareUsage {
         self.used.lock().clone()
     }
@@ -111,7 +111,7 @@ impl Share {
 
     /// Waits until a delivery may begin. Dropping the future loses nothing.
     pub(crate) async fn enter(&self) -> Option<SemaphorePermit<'_>> {
-        // Who waits for the rate holds no slot meanwhile.
+        // No slot is held while the rate is waited for.
         while let Some(wait) = self.publishing.as_ref().and_then(Publishing::debt) {
             tokio::time::sleep(wait).await;
         }

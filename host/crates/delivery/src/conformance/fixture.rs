@@ -1,4 +1,4 @@
-//! What the cases share: publishing, pulling within a time, and telling what is deliverable now.
+//! Functions for all cases: publish, pull within a time, and find out which messages can be delivered now.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -128,7 +128,8 @@ impl Fixture {
     /// must be as much as expected, and for a second nothing more may come.
     async fn deliverable(&self, queue: &Arc<dyn Queue>, expected: usize) -> Vec<Delivery> {
         self.broker.publish(vec![Publication::new(queue.name(), Attributes::new(), MARKER)]).await.unwrap();
-        let (mut all, mut marked) = (Vec::new(), false);
+        let mut all = Vec::new();
+        let mut marked = false;
         loop {
             let complete = marked && (self.is_manual() || all.len() >= expected);
             if complete && self.is_manual() {

@@ -33,8 +33,10 @@ pub(super) async fn a_nacked_message_returns_after_its_delay_and_counts_a_failur
     let queue = fixture.queue("orders").await;
     fixture.publish("orders", "a").await;
     let first = fixture.next(&queue).await;
-    let (id, record) = (first.id.clone(), attempt(&first, "no"));
-    let (delay, since) = (fixture.seconds(10), Instant::now());
+    let id = first.id.clone();
+    let record = attempt(&first, "no");
+    let delay = fixture.seconds(10);
+    let since = Instant::now();
     first.lease.nack(Nack { delay, attempt: Some(record) }).await.unwrap();
     let second = fixture.next_after(&queue, since, delay).await;
     assert_eq!((second.id.as_str(), second.deliveries, second.failures), (id.as_str(), 2, 1));
@@ -103,7 +105,8 @@ pub(super) async fn a_renewed_lease_does_not_lapse(fixture: Fixture) {
 pub(super) async fn a_pull_waits_until_a_message_comes(fixture: Fixture) {
     let queue = fixture.queue("orders").await;
     let pulling = tokio::spawn({
-        let (fixture, queue) = (fixture.clone(), queue.clone());
+        let fixture = fixture.clone();
+        let queue = queue.clone();
         async move { fixture.next(&queue).await.body }
     });
     fixture.publish("orders", "a").await;

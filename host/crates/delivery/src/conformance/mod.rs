@@ -59,10 +59,10 @@ pub use fixture::Fixture;
 /// the suite.
 pub const WINDOW_SECONDS: (u32, u32) = (15, 30);
 
-/// What a broker brings to the suite.
+/// The part of the suite that a broker implements.
 #[async_trait]
 pub trait Harness: Send + Sync {
-    /// What its brokers say they can do.
+    /// The capabilities of its brokers.
     fn capabilities(&self) -> Capabilities;
 
     /// How time passes for its brokers.
@@ -73,7 +73,7 @@ pub trait Harness: Send + Sync {
     /// A new, empty broker that tells due times by `clock`.
     async fn broker(&self, clock: Clock) -> Arc<dyn Broker>;
 
-    /// What another process would have of the broker that was made last. Only brokers that are shared are asked.
+    /// A connection of another process to the broker that was made last. Called only for shared brokers.
     async fn another(&self, clock: Clock) -> Arc<dyn Broker> {
         let _ = clock;
         panic!("a broker that is shared has a second handle")
@@ -109,7 +109,7 @@ pub struct Case {
     run: fn(Fixture) -> BoxFuture<'static, ()>,
 }
 
-/// What cases may need.
+/// The capabilities that a case needs.
 struct Needs {
     capabilities: Capabilities,
     restarts: bool,

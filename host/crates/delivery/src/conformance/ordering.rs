@@ -27,7 +27,9 @@ pub(super) async fn a_failing_message_blocks_those_behind_it_with_its_key(fixtur
     let queue = fixture.queue("orders").await;
     fixture.publish_all(vec![keyed("a", "a1"), keyed("a", "a2")]).await;
     let head = fixture.next(&queue).await;
-    let (record, delay, since) = (attempt(&head, "no"), fixture.seconds(5), Instant::now());
+    let record = attempt(&head, "no");
+    let delay = fixture.seconds(5);
+    let since = Instant::now();
     head.lease.nack(Nack { delay, attempt: Some(record) }).await.unwrap();
     let again = fixture.next_after(&queue, since, delay).await;
     assert_eq!((again.id.as_str(), again.failures), ("a1", 1));

@@ -5,7 +5,8 @@ use super::fixture::publication;
 use crate::error::BrokerErrorKind;
 
 pub(super) async fn an_ack_publishes_its_outbox(fixture: Fixture) {
-    let (orders, invoices) = (fixture.queue("orders").await, fixture.queue("invoices").await);
+    let orders = fixture.queue("orders").await;
+    let invoices = fixture.queue("invoices").await;
     fixture.publish("orders", "order").await;
     let delivery = fixture.next(&orders).await;
     fixture.finds(&invoices, &[]).await;
@@ -17,7 +18,8 @@ pub(super) async fn an_ack_publishes_its_outbox(fixture: Fixture) {
 }
 
 pub(super) async fn a_stale_ack_publishes_nothing(fixture: Fixture) {
-    let (orders, invoices) = (fixture.queue_with_leases("orders", 5).await, fixture.queue("invoices").await);
+    let orders = fixture.queue_with_leases("orders", 5).await;
+    let invoices = fixture.queue("invoices").await;
     fixture.publish("orders", "order").await;
     let lapsed = fixture.next(&orders).await;
     fixture.pass_lease(&orders).await;

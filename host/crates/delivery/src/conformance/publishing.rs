@@ -167,7 +167,8 @@ pub(super) async fn a_queue_that_is_declared_again_keeps_its_messages_and_change
 
 pub(super) async fn a_delayed_message_waits_for_its_time(fixture: Fixture) {
     let queue = fixture.queue("orders").await;
-    let (delay, since) = (fixture.seconds(10), Instant::now());
+    let delay = fixture.seconds(10);
+    let since = Instant::now();
     fixture.publish_all(vec![Publication { delay, ..publication("orders", "late") }]).await;
     fixture.publish("orders", "early").await;
     fixture.counts("orders", |stats| stats.delayed, 1).await;

@@ -25,7 +25,8 @@ async fn is_full(fixture: &Fixture, topic: &str, body: &str) -> bool {
 
 pub(super) async fn a_tenant_that_has_as_much_as_it_may_gets_no_more(fixture: Fixture) {
     limited(&fixture, 3).await;
-    let (orders, other) = (fixture.queue("@acme/orders").await, fixture.queue("@beta/orders").await);
+    let orders = fixture.queue("@acme/orders").await;
+    let other = fixture.queue("@beta/orders").await;
     fixture.publish_all(vec![publication("@acme/orders", "1"), publication("@acme/nobody", "2")]).await;
     let two = vec![publication("@acme/orders", "3"), publication("@acme/orders", "4")];
     assert!(orders.room(&two).is_err() && orders.room(&two[..1]).is_ok());

@@ -29,7 +29,8 @@ pub(super) async fn two_hosts_share_a_queue_without_loss(fixture: Fixture) {
 
 /// Acks every second message, and puts the others back once.
 async fn take_until_drained(queue: Arc<dyn Queue>) -> Vec<String> {
-    let (mut ids, mut drained) = (Vec::new(), Box::pin(queue.drained()));
+    let mut ids = Vec::new();
+    let mut drained = Box::pin(queue.drained());
     loop {
         let pulled = tokio::select! {
             pulled = queue.pull(7) => pulled.unwrap(),

@@ -18,7 +18,7 @@ pub(super) struct MemoryLease {
     is_settled: bool,
 }
 
-/// What is leased to whom. It is also what renews the lease: once that is settled, nobody is found by the ticket.
+/// A lease and its holder. It also renews the lease: once that is settled, the ticket leads nowhere.
 struct Leased {
     broker: MemoryBroker,
     ticket: Ticket,

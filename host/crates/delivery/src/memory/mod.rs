@@ -29,10 +29,9 @@ use state::State;
 pub struct MemoryOptions {
     /// The clock that due times are told by.
     pub clock: Clock,
-    /// What may be published.
+    /// The bounds of messages.
     pub admission: Admission,
-    /// The most bytes of bodies and attributes, dead letters included, that are kept at a time. What would go beyond is
-    /// refused.
+    /// The most bytes of bodies and attributes, dead letters included, that are kept at a time. More is refused.
     pub bytes_max: usize,
     /// How long the id of a message is remembered, to recognise a second publication of it.
     pub deduplication_window: std::time::Duration,

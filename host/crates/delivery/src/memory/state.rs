@@ -1,4 +1,4 @@
-//! What the broker in memory holds, and how it changes. Nothing here waits.
+//! The state of the broker in memory, and its changes. Nothing here waits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(super) struct State {
     closed: bool,
 }
 
-/// What wakes those who wait on a queue.
+/// Wakes tasks that wait for a queue.
 #[derive(Clone, Default)]
 pub(super) struct Signals {
     pub(super) ready: Arc<Notify>,
@@ -46,7 +46,7 @@ const LOOKED_AT: usize = 256;
 /// A queue, and the first number in it that is still to be looked at.
 pub(super) type Place = (String, u64);
 
-/// What is done with dead letters.
+/// An operation on dead letters.
 pub(super) struct Taking<'a> {
     pub(super) meant: &'a (dyn Fn(&DeadLetter) -> bool + Sync),
     /// Only those with a smaller number.
@@ -135,7 +135,7 @@ impl State {
         if self.quotas.check(publications).is_ok() {
             return Ok(());
         }
-        // What has expired makes room.
+        // Expired messages make room.
         self.lapse_all(now);
         self.quotas.check(publications)
     }
@@ -258,7 +258,7 @@ impl State {
             entry.deliveries += 1 - count_later;
             let deadline = now.after(lease);
             entry.lease = Some(Leased { token, since: now, deadline });
-            // What is in flight may still succeed; it expires when it is put back.
+            // A message in flight may still succeed; it expires when it is put back.
             if let Some(expires_at) = entry.expires_at {
                 held.expiring.remove(&(expires_at, number));
             }

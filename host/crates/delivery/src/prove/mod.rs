@@ -25,7 +25,7 @@ pub enum Point {
     GuestOk,
     /// Something was written, and is about to be committed.
     Committing,
-    /// What was committed contains acknowledgements.
+    /// A commit that contains acknowledgements.
     AckCommitting,
     /// The commit returned, and nobody was told.
     Committed,
@@ -46,7 +46,7 @@ pub enum Break {
     NoFencing,
     /// A delivery is counted when it fails, rather than when it is leased.
     CountAtFailure,
-    /// What a receiver published is sent before its message is acknowledged, not with it.
+    /// The messages of a receiver are sent before its message is acknowledged, not with it.
     OutboxEarly,
 }
 

@@ -1,4 +1,4 @@
-//! What the points and breaks do in a build that has them.
+//! Points and breaks in a build that has them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ pub trait Hook {
     fn is_broken(&self, by: Break) -> bool;
 }
 
-/// What the environment of the process asks for.
+/// The points and breaks that the environment of the process asks for.
 #[derive(Default)]
 struct Asked {
     breaks: Vec<Break>,
@@ -58,7 +58,7 @@ pub fn from_environment() -> Result<(), String> {
             format!("WASMPOST_CRASH: {crash:?} is not POINT:N, with a point of {names}")
         })?);
     }
-    // Whoever asked first is heard.
+    // The first request wins.
     drop(ASKED.set(asked));
     Ok(())
 }

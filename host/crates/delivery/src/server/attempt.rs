@@ -19,7 +19,7 @@ use crate::outbox::forwarded;
 use crate::prove::{Point, pass};
 use crate::server::QueueServerOptions;
 
-/// What all deliveries of a server share.
+/// The parts of a server that all its deliveries share.
 pub(super) struct Worker {
     pub(super) queue: String,
     pub(super) source: std::sync::Arc<dyn Queue>,
@@ -46,7 +46,8 @@ impl Worker {
     }
 
     async fn process(&self, delivery: Delivery, context: &Context) {
-        let (started_at, started) = (self.options.clock.now(), Instant::now());
+        let started_at = self.options.clock.now();
+        let started = Instant::now();
         let result = self.attempt(&delivery, context).await;
         let mut outbox = Vec::new();
         let result = result.and_then(|()| {
@@ -95,7 +96,7 @@ impl Worker {
 
     async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
         let slot = match &self.options.share {
-            // What waits for its tenant when the server stops does not begin any more.
+            // A delivery that waits for its tenant when the server stops does not begin any more.
             Some(share) => tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Err(message.context.not_begun()),
@@ -116,7 +117,8 @@ impl Worker {
         })
     }
 
-    /// What its broker has no room for waits with the message that it came from, which is not at fault.
+    /// Published messages for which the broker has no room wait with the message that they came from, which is not at
+    /// fault.
     fn room(&self, outbox: &[Publication]) -> Result<(), ReceiveError> {
         self.source.room(outbox).map_err(|refused| match refused.kind() {
             // No waiting makes it fit.

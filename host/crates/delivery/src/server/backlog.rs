@@ -158,7 +158,8 @@ impl Turn {
     async fn work_off(mut self) {
         self.has_begun = true;
         let mut slots: Option<OwnedSemaphorePermit> = None;
-        let (mut began, mut done) = (Instant::now(), 0);
+        let mut began = Instant::now();
+        let mut done = 0;
         while let Some(Pulled { delivery, context, slot, counted }) = self.next(&mut slots) {
             let backlog = Arc::clone(&self.backlog);
             let context = context.unwrap_or_else(|| backlog.worker.context(&delivery));
@@ -242,7 +243,7 @@ impl Drop for Turn {
             // Another task goes on where this one cannot.
             self.wait();
         } else if self.is_busy {
-            // Whoever polls tasks has ended, and with it all of them: what did not begin is given back.
+            // The poller has ended, and all tasks with it: deliveries that did not begin are given back.
             let mut state = self.backlog.state.lock();
             state.busy -= 1;
             let left = std::mem::take(&mut state.waiting);

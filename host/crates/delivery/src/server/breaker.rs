@@ -94,7 +94,8 @@ impl Breaker {
                 if state.fault(id)
                     && let Some(slowed) = &state.slowed
                 {
-                    let (pause, reason) = (slowed.pause, error.reason());
+                    let pause = slowed.pause;
+                    let reason = error.reason();
                     tracing::warn!(%receiver, %id, %reason, ?pause, "faults on every message; slowed to one at a time");
                     self.changed.notify_waiters();
                 }

@@ -120,7 +120,8 @@ impl Keeper {
         delivery: &Context,
         future: F,
     ) -> F::Output {
-        let (mut future, mut kept) = (pin!(future), None);
+        let mut future = pin!(future);
+        let mut kept = None;
         std::future::poll_fn(|context| {
             let polled = future.as_mut().poll(context);
             if polled.is_pending() && kept.is_none() {

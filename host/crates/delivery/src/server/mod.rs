@@ -74,16 +74,16 @@ pub struct QueueServerOptions {
     pub receiver: String,
     /// The most deliveries in flight at a time.
     pub concurrency: usize,
-    /// What becomes of failed deliveries.
+    /// When failed messages are delivered again, and when they are dead-lettered.
     pub retry: RetryPolicy,
     /// How long the receiver may take, beside limits of its own.
     pub timeout: Duration,
-    /// How many receivers a message may come through; one more is dead-lettered.
+    /// The most receivers that a message may pass through; at one more it is dead-lettered.
     pub hops_max: u32,
-    /// What it has together with other servers, such as those of a tenant. Pulling and renewing leases stay on the
-    /// runtime of `serve`, where receivers on threads of their own cannot starve them.
+    /// Resources shared with other servers, such as those of a tenant. Pulling and renewing leases stay on the runtime
+    /// of `serve`, where receivers on threads of their own cannot starve them.
     pub share: Option<Arc<Share>>,
-    /// Where what the receiver publishes goes, if not to the broker that its messages come from.
+    /// The broker for messages that the receiver publishes, if it is not the one that its messages come from.
     pub forward: Option<Forward>,
     /// Whether a message that the receiver publishes goes on under the id and the key of its source, as one that is
     /// moved does. At most one message of each delivery can.
@@ -195,7 +195,7 @@ impl QueueServer {
         self.breaker.state()
     }
 
-    /// Says that the receiver is another than before: the faults of the last one do not slow it.
+    /// Notes that the receiver was replaced: the faults of the last one do not slow it.
     pub fn receiver_changed(&self) {
         self.breaker.reset(&self.options.receiver);
     }

@@ -22,10 +22,10 @@ const RETURNS_WARNED: u32 = 4;
 /// The longest backtrace in evidence, in bytes.
 const BACKTRACE_BYTES_MAX: usize = 16 * 1024;
 
-/// What an attempt came to.
+/// The outcome of an attempt.
 pub(super) struct Outcome {
     pub(super) result: Result<(), ReceiveError>,
-    /// What is to be published with the ack.
+    /// The messages to publish with the ack.
     pub(super) outbox: Vec<Publication>,
     /// How many messages the receiver published, those that were forwarded already included.
     pub(super) published: usize,
@@ -64,7 +64,9 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
             delivery.lease.nack(Nack { delay, attempt }).await
         }
         (Verdict::DeadLetter { reason }, Err(error)) => {
-            let (queue, receiver, id) = (&worker.queue, &worker.options.receiver, &delivery.id);
+            let queue = &worker.queue;
+            let receiver = &worker.options.receiver;
+            let id = &delivery.id;
             let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = &outcome.usage;
             let error_text = error.text();
             tracing::warn!(
@@ -76,7 +78,9 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
         }
         // Ok has no other verdict than ack.
         (_, _) => {
-            let (queue, id, published) = (&worker.queue, &delivery.id, outcome.published);
+            let queue = &worker.queue;
+            let id = &delivery.id;
+            let published = outcome.published;
             let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = &outcome.usage;
             let acked = delivery.lease.ack(outcome.outbox).await;
             if acked.is_ok() {
@@ -144,8 +148,12 @@ fn ending(verdict: Verdict) -> Ending {
 }
 
 fn log_failed(worker: &Worker, delivery: &Delivery, error: &ReceiveError, usage: &Usage, delay: Duration) {
-    let (queue, receiver, id) = (&worker.queue, &worker.options.receiver, &delivery.id);
-    let (attempt, reason, error) = (delivery.deliveries, error.reason(), error.text());
+    let queue = &worker.queue;
+    let receiver = &worker.options.receiver;
+    let id = &delivery.id;
+    let attempt = delivery.deliveries;
+    let reason = error.reason();
+    let error = error.text();
     let Usage { cpu, wall, memory_peak_bytes, published_bytes, .. } = usage;
     tracing::warn!(
         %queue, %receiver, %id, attempt, %reason, error, ?delay, ?cpu, ?wall, memory_peak_bytes, published_bytes,
@@ -154,8 +162,13 @@ fn log_failed(worker: &Worker, delivery: &Delivery, error: &ReceiveError, usage:
 }
 
 fn log_given_back(worker: &Worker, delivery: &Delivery, error: &ReceiveError, delay: Duration, returns: u32) {
-    let (queue, receiver, id) = (&worker.queue, &worker.options.receiver, &delivery.id);
-    let (attempt, reason, error, returns) = (delivery.deliveries, error.reason(), error.text(), returns + 1);
+    let queue = &worker.queue;
+    let receiver = &worker.options.receiver;
+    let id = &delivery.id;
+    let attempt = delivery.deliveries;
+    let reason = error.reason();
+    let error = error.text();
+    let returns = returns + 1;
     if returns >= RETURNS_WARNED {
         tracing::warn!(%queue, %receiver, %id, attempt, %reason, error, ?delay, returns, "given back uncounted again");
     } else {

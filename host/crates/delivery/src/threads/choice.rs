@@ -1,4 +1,4 @@
-//! Whose turn it is: deficit round-robin, with those first who used less than their share.
+//! Choosing the next task: deficit round-robin, with lanes first that used less than their share.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// The credit that a lane of weight 1 gets in its turn.
 const QUANTUM: Duration = Duration::from_millis(2);
 
-/// What waits for a thread, lane by lane.
+/// Tasks that wait for a thread, by lane.
 pub(super) struct Lanes<T> {
     lanes: Vec<LaneState<T>>,
     /// Lanes that had nothing to do and have credit: they go first.
@@ -57,7 +57,8 @@ impl<T> Lanes<T> {
 
     /// Adds to what a lane has to do. Says whether the lane goes first because of that.
     pub(super) fn push(&mut self, number: usize, item: T, now: Instant) -> bool {
-        let (busy, threads) = (self.fresh.len() + self.waiting.len(), self.threads);
+        let busy = self.fresh.len() + self.waiting.len();
+        let threads = self.threads;
         let Some(lane) = self.lanes.get_mut(number) else { return false };
         lane.ready.push_back(item);
         if lane.place != Place::Away {

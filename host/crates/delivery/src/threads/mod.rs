@@ -84,7 +84,8 @@ impl Threads {
         let shared = Arc::new(Shared { count, state: Mutex::new(state), work: Condvar::new(), preempt });
         let threads = Self { shared };
         for number in 0..count {
-            let (shared, context) = (Arc::clone(&threads.shared), context.clone());
+            let shared = Arc::clone(&threads.shared);
+            let context = context.clone();
             let builder = thread::Builder::new().name(format!("wasmpost-guest-{number}"));
             builder.spawn(move || {
                 thread::lower_priority(NICE);
@@ -103,8 +104,8 @@ impl Threads {
 }
 
 impl Drop for Threads {
-    /// Ends the threads after the polls that they are at. What was spawned and is not done is dropped when it is next
-    /// woken, or now if it waits for a thread.
+    /// Ends the threads after the polls that they are at. Tasks that are not done are dropped when they are next woken,
+    /// or now if they wait for a thread.
     fn drop(&mut self) {
         let left = {
             let mut state = self.shared.state.lock();
@@ -124,7 +125,8 @@ impl Lane {
 
     /// Has the threads poll a future to its end.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        let (shared, number) = (Arc::clone(&self.shared), self.number);
+        let shared = Arc::clone(&self.shared);
+        let number = self.number;
         let schedule = move |runnable| shared.schedule(number, runnable);
         let (runnable, task) = async_task::spawn(future, schedule);
         task.detach();

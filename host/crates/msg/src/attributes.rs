@@ -70,7 +70,8 @@ impl Attributes {
             self.remove(name);
             return;
         }
-        let (bytes, count) = (length_of(&values), values.len());
+        let bytes = length_of(&values);
+        let count = values.len();
         let Some(entry) = self.entry_mut(name) else { return };
         let before = std::mem::replace(&mut entry.values, values);
         self.bytes = self.bytes - length_of(&before) + bytes;

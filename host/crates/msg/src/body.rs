@@ -80,7 +80,7 @@ impl Body {
         Self(Source::Reader(Box::pin(reader)))
     }
 
-    /// What is left of the body, if it lies in memory.
+    /// The rest of the body, if it is in memory.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match &self.0 {
             Source::Empty => Some(&[]),

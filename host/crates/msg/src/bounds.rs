@@ -15,7 +15,7 @@ const ID_BYTES_MAX: usize = 512;
 /// As much of an id as is worth showing.
 const SHOWN_CHARS_MAX: usize = 40;
 
-/// What is wrong with an id or an ordering key, if something is. `what` is the word for it.
+/// The reason why an id or an ordering key is invalid, if it is. `what` names it.
 pub fn id_fault(what: &str, value: &str) -> Option<String> {
     let fits = !value.is_empty() && value.len() <= ID_BYTES_MAX && !value.chars().any(char::is_control);
     (!fits).then(|| {
@@ -24,7 +24,7 @@ pub fn id_fault(what: &str, value: &str) -> Option<String> {
     })
 }
 
-/// What is wrong with a delay or a time to live, if something is. `what` is the word for it.
+/// The reason why a delay or a time to live is invalid, if it is. `what` names it.
 pub fn delay_fault(what: &str, delay: Duration) -> Option<String> {
     (delay.as_secs() > DELAY_MAX.as_secs()).then(|| format!("{what} is over the limit of ten years"))
 }

@@ -1,4 +1,5 @@
-//! The delivery around a message: who it is, which attempt, what it published, what it used.
+//! The context of a delivery: its message's id, the attempt, the messages that it published, the resources that it
+//! used.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,7 +12,8 @@ use crate::error::{Disposition, Reason, ReceiveError};
 use crate::outbox::{Outbox, Publication};
 use crate::topic::{BufferedWriter, MessageWriter, Topic};
 
-/// What travels with a message through every decorator to the receiver. Clones share one delivery.
+/// The context of a delivery, which goes with its message through every decorator to the receiver. Clones share one
+/// delivery.
 ///
 /// # Examples
 ///
@@ -27,10 +29,10 @@ use crate::topic::{BufferedWriter, MessageWriter, Topic};
 /// assert_eq!(context.interruption().disposition(), Disposition::GiveBack);
 /// ```
 #[derive(Debug, Clone)]
-pub struct Context(Arc<Delivery>);
+pub struct Context(Arc<ContextState>);
 
 #[derive(Debug)]
-struct Delivery {
+struct ContextState {
     id: String,
     attempt: u32,
     outbox: Outbox,
@@ -41,7 +43,7 @@ struct Delivery {
     usage: Mutex<Usage>,
 }
 
-/// What one delivery used, as far as the receiver can tell.
+/// The resources that a delivery used, as far as the receiver can tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
     /// CPU time that the guest burnt.
@@ -106,7 +108,7 @@ impl Context {
         cancelled: CancellationToken,
         stopping: CancellationToken,
     ) -> Self {
-        Self(Arc::new(Delivery {
+        Self(Arc::new(ContextState {
             id: id.into(),
             attempt,
             outbox: Outbox::default(),
@@ -127,7 +129,8 @@ impl Context {
         self.0.attempt
     }
 
-    /// What the receiver published so far. It is forwarded when the receiver returned ok, and dropped otherwise.
+    /// The messages that the receiver published so far. They are forwarded when the receiver returned ok, and dropped
+    /// otherwise.
     pub fn outbox(&self) -> &Outbox {
         &self.0.outbox
     }
@@ -169,12 +172,12 @@ impl Context {
         ReceiveError::new(Disposition::GiveBack, Reason::Shutdown, "host shut down before the receiver began")
     }
 
-    /// What the delivery used so far.
+    /// The resources that the delivery used so far.
     pub fn usage(&self) -> Usage {
         self.0.usage.lock().clone()
     }
 
-    /// Records what the delivery used.
+    /// Records the resources that the delivery used.
     pub fn set_usage(&self, usage: Usage) {
         *self.0.usage.lock() = usage;
     }

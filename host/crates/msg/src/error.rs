@@ -1,9 +1,9 @@
-//! Why a message was not processed, and what should become of it.
+//! Errors of receivers: why a message was not processed, and how to settle it.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The error of a receiver: what should become of the message, the kind of failure, and a text for people.
+/// The error of a receiver: how to settle the message, the kind of failure, and a text for people.
 ///
 /// # Examples
 ///
@@ -27,7 +27,7 @@ pub struct ReceiveError {
     backtrace: Option<String>,
 }
 
-/// What should become of a message that was not processed.
+/// The way to settle a message that was not processed.
 ///
 /// # Examples
 ///
@@ -145,7 +145,7 @@ impl ReceiveError {
         self
     }
 
-    /// What should become of the message.
+    /// The way to settle the message.
     pub fn disposition(&self) -> Disposition {
         self.disposition
     }

@@ -13,8 +13,8 @@ pub fn is_reserved(name: &str) -> bool {
     name.get(..RESERVED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX))
 }
 
-/// What keeps a publisher from setting an attribute, if something does. A name is a token of RFC 7230, as in headers of
-/// HTTP and mail, and not reserved; a value has no carriage return, line feed or NUL, which would end a header.
+/// The reason why a publisher may not set an attribute, if there is one. A name is a token of RFC 7230, as in headers
+/// of HTTP and mail, and not reserved; a value has no carriage return, line feed or NUL, which would end a header.
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ pub fn attribute_fault(name: &str, value: &str) -> Option<String> {
     ends_header.then(|| format!("value of attribute {name:?} has a carriage return, line feed or NUL"))
 }
 
-/// What is wrong with the name of a topic or queue, if something is. A name that belongs to a tenant is its name within
+/// The reason why the name of a topic or queue is invalid, if it is. A name that belongs to a tenant is its name within
 /// the tenant behind `@`, the tenant's name and a slash: `@acme/orders`.
 ///
 /// # Examples
@@ -62,7 +62,7 @@ pub fn topic_name_fault(name: &str) -> Option<String> {
     tenant_name_fault(tenant).or_else(|| plain_name_fault(within))
 }
 
-/// What is wrong with the name of a tenant, if something is.
+/// The reason why the name of a tenant is invalid, if it is.
 pub fn tenant_name_fault(name: &str) -> Option<String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let is_name = !name.is_empty() && name.len() <= TENANT_BYTES_MAX && name.bytes().all(fits);

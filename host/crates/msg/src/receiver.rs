@@ -46,12 +46,12 @@ pub trait Receiver: Send + Sync {
     ///
     /// # Errors
     ///
-    /// What becomes of the message is the [`Disposition`](crate::Disposition) of the error: it is delivered again, not
+    /// The [`Disposition`](crate::Disposition) of the error says how to settle the message: deliver it again, not
     /// before a time, or never. An error without more is [`ReceiveError::retry`].
     async fn receive(&self, message: Message) -> Result<(), ReceiveError>;
 }
 
-/// What `receive` gives back.
+/// The future of `receive`.
 type Receiving<'call> = Pin<Box<dyn Future<Output = Result<(), ReceiveError>> + Send + 'call>>;
 
 /// An adapter to use an ordinary async function as a [`Receiver`].

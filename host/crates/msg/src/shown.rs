@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What stands for the rest of a text that was cut.
+/// The mark for the rest of a text that was cut.
 const CUT: &str = "\u{2026}";
 
 /// The letters of Unicode's category Cf beyond the first plane and below it: they change how others look, or look like

@@ -114,7 +114,7 @@ pub trait MessageWriter: Send {
 /// ```
 /// use wasmpost_msg::{ReceiveError, WriteError};
 ///
-/// /// What a receiver returns that could not publish.
+/// /// The failure of a receiver that could not publish.
 /// fn failure(error: &WriteError) -> ReceiveError {
 ///     match error {
 ///         WriteError::TooLarge { max } => ReceiveError::reject(format!("the answer has more than {max} bytes")),
@@ -186,7 +186,9 @@ impl BufferedWriter<PublishFn> {
         T: Future<Output = Result<(), WriteError>> + Send + 'static,
     {
         let publish: PublishFn = Box::new(move |attributes, body, delay| Box::pin(publish(attributes, body, delay)));
-        let (attributes, delay, body) = (Attributes::new(), Duration::ZERO, BytesMut::new());
+        let attributes = Attributes::new();
+        let delay = Duration::ZERO;
+        let body = BytesMut::new();
         Self { attributes, delay, body, body_bytes_max, publish: Some(publish) }
     }
 }

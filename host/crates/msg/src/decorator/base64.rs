@@ -94,7 +94,7 @@ impl Encoding for Base64 {
     }
 
     fn decode(encoded: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
-        // What is decoded is shorter than what was encoded, whose length was checked.
+        // The decoded text is shorter than the encoded one, whose length was checked.
         let text: Vec<u8> = encoded.iter().copied().filter(|byte| !b"\r\n".contains(byte)).collect();
         let decoded = STANDARD.decode(text).map_err(|error| DecodeError::Malformed(error.to_string()))?;
         if decoded.len() > max { Err(DecodeError::TooLarge) } else { Ok(decoded) }

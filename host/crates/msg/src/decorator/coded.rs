@@ -1,4 +1,4 @@
-//! What body encodings share: a mark in an attribute, a writer that encodes, a receiver that decodes.
+//! The parts that body encodings share: a mark in an attribute, a writer that encodes, a receiver that decodes.
 
 use std::time::Duration;
 
@@ -30,10 +30,10 @@ pub(super) trait Encoding: Send + Sync + 'static {
 
 /// Encodes one body piece by piece.
 pub(super) trait Encoder: Send {
-    /// What can be written now that there is more of the body.
+    /// Takes more of the body, and gives the bytes that can be written now.
     fn push(&mut self, chunk: &[u8]) -> std::io::Result<Bytes>;
 
-    /// What is left to be written at the end.
+    /// The bytes to write at the end.
     fn finish(&mut self) -> std::io::Result<Bytes>;
 }
 

@@ -86,8 +86,8 @@ impl Encoding for Lz4 {
     }
 
     fn encoded_bytes_max(max: usize) -> usize {
-        // What cannot be compressed is stored as it is, with 4 to 8 bytes for each block of 64 KiB or more. Others'
-        // encoders may end blocks early: there is room for that.
+        // Data that cannot be compressed is stored as it is, with 4 to 8 bytes for each block of 64 KiB or more.
+        // Others' encoders may end blocks early: there is room for that.
         max.saturating_add(max / 64).saturating_add(64)
     }
 

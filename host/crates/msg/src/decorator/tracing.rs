@@ -28,7 +28,7 @@ pub struct TraceContext {
     pub span_id: u64,
     /// The flags; the lowest bit says that the trace is being recorded.
     pub flags: u8,
-    /// What systems on the way added, as it came.
+    /// Values that systems on the way added, unchanged.
     pub state: Option<String>,
 }
 
@@ -87,7 +87,7 @@ impl TraceContext {
 
     /// The context that a message came with, if it came with a well-formed one.
     pub fn extract(attributes: &Attributes) -> Option<Self> {
-        // Whoever sent two did not mean to be followed: there is no telling which is right.
+        // Two values are ignored: there is no telling which is right.
         let [parent] = attributes.values(TRACEPARENT) else { return None };
         let parent = parent.trim();
         let [version, trace_id, span_id, flags] = parts(parent)?;

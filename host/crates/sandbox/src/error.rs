@@ -36,7 +36,7 @@ pub enum SandboxError {
         instances: u32,
         /// The most memory of each.
         memory_max: Size,
-        /// What the system said.
+        /// The error of the system.
         fault: String,
     },
     /// Bounds checks without guard pages are not for guests that attack each other.
@@ -106,7 +106,7 @@ pub enum LoadError {
     NoReceiver {
         /// The interfaces that would do.
         looked_for: String,
-        /// What it exports.
+        /// Its exports.
         exports: String,
     },
     /// It implements several worlds, and nobody said which to use.
@@ -149,7 +149,7 @@ pub enum LoadError {
     In {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         fault: Box<LoadError>,
     },
 }
@@ -207,7 +207,7 @@ pub(crate) fn cut(mut text: String) -> String {
     text
 }
 
-/// What is known of a call that failed beside its error.
+/// The circumstances of a failed call, beside its error.
 pub(crate) struct Circumstances<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) limiter: &'a Limiter,
@@ -218,7 +218,7 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) is_flooded: bool,
 }
 
-/// What an error of a call was: who is at fault, and which limit was hit.
+/// Classifies the error of a call: the guest or the host is at fault, and which limit was hit.
 pub(crate) fn classify(error: &wasmtime::Error, circumstances: &Circumstances<'_>) -> ReceiveError {
     if let Some(busy) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, format!("no instance is free: {busy}"));

@@ -1,4 +1,4 @@
-//! What threads meet in, named in one place: a test compiles the code that uses it against primitives whose order it
+//! The primitives by which threads synchronise, named in one place: a test replaces them with primitives whose order it
 //! decides.
 
 pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

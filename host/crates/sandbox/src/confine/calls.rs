@@ -16,7 +16,7 @@ pub(super) struct Call {
     pub(super) test: Test,
 }
 
-/// What an argument has to be.
+/// A condition on an argument.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Test {
     /// This, in 32 bits.

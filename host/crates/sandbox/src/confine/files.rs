@@ -14,7 +14,7 @@ use landlock::{
 const VERSION: ABI = ABI::V7;
 /// Keeps a directory known without reading it.
 const O_PATH: i32 = 0o10_000_000;
-/// What the kernel tells a process of itself.
+/// The directory in which the kernel describes a process to itself.
 const OWN: &str = "/proc/self";
 
 /// The files and directories that a confined process reaches, with everything in them. Those that do not exist are left

@@ -9,7 +9,7 @@ use crate::worlds::{Entry, World};
 
 /// Machine code that is mapped.
 pub(crate) struct Mapped {
-    /// What instances are made of.
+    /// The component from which instances are made.
     pub(crate) pre: InstancePre<StoreState>,
     /// How messages are handed to them, by world. It knows where exports lie, which is another place in each mapping.
     entries: Vec<(&'static World, Arc<dyn Entry>)>,

@@ -22,7 +22,7 @@ const ASYNC_STACKS: u32 = 16;
 pub const CONCURRENT_MAX: u32 = 64;
 /// Frames of a guest's backtrace.
 const FRAMES_MAX: usize = 20;
-/// What one component may consist of in the pool.
+/// The most parts that one component may have in the pool.
 const MEMORIES_MAX: u32 = 4;
 const TABLES_MAX: u32 = 16;
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
@@ -73,7 +73,7 @@ pub struct EngineOptions {
     /// How many components are mapped at a time. Beyond, those that were not used for long are mapped again from the cache
     /// when they are used.
     pub components_mapped_max: usize,
-    /// What is loaded at all.
+    /// The limits for loading components.
     pub load: LoadLimits,
     /// Where components are compiled.
     pub compiler: Compiler,
@@ -159,7 +159,7 @@ impl Default for EngineOptions {
 impl Compiler {
     /// A child that runs this very program with the hidden verb `compile-component`.
     pub fn this_program() -> Self {
-        // What runs now, even if another version was installed in its place meanwhile.
+        // The program that runs now, even if another version was installed in its place meanwhile.
         let itself = PathBuf::from("/proc/self/exe");
         let program = if itself.exists() { Some(itself) } else { std::env::current_exe().ok() };
         let child = |program| Self::Child { program, arguments: vec!["compile-component".into()] };
@@ -181,7 +181,7 @@ pub(crate) fn config_to_run(options: &EngineOptions, calls: Calls) -> Config {
     config
 }
 
-/// What machine code depends on: the same for those who compile and those who run it.
+/// The settings that machine code depends on: the same for compiling and for running it.
 pub(crate) fn config_to_compile(options: &EngineOptions, calls: Calls) -> Config {
     let mut config = Config::new();
     config
@@ -198,8 +198,8 @@ pub(crate) fn config_to_compile(options: &EngineOptions, calls: Calls) -> Config
     if options.code == Code::Quick && options.compiler == Compiler::InProcess {
         config.cranelift_opt_level(OptLevel::None).parallel_compilation(true);
     }
-    // What few guests need and many faults of engines needed. Several memories in one module are for what the engine
-    // itself generates between the parts of a component; those of guests are refused before.
+    // Features that few guests need and that many faults of engines needed. Several memories in one module are for what
+    // the engine itself generates between the parts of a component; those of guests are refused before.
     let is_asynchronous = calls == Calls::Asynchronous;
     config
         .concurrency_support(is_asynchronous)

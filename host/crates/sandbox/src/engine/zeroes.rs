@@ -64,7 +64,8 @@ fn one_memory(pages: u8) -> [u8; 20] {
 /// Of two pages that show zeroes one is written: only that one may count as changed.
 fn try_scan() -> std::io::Result<bool> {
     let pagemap = File::open("/proc/self/pagemap")?;
-    let (page, protection) = (rustix::param::page_size(), ProtFlags::READ | ProtFlags::WRITE);
+    let page = rustix::param::page_size();
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: the mapping is new, lies where the kernel wants it, and nothing else refers to it.
     unsafe {
         let pages = mmap_anonymous(null_mut(), 2 * page, protection, MapFlags::PRIVATE)?;
@@ -101,7 +102,7 @@ const WRITTEN: u64 = 1 << 1;
 const FILE: u64 = 1 << 2;
 const ZERO: u64 = 1 << 5;
 
-/// What the kernel is asked: `struct pm_scan_arg` of `linux/fs.h`.
+/// A request to the kernel: `struct pm_scan_arg` of `linux/fs.h`.
 #[repr(C)]
 #[derive(Default)]
 struct Scan {
@@ -119,7 +120,7 @@ struct Scan {
     return_mask: u64,
 }
 
-/// What it answers: `struct page_region`.
+/// The answer to it: `struct page_region`.
 #[repr(C)]
 #[derive(Default, Clone, Copy)]
 struct Region {

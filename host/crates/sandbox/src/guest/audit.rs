@@ -1,4 +1,5 @@
-//! What the host itself logs at a guest's command: refusals, of which each delivery has a few told and the rest counted.
+//! Log lines of the host that a guest causes: refusals. For each delivery the first few are logged and the rest
+//! counted.
 
 use std::borrow::Cow;
 
@@ -17,7 +18,7 @@ pub(crate) struct Audit {
     more: u64,
 }
 
-/// What was denied to a guest. The names are the guest's.
+/// A request of a guest that was denied. The names come from the guest.
 pub(crate) enum Denied<'a> {
     /// To publish to a topic.
     Topic(&'a str),
@@ -68,7 +69,8 @@ impl Denied<'_> {
 impl Audit {
     /// Takes a refusal down, and says whether it is to be told on its own.
     pub(crate) fn take(&mut self, denied: &Denied<'_>) -> bool {
-        let (kind, name) = (denied.kind(), short(denied.name()));
+        let kind = denied.kind();
+        let name = short(denied.name());
         let is_known = self.told.iter().any(|(known, told)| (*known, told.as_str()) == (kind, &*name));
         if is_known || self.told.len() >= TOLD_MAX {
             self.more += 1;

@@ -1,4 +1,4 @@
-//! What is generated from the contract in `wit/`.
+//! Bindings that are generated from the contract in `wit/`.
 #![allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::indexing_slicing)] // Generated.
 
 wasmtime::component::bindgen!({

@@ -1,4 +1,4 @@
-//! What is generated from the asynchronous part of the contract in `wit/async/`.
+//! Bindings that are generated from the asynchronous part of the contract in `wit/async/`.
 #![allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::indexing_slicing)] // Generated.
 
 wasmtime::component::bindgen!({

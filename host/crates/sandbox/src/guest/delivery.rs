@@ -1,4 +1,4 @@
-//! What belongs to one delivery: what came in but for the body, its log, and what it may publish.
+//! The state of one delivery: the message without its body, the log, and the budget for publishing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::state::Shared;
 use crate::limits::Work;
 
 /// One delivery, as far as guests can see and change it.
-pub(crate) struct Delivery {
+pub(crate) struct DeliveryState {
     pub(crate) shared: Arc<Shared>,
     pub(crate) context: Context,
     pub(crate) attributes: Attributes,
@@ -25,7 +25,7 @@ pub(crate) struct Delivery {
     pub(crate) work: Arc<Work>,
     pub(crate) published_messages: u32,
     pub(crate) published_bytes: u64,
-    /// What the host holds of messages that the guest makes and may send, as far as they do not count as published yet.
+    /// The bytes that the host holds of messages that the guest composes, as far as they do not count as published yet.
     pub(crate) held_bytes: u64,
     /// Whether the guest wanted to publish more than it may.
     pub(crate) publish_refused: bool,
@@ -45,15 +45,17 @@ pub struct Writer {
     closed: bool,
 }
 
-/// What a value of an attribute counts beside its bytes: what the host takes to keep it.
+/// The bytes that a value of an attribute counts beside its own: the overhead of keeping it.
 const VALUE_BYTES: usize = 24;
 
 pub(crate) type AttributeList = Vec<(String, Vec<String>)>;
 pub(crate) type Published<T = ()> = Result<T, PublishError>;
 
-impl Delivery {
+impl DeliveryState {
     pub(crate) fn new(shared: &Arc<Shared>, context: Context, attributes: Attributes) -> Self {
-        let (sink, name, work) = (Arc::clone(&shared.log), Arc::clone(&shared.name), Arc::default());
+        let sink = Arc::clone(&shared.log);
+        let name = Arc::clone(&shared.name);
+        let work = Arc::default();
         Self {
             log: GuestLog::new(sink, name, &work, context.clone(), &shared.limits),
             work,
@@ -69,7 +71,7 @@ impl Delivery {
         }
     }
 
-    /// Turns to another message. What wrote to the log of this one goes on with that of the other.
+    /// Turns to another message. Its log continues in place of the previous one.
     pub(crate) fn begin(&mut self, context: Context, attributes: Attributes) {
         self.work.reset();
         self.log.begin(context.clone(), &self.shared.limits);
@@ -82,7 +84,8 @@ impl Delivery {
 
     pub(crate) fn new_writer(&mut self, topic: &str) -> Published<Writer> {
         self.work.call(topic.len());
-        let (attributes, body) = (Attributes::new(), BytesMut::new());
+        let attributes = Attributes::new();
+        let body = BytesMut::new();
         Ok(Writer { topic: self.may_publish(topic)?, attributes, delay: Duration::ZERO, body, closed: false })
     }
 
@@ -217,7 +220,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// What an attribute adds to those that are there, in bytes, if it may be added.
+    /// The bytes that an attribute adds, if it may be added.
     pub(crate) fn check_attribute(&self, attributes: &Attributes, name: &str, value: &str) -> Published<usize> {
         let limits = &self.shared.limits;
         self.work.call(name.len() + value.len());
@@ -272,20 +275,20 @@ impl Delivery {
 }
 
 impl Writer {
-    pub(crate) fn set_attribute(&mut self, delivery: &mut Delivery, name: &str, value: &str) -> Published {
+    pub(crate) fn set_attribute(&mut self, delivery: &mut DeliveryState, name: &str, value: &str) -> Published {
         self.admit_attribute(delivery, name, value)?;
         self.attributes.set(name, value);
         Ok(())
     }
 
-    pub(crate) fn append_attribute(&mut self, delivery: &mut Delivery, name: &str, value: &str) -> Published {
+    pub(crate) fn append_attribute(&mut self, delivery: &mut DeliveryState, name: &str, value: &str) -> Published {
         self.admit_attribute(delivery, name, value)?;
         self.attributes.append(name, value);
         Ok(())
     }
 
     /// Counts an attribute at once: a guest can have many writers, and the host holds what is in them.
-    fn admit_attribute(&self, delivery: &mut Delivery, name: &str, value: &str) -> Published {
+    fn admit_attribute(&self, delivery: &mut DeliveryState, name: &str, value: &str) -> Published {
         if self.closed {
             return Err(PublishError::Closed);
         }
@@ -293,12 +296,12 @@ impl Writer {
         delivery.charge_bytes(cost)
     }
 
-    pub(crate) fn set_delay(&mut self, delivery: &Delivery, nanoseconds: u64) {
+    pub(crate) fn set_delay(&mut self, delivery: &DeliveryState, nanoseconds: u64) {
         delivery.work.call(0);
         self.delay = Duration::from_nanos(nanoseconds);
     }
 
-    pub(crate) fn write(&mut self, delivery: &mut Delivery, chunk: &[u8]) -> Published {
+    pub(crate) fn write(&mut self, delivery: &mut DeliveryState, chunk: &[u8]) -> Published {
         delivery.work.call(chunk.len());
         if self.closed {
             return Err(PublishError::Closed);
@@ -309,7 +312,7 @@ impl Writer {
         Ok(())
     }
 
-    pub(crate) fn close(&mut self, delivery: &mut Delivery) -> Published {
+    pub(crate) fn close(&mut self, delivery: &mut DeliveryState) -> Published {
         delivery.work.call(0);
         if self.closed {
             return Err(PublishError::Closed);
@@ -318,7 +321,8 @@ impl Writer {
             return Err(PublishError::LimitExceeded(fault));
         }
         self.closed = true;
-        let (topic, attributes) = (std::mem::take(&mut self.topic), std::mem::take(&mut self.attributes));
+        let topic = std::mem::take(&mut self.topic);
+        let attributes = std::mem::take(&mut self.attributes);
         delivery.charge_message()?;
         let publication = Publication::new(topic, attributes, std::mem::take(&mut self.body).freeze());
         delivery.context.outbox().push(Publication { delay: self.delay, ..publication });
@@ -326,12 +330,12 @@ impl Writer {
     }
 }
 
-/// What values of attributes take of the host, in bytes, however short they are.
+/// The bytes that values of attributes take in the host, however short they are.
 fn cost(bytes: usize, values: usize) -> usize {
     bytes.saturating_add(values.saturating_mul(VALUE_BYTES))
 }
 
-/// What keeps a message from having a value under a name, if something does.
+/// The reason why a message cannot have this value under this name, if there is one.
 fn pair_fault(name: &str, value: &str) -> Option<String> {
     attribute_fault(name, value).or_else(|| {
         let is_key = name.eq_ignore_ascii_case(ORDERING_KEY) && !value.is_empty();

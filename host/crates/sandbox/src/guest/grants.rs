@@ -1,4 +1,4 @@
-//! What a component may do beyond receiving.
+//! The permissions of a component beyond receiving.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use wasmpost_msg::{qualified, tenant_of, topic_name_fault};
 
 use super::origin::{HttpHost, HttpOrigin};
 
-/// What a component may do beyond receiving. Nothing by default.
+/// The permissions of a component beyond receiving. Nothing by default.
 ///
 /// # Examples
 ///
@@ -69,7 +69,8 @@ impl Grants {
 
     /// Whether an address is granted itself, so that it need not be public.
     pub(crate) fn allow_address(&self, address: SocketAddr) -> bool {
-        let (host, port) = (HttpHost::Address(address.ip()), address.port());
+        let host = HttpHost::Address(address.ip());
+        let port = address.port();
         self.http.iter().any(|origin| origin.host == host && origin.port == port)
     }
 }

@@ -1,4 +1,4 @@
-//! What the handles stand for that a guest has to messages and writers.
+//! The resources behind the handles that a guest has: messages and writers.
 
 use wasmtime::component::Resource;
 

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::log::{GuestLog, Level, LogSource};
 
-/// What a guest wrote and did not end yet.
+/// Lines that a guest has begun and not ended yet.
 pub(crate) struct Outputs([Arc<Lines>; 2]);
 
 impl Outputs {
@@ -36,7 +36,8 @@ impl Lines {
 
     pub(crate) fn take(&self, bytes: &[u8]) {
         self.log.work().call(bytes.len());
-        let (mut line, mut rest) = (self.line.lock(), bytes);
+        let mut line = self.line.lock();
+        let mut rest = bytes;
         while !rest.is_empty() {
             let Some(left) = self.log.bytes_left() else { return self.skip(&mut line, rest) };
             let from = rest;
@@ -44,8 +45,8 @@ impl Lines {
             let length = rest.skip_until(b'\n').unwrap_or(from.len());
             let piece = from.get(..length).unwrap_or(from);
             let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
-            // What does not fit into the log any more need not be kept until its line ends; one byte too many is, so
-            // that the line counts as dropped.
+            // Output that does not fit into the log any more need not be kept until its line ends; one byte too many is
+            // kept, so that the line counts as dropped.
             let room = (left + 1).saturating_sub(line.len());
             line.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
             if ends {
@@ -56,7 +57,8 @@ impl Lines {
 
     /// Counts the lines of a full log without looking at each.
     fn skip(&self, line: &mut Vec<u8>, bytes: &[u8]) {
-        let (mut ends, mut rest) = (0, bytes);
+        let mut ends = 0;
+        let mut rest = bytes;
         while rest.skip_until(b'\n').is_ok_and(|length| length > 0) {
             ends += 1;
         }

@@ -1,4 +1,4 @@
-//! What guests write: their log lines and their standard output and error.
+//! Output of guests: their log lines, standard output and standard error.
 
 use std::sync::Arc;
 
@@ -113,8 +113,7 @@ impl LogSource {
     }
 }
 
-/// Hands lines to `tracing` as they are. Whoever shows them replaces what a terminal would obey, as the log of the host
-/// does.
+/// Hands lines to `tracing` as they are. Escape control characters where they are shown, as the log of the host does.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TracingSink;
 
@@ -143,7 +142,8 @@ impl GuestLog {
         context: Context,
         limits: &Limits,
     ) -> Arc<Self> {
-        let (work, left) = (Arc::clone(work), Mutex::new(Left::new(context, limits)));
+        let work = Arc::clone(work);
+        let left = Mutex::new(Left::new(context, limits));
         Arc::new(Self { sink, receiver, work, left })
     }
 
@@ -162,7 +162,8 @@ impl GuestLog {
     pub(crate) fn end(&self) {
         let before = {
             let mut left = self.left.lock();
-            let (context, audit) = (left.context.clone(), std::mem::take(&mut left.audit));
+            let context = left.context.clone();
+            let audit = std::mem::take(&mut left.audit);
             let dropped = std::mem::take(&mut left.dropped);
             Left { context, bytes: 0, lines: 0, dropped, audit }
         };
@@ -223,7 +224,8 @@ impl GuestLog {
     }
 
     fn record(&self, delivery: &Context, level: Level, source: LogSource, context: &str, text: &str) {
-        let (receiver, message_id) = (&*self.receiver, delivery.id());
+        let receiver = &*self.receiver;
+        let message_id = delivery.id();
         self.sink.record(&LogRecord { receiver, message_id, level, source, context, text });
     }
 }
@@ -236,7 +238,8 @@ impl Drop for GuestLog {
 
 impl Left {
     fn new(context: Context, limits: &Limits) -> Self {
-        let (bytes, lines) = (limits.log_bytes.bytes(), limits.log_lines);
+        let bytes = limits.log_bytes.bytes();
+        let lines = limits.log_lines;
         Self { context, bytes, lines, dropped: 0, audit: Audit::default() }
     }
 

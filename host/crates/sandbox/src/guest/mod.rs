@@ -1,4 +1,4 @@
-//! What a store holds for a delivery: what came in, what the guest may do and publishes, its log and its requests.
+//! The state of a store for a delivery: the message, the grants, the outbox, the log and HTTP requests.
 
 mod audit;
 pub(crate) mod bindings;
@@ -18,7 +18,7 @@ mod tasks;
 
 pub(crate) use audit::{Denied, short};
 pub(crate) use calls::Calls;
-pub(crate) use delivery::{AttributeList, Delivery, Published, Writer, told};
+pub(crate) use delivery::{AttributeList, DeliveryState, Published, Writer, told};
 pub use grants::{Grants, TopicPattern};
 pub(crate) use handles::{Incoming, Lent, LentWriter};
 pub(crate) use lines::{Lines, Outputs};

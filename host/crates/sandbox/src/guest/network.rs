@@ -1,4 +1,4 @@
-//! What outgoing HTTP finds and trusts servers with.
+//! The resolver and the trusted authorities of outgoing HTTP.
 
 use std::fmt::Debug;
 use std::io;
@@ -42,7 +42,7 @@ use crate::error::SandboxError;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Network {
-    /// What names are looked up with.
+    /// The resolver of names.
     pub resolver: Arc<dyn Resolver>,
     /// Certificates of authorities that servers may be certified by beside the public ones, in DER.
     pub authorities: Vec<Vec<u8>>,
@@ -96,7 +96,7 @@ impl Connector {
             .with_root_certificates(roots)
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // What one guest's connection left behind is nothing for another's.
+        // Connections of one guest leave no session for those of another.
         tls.resumption = rustls::client::Resumption::disabled();
         Ok(Self { resolver: Arc::clone(&network.resolver), tls: TlsConnector::from(Arc::new(tls)) })
     }

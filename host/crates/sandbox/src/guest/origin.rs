@@ -75,7 +75,7 @@ impl FromStr for HttpHost {
 
     fn from_str(host: &str) -> Result<Self, &'static str> {
         if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            let address = address.parse::<Ipv6Addr>().map_err(|_| "what is in brackets is not an IPv6 address")?;
+            let address = address.parse::<Ipv6Addr>().map_err(|_| "the text in brackets is not an IPv6 address")?;
             return Ok(Self::Address(address.into()));
         }
         if let Ok(address) = host.parse::<Ipv4Addr>() {

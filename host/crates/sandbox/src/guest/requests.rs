@@ -49,7 +49,7 @@ pub(crate) struct Admitted {
     pub(crate) shared: Arc<Shared>,
     /// Where it is noted down if the request is denied after all.
     pub(crate) log: Arc<GuestLog>,
-    /// What pays for the work of the host.
+    /// The meter that pays for the work of the host.
     pub(crate) payer: Arc<Meter>,
     pub(crate) origin: HttpOrigin,
     /// Its place among the open requests of the delivery.
@@ -57,7 +57,7 @@ pub(crate) struct Admitted {
     pub(crate) timeouts: Timeouts,
 }
 
-/// What of a request decides whether it is sent.
+/// The parts of a request that decide whether it is sent.
 pub(crate) struct Asked<'a> {
     method: &'a str,
     scheme: &'a str,
@@ -78,7 +78,10 @@ pub(crate) struct Timeouts {
 impl Requests {
     pub(crate) fn new(shared: &Arc<Shared>, log: &Arc<GuestLog>, meter: &Arc<Meter>, payer: &Arc<Meter>) -> Self {
         let admission = Admission::new(shared);
-        let (shared, log, meter, payer) = (Arc::clone(shared), Arc::clone(log), Arc::clone(meter), Arc::clone(payer));
+        let shared = Arc::clone(shared);
+        let log = Arc::clone(log);
+        let meter = Arc::clone(meter);
+        let payer = Arc::clone(payer);
         Self { shared, log, meter, payer, admission, admitted: None }
     }
 
@@ -86,7 +89,9 @@ impl Requests {
     pub(crate) fn admit(&mut self, asked: &Asked<'_>, options: RequestOptions) -> Result<Admitted, ErrorCode> {
         let (origin, permit) = self.admission.admit(&self.shared, &self.log, asked)?;
         let left = self.shared.limits.wall.0.saturating_sub(self.meter.wall());
-        let (shared, log, payer) = (Arc::clone(&self.shared), Arc::clone(&self.log), Arc::clone(&self.payer));
+        let shared = Arc::clone(&self.shared);
+        let log = Arc::clone(&self.log);
+        let payer = Arc::clone(&self.payer);
         Ok(Admitted { shared, log, payer, origin, permit, timeouts: Timeouts::new(options, left) })
     }
 }
@@ -143,7 +148,7 @@ impl Timeouts {
 }
 
 impl<'a> Asked<'a> {
-    /// What a request of WASI 0.2 asks for.
+    /// The relevant parts of a request of WASI 0.2.
     pub(crate) fn by(request: &'a HostOutgoingRequest) -> Self {
         let method = match &request.method {
             Method::Connect => "CONNECT",
@@ -158,9 +163,10 @@ impl<'a> Asked<'a> {
         Self { method, scheme, authority: request.authority.as_deref().unwrap_or_default() }
     }
 
-    /// What a request of WASI 0.3 asks for.
+    /// The relevant parts of a request of WASI 0.3.
     pub(crate) fn by_head<B>(request: &'a http::Request<B>) -> Self {
-        let (method, uri) = (request.method().as_str(), request.uri());
+        let method = request.method().as_str();
+        let uri = request.uri();
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         Self { method, scheme: uri.scheme_str().unwrap_or("https"), authority }
     }

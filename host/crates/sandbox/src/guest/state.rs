@@ -1,4 +1,4 @@
-//! What a store holds for one delivery.
+//! The state of a store for one delivery.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtx;
 
 use super::bindings::Plugin;
-use super::delivery::Delivery;
+use super::delivery::DeliveryState;
 use super::grants::Grants;
 use super::lines::Outputs;
 use super::log::LogSink;
@@ -23,7 +23,7 @@ use crate::limits::{Limiter, Limits, MemoryBudget, Meter};
 /// The attribute that names a topic for answers.
 pub(crate) const REPLY_TO: &str = "Reply-To";
 
-/// What all deliveries of a receiver share.
+/// The parts of a receiver that all its deliveries share.
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) limits: Limits,
@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) instances_max: usize,
     /// Whether guests see time in whole milliseconds only.
     pub(crate) coarse_clocks: bool,
-    /// What guests see instead of the real time of day and of real random numbers.
+    /// Replacements for the real time of day and for real random numbers.
     pub(crate) surroundings: Option<Surroundings>,
     pub(crate) connector: Arc<Connector>,
     /// The topic that messages are said to come from.
@@ -44,19 +44,19 @@ pub(crate) struct Shared {
     pub(crate) output: Option<String>,
 }
 
-/// What a store holds for one delivery.
+/// The state of a store for one delivery.
 pub(crate) struct StoreState {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) delivery: Delivery,
-    /// What tells this delivery from others of the same instance.
+    pub(crate) delivery: DeliveryState,
+    /// The number of this delivery among those of the same instance.
     pub(crate) number: u32,
     /// More deliveries, where the instance has several at a time, by their numbers.
-    pub(crate) together: BTreeMap<u32, Delivery>,
+    pub(crate) together: BTreeMap<u32, DeliveryState>,
     /// The calls in which those are processed.
     pub(crate) tasks: Arc<Tasks>,
     /// The number of the delivery that ended the instance.
     pub(crate) culprit: Option<u32>,
-    /// What is left of the body.
+    /// The rest of the body.
     pub(crate) body: Bytes,
     pub(crate) limiter: Limiter,
     pub(crate) table: ResourceTable,
@@ -70,7 +70,7 @@ pub(crate) struct StoreState {
     pub(crate) cpu_exhausted: bool,
     /// The functions of an instance that has been called before.
     pub(crate) plugin: Option<Plugin>,
-    /// What a command finds when it starts.
+    /// The input and the output of a command.
     pub(crate) command: Option<Command>,
 }
 
@@ -87,7 +87,7 @@ impl StoreState {
         table.set_max_capacity(limits.handles as usize);
         Self {
             limiter: Limiter::new(limits, shared.instances_max, shared.memory.clone()),
-            delivery: Delivery::new(shared, context, attributes),
+            delivery: DeliveryState::new(shared, context, attributes),
             number: 0,
             together: BTreeMap::new(),
             tasks: Arc::default(),
@@ -119,7 +119,7 @@ impl StoreState {
         self.delivery.log.begin(Context::default(), &self.shared.limits);
     }
 
-    /// Turns to another delivery. What the guest keeps stays, and what it holds of the host goes on counting.
+    /// Turns to another delivery. The state of the guest stays, and the host's resources that it holds still count.
     pub(crate) fn begin(&mut self, meter: &Arc<Meter>, context: Context, attributes: Attributes, body: Bytes) {
         self.delivery.begin(context, attributes);
         self.number = self.number.wrapping_add(1);
@@ -144,12 +144,12 @@ impl StoreState {
     }
 
     /// The delivery of this number, if it is still at work.
-    pub(crate) fn delivery_of(&mut self, number: u32) -> Option<&mut Delivery> {
+    pub(crate) fn delivery_of(&mut self, number: u32) -> Option<&mut DeliveryState> {
         if number == self.number { Some(&mut self.delivery) } else { self.together.get_mut(&number) }
     }
 
     /// The delivery that the guest works on now, or that of the instance itself.
-    pub(crate) fn delivery_now(&mut self) -> &mut Delivery {
+    pub(crate) fn delivery_now(&mut self) -> &mut DeliveryState {
         let number = self.tasks.now();
         number.and_then(|number| self.together.get_mut(&number)).unwrap_or(&mut self.delivery)
     }
@@ -159,7 +159,7 @@ impl StoreState {
         self.limiter.refused().or(self.delivery.publish_refused.then_some(Reason::PublishLimit))
     }
 
-    /// What an error of a call was: who is at fault, and which limit was hit.
+    /// Classifies the error of a call: the guest or the host is at fault, and which limit was hit.
     pub(crate) fn classify(&self, error: &wasmtime::Error) -> ReceiveError {
         let Self { limiter, delivery, cpu_exhausted, .. } = self;
         let circumstances = Circumstances {

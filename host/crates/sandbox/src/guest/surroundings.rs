@@ -1,12 +1,12 @@
-//! What a guest finds around it: its clocks and random numbers, and the command line of a command.
+//! The surroundings of a guest: its clocks and random numbers, and the command line of a command.
 
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
-/// What a guest sees of its surroundings where calls are to be repeatable: a time of day that does not go on, and random
-/// numbers that are the same for each new instance. How long something takes is real all the same.
+/// Surroundings that make calls repeatable: a time of day that stands still, and random numbers that are the same for
+/// each new instance. Durations are real all the same.
 ///
 /// # Examples
 ///
@@ -25,16 +25,16 @@ use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 pub struct Surroundings {
     /// The time of day.
     pub now: SystemTime,
-    /// What random numbers come from. Who knows it knows them all.
+    /// The seed of random numbers. With it, all of them can be predicted.
     pub seed: u64,
 }
 
-/// What a command finds when it starts, and what it leaves.
+/// The input and the output of a command.
 pub(crate) struct Command {
     /// The words of the command line.
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) stdin: Bytes,
-    /// What takes standard output, if it is not for the log.
+    /// The pipe that takes standard output, if that does not go to the log.
     pub(crate) stdout: Option<MemoryOutputPipe>,
 }

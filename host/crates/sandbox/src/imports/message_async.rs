@@ -13,7 +13,7 @@ use crate::guest::bindings::wasmpost::messaging::types::Failure as Failed;
 use crate::guest::bindings_async::wasmpost::messaging::types_async::{
     Failure, Host, HostMessage, HostMessageWriter, PublishError,
 };
-use crate::guest::{AttributeList, Delivery, Lent, LentWriter, Published, StoreState, Writer};
+use crate::guest::{AttributeList, DeliveryState, Lent, LentWriter, Published, StoreState, Writer};
 
 const INTERFACE: &str = "wasmpost:messaging/types-async@0.1.0";
 
@@ -106,7 +106,7 @@ impl HostMessageWriter for StoreState {
 
 impl StoreState {
     /// The delivery of a message that is lent. The engine takes the handle away when the call returns.
-    fn lent(&mut self, message: &Resource<Lent>) -> wasmtime::Result<&mut Delivery> {
+    fn lent(&mut self, message: &Resource<Lent>) -> wasmtime::Result<&mut DeliveryState> {
         self.delivery_of(message.rep()).ok_or_else(|| wasmtime::Error::msg("the message is not lent any more"))
     }
 
@@ -121,7 +121,7 @@ impl StoreState {
     fn written(
         &mut self,
         writer: &Resource<LentWriter>,
-        work: impl FnOnce(&mut Writer, &mut Delivery) -> Published,
+        work: impl FnOnce(&mut Writer, &mut DeliveryState) -> Published,
     ) -> Result {
         let number = self.table.get(writer)?.number;
         let Self { table, delivery, together, number: own, .. } = self;

@@ -1,4 +1,4 @@
-//! What guests can import: one file for each interface.
+//! The imports of guests: one file for each interface.
 
 pub(crate) mod config;
 pub(crate) mod http;

@@ -15,7 +15,7 @@ const INTERFACE: &str = "wasmpost:messaging/topic@0.1.0";
 /// Attributes that still lie in the memory of the guest.
 pub(super) type GivenAttributes = WasmList<(String, WasmList<String>)>;
 
-/// Offers publishing in one call. What is generated takes a list in whole before anybody can say that it is too long.
+/// Offers publishing in one call. Generated bindings take a list in whole before its length can be checked.
 pub(super) fn add_publish_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let publish = |mut store: StoreContextMut<'_, StoreState>,
@@ -41,7 +41,8 @@ pub(super) fn taken(
     let named: Vec<_> =
         given.iter(store.as_context_mut())?.take(ATTRIBUTE_VALUES_MAX + 1).collect::<wasmtime::Result<_>>()?;
     work.add(named.iter().map(|(name, _)| 1 + name.len()).sum());
-    let (mut bytes, mut count) = (0, 0);
+    let mut bytes = 0;
+    let mut count = 0;
     for (name, values) in named {
         let mut taken = Vec::new();
         for value in values.iter(store.as_context_mut())? {

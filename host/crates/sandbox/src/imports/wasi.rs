@@ -23,11 +23,11 @@ use crate::guest::{Calls, Command, GuestLog, Lines, LogSource, Outputs, Shared, 
 
 const ENVIRONMENT: &str = "wasi:cli/environment@0.2.12";
 const POLL: &str = "wasi:io/poll@0.2.12";
-/// What a guest may write at a time, in bytes.
+/// The most bytes that a guest may write at a time.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 /// Random bytes that a guest may ask for at a time.
 const RANDOM_BYTES_MAX: u64 = 64 << 10;
-/// What coarse clocks show: less would let a guest measure what others leave in the caches of the processor.
+/// The grain of coarse clocks: with a finer one a guest could measure traces of others in the caches of the processor.
 const COARSE: Duration = Duration::from_millis(1);
 
 pub(super) fn add_to_linker(linker: &mut Linker<StoreState>, calls: Calls) -> wasmtime::Result<()> {
@@ -36,7 +36,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>, calls: Calls) -> wa
         wasmtime_wasi::p3::add_to_linker(linker)?;
     }
     linker.allow_shadowing(true);
-    // What is generated takes in a list of any length, and a guest needs not to have a handle for each of its elements.
+    // Generated bindings take a list of any length, and a guest need not have a handle for each of its elements.
     linker
         .instance(POLL)?
         .func_wrap_async("poll", |store, (list,): (WasmList<Resource<DynPollable>>,)| Box::new(poll(store, list)))?;
@@ -71,7 +71,8 @@ async fn poll(
 
 impl WasiView for StoreState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (log, command) = (&self.delivery.log, self.command.as_ref());
+        let log = &self.delivery.log;
+        let command = self.command.as_ref();
         let Shared { coarse_clocks, surroundings, .. } = &*self.shared;
         let (ctx, _) = self.wasi.get_or_insert_with(|| context(log, *coarse_clocks, *surroundings, command));
         WasiCtxView { ctx, table: &mut self.table }

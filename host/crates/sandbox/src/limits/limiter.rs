@@ -12,7 +12,7 @@ use super::rows::Limits;
 /// The most linear memories and tables of one store.
 const MEMORIES_MAX: usize = 4;
 const TABLES_MAX: usize = 16;
-/// What an element of a table takes, at most.
+/// The most memory that an element of a table takes.
 const ELEMENT_BYTES: usize = 16;
 
 /// The memory that all live instances of a tenant may hold together: linear memories, and tables by what their elements
@@ -77,7 +77,8 @@ impl MemoryBudget {
 
 impl Limiter {
     pub(crate) fn new(limits: &Limits, instances_max: usize, budget: Option<Arc<MemoryBudget>>) -> Self {
-        let (memory_bytes_max, table_elements_max) = (limits.memory.bytes(), limits.table_elements as usize);
+        let memory_bytes_max = limits.memory.bytes();
+        let table_elements_max = limits.table_elements as usize;
         Self {
             budget,
             instances_max,

@@ -1,4 +1,4 @@
-//! What is loaded at all, and what compiling may use.
+//! Limits for components that are loaded, and for compiling them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quantity::{Size, Span};
 
-/// What is loaded at all, and what compiling may use.
+/// Limits for components that are loaded, and for compiling them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoadLimits {

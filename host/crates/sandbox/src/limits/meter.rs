@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// How much CPU time the polls of a future took. What it waits for is not counted.
+/// The CPU time that the polls of a future took, without the time that it waits.
 ///
 /// Most calls are one poll of some microseconds, which asking the system for CPU time would make noticeably longer: the
 /// first poll is measured by the wall, and no guest runs longer than a tick of the epoch in it. Of a call that is polled
@@ -48,7 +48,7 @@ impl Work {
         self.0.fetch_add(amount as u64, Ordering::Relaxed);
     }
 
-    /// What was counted so far.
+    /// The count so far.
     pub(crate) fn done(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -71,7 +71,9 @@ impl Meter {
     }
 
     fn measuring(by_cpu: bool) -> Arc<Self> {
-        let (spent, since, by_cpu) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(by_cpu));
+        let spent = AtomicU64::new(0);
+        let since = AtomicU64::new(0);
+        let by_cpu = AtomicBool::new(by_cpu);
         Arc::new(Self { start: Instant::now(), spent, since, by_cpu })
     }
 

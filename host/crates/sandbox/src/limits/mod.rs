@@ -1,4 +1,4 @@
-//! What a delivery may use, and what is counted of it: quantities, limits, memory and time.
+//! Limits of a delivery and their counters: quantities, limits, memory and time.
 
 mod limiter;
 mod loading;

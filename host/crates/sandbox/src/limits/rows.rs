@@ -1,4 +1,4 @@
-//! What one delivery to a guest may use. The only place where a limit is declared.
+//! The limits of one delivery to a guest. The only place where a limit is declared.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ pub struct LimitRow {
     pub name: &'static str,
     /// The default, as in the configuration.
     pub default: String,
-    /// What it bounds.
+    /// The quantity that it bounds.
     pub doc: &'static str,
 }
 
 macro_rules! limits {
     ($(#[doc = $doc:literal] $name:ident: $type:ty = $default:expr,)*) => {
-        /// What one delivery to a guest may use.
+        /// The limits of one delivery to a guest.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(default, deny_unknown_fields)]
         pub struct Limits { $(#[doc = $doc] pub $name: $type,)* }
@@ -101,7 +101,7 @@ limits! {
     refusals: u32 = 100,
     /// The text of a returned error; what is longer is cut.
     error_text: Size = Size(4 << 10),
-    /// What a delivery writes to the log; the rest is counted and dropped.
+    /// Bytes that a delivery writes to the log; the rest is counted and dropped.
     log_bytes: Size = Size(64 << 10),
     /// Lines that a delivery writes to the log; the rest is counted and dropped.
     log_lines: u32 = 256,

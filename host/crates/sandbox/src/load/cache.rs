@@ -1,5 +1,5 @@
-//! Compiled components, kept between runs. What is read is machine code, so nothing is trusted that this host did not
-//! write: each file begins with a hash of the rest under a key that only this user can read.
+//! Compiled components, kept between runs. They are machine code, so only files that this host wrote are trusted: each
+//! begins with a hash of the rest under a key that only this user can read.
 
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
@@ -59,8 +59,8 @@ impl Cache {
         Ok(Self { directory, key, synchronous, asynchronous, is_told: AtomicBool::new(false) })
     }
 
-    /// What was compiled before from the bytes with this hash, if it is there and unchanged, in memory where nobody can
-    /// change it.
+    /// The code that was compiled before from the bytes with this hash, if it is there and unchanged, in memory that
+    /// nobody can change.
     pub(super) fn find(&self, component: blake3::Hash, calls: Calls) -> Option<Sealed> {
         let name = self.name(component, calls);
         match self.read(&name, component, calls) {

@@ -28,7 +28,7 @@ const NICE: i32 = 19;
 /// Stack for compiling, which goes deep where types nest deep.
 const STACK_BYTES: usize = 16 << 20;
 
-/// What a child does with what it is given.
+/// The task of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Task {
     /// Makes machine code of a component.
@@ -37,7 +37,7 @@ pub(super) enum Task {
     Componentize,
 }
 
-/// What a host tells its child: the settings that machine code depends on, then the limits, then what to do.
+/// The arguments for a child: the settings that machine code depends on, the limits, and the task.
 pub(super) fn arguments(task: Task, options: &EngineOptions) -> Vec<OsString> {
     let profile = if options.profile == Profile::Bounds { "bounds" } else { "guard" };
     let seconds = options.load.compile_cpu.0.as_secs_f64().ceil() as u64;
@@ -53,7 +53,7 @@ pub(super) fn arguments(task: Task, options: &EngineOptions) -> Vec<OsString> {
     std::iter::once(profile.into()).chain(numbers.map(|number| number.to_string().into())).collect()
 }
 
-/// What a child is told.
+/// The arguments of a child.
 struct Told {
     task: Task,
     options: EngineOptions,

@@ -38,8 +38,8 @@ impl Compiler {
         }
     }
 
-    /// A component of a core module. What reads the world that a module tells is not made for modules that lie, so that
-    /// is done where it can do no harm as well.
+    /// A component of a core module. The code that reads the world of a module is not made for hostile modules, so it
+    /// runs in the child as well, where it can do no harm.
     pub(super) fn componentize(&self, options: &EngineOptions, module: &[u8]) -> Result<Vec<u8>, LoadError> {
         match self {
             Self::InProcess => componentize::componentize(module, &options.load.scan(module)?)
@@ -52,7 +52,7 @@ impl Compiler {
         }
     }
 
-    /// What a child answers.
+    /// The answer of a child.
     fn answer(&self, task: Task, options: &EngineOptions, bytes: &[u8]) -> Result<Compiled, LoadError> {
         let Self::Child { program, arguments } = self else {
             return Err(LoadError::Compiler("there is no program for it".into()));
@@ -102,7 +102,9 @@ pub(super) fn compile_here(options: &EngineOptions, component: &[u8]) -> Result<
 
 /// Hands the component to the child, and waits for its answer no longer than it may take.
 fn answer_of(mut child: Child, component: &[u8], limits: &LoadLimits) -> Result<Compiled, LoadError> {
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let stdin = child.stdin.take();
+    let stdout = child.stdout.take();
+    let stderr = child.stderr.take();
     let began = Instant::now();
     let (answered, answer) = mpsc::channel();
     let (read, words) = std::thread::scope(|scope| {

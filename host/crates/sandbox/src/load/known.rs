@@ -10,7 +10,7 @@ use super::Loaded;
 /// The SHA-256 digest of a file.
 pub(super) type Digest = [u8; 32];
 
-/// What is loaded, for as long as somebody has it.
+/// The components that are loaded, for as long as they are in use.
 #[derive(Default)]
 pub(crate) struct Known(Mutex<HashMap<Digest, Weak<Loaded>>>);
 

@@ -35,7 +35,7 @@ use resident::Code;
 pub use sandbox::Sandbox;
 use scan::Scanned;
 
-/// What has to be granted before an import is of any use, by the start of its name.
+/// The grants without which imports are useless, by the start of their names.
 const NEEDS: &[(&str, &str)] = &[
     ("wasmpost:messaging/topic", "topics to publish to"),
     ("wasi:config/store", "configuration, if it expects any"),
@@ -49,7 +49,7 @@ struct Found {
     machine: Arc<Machine>,
     calls: Calls,
     is_from_cache: bool,
-    /// What the cache has it by.
+    /// Its key in the cache.
     cached: Option<blake3::Hash>,
 }
 
@@ -150,13 +150,13 @@ impl LoadedComponent {
         self.is_from_cache
     }
 
-    /// What the operator has to grant for its imports to be of use.
+    /// The grants without which its imports are useless.
     pub fn needs(&self) -> Vec<&'static str> {
         let imported = |start: &str| self.loaded.imports.iter().any(|import| import.starts_with(start));
         NEEDS.iter().filter(|(start, _)| imported(start)).map(|(_, need)| *need).collect()
     }
 
-    /// What runs it.
+    /// The engine that runs it.
     pub(crate) fn engine(&self) -> &Engine {
         &self.loaded.code.machine.engine
     }
@@ -236,7 +236,8 @@ impl Sandbox {
         let pre = machine.linker.instantiate_pre(component).map_err(|error| LoadError::import(&error))?;
         let mapped = Mapped::new(pre, &worlds).map_err(|error| LoadError::malformed(&error))?;
         let digest = key.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"));
-        let (size_bytes, version) = (bytes.len() as u64, scanned.version);
+        let size_bytes = bytes.len() as u64;
+        let version = scanned.version;
         let loaded = Arc::new(Loaded {
             digest,
             size_bytes,

@@ -2,8 +2,8 @@
 
 use wasmparser::{Validator, WasmFeatures};
 
-/// What is switched off, as [`config_to_compile`](crate::engine::config_to_compile) says, and what
-/// docs/reference/webassembly.md calls it.
+/// The proposals that [`config_to_compile`](crate::engine::config_to_compile) switches off, by their names in
+/// docs/reference/webassembly.md.
 const OFF: &[(&str, WasmFeatures)] = &[
     ("exceptions", WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS)),
     ("gc", WasmFeatures::GC),
@@ -15,7 +15,7 @@ const OFF: &[(&str, WasmFeatures)] = &[
     ("wide arithmetic", WasmFeatures::WIDE_ARITHMETIC),
 ];
 
-/// What the engine would take of itself, beside what is switched off.
+/// The features that the engine accepts by default, beside those that are switched off.
 const ON: WasmFeatures = WasmFeatures::WASM3.union(WasmFeatures::COMPONENT_MODEL);
 
 /// The proposals without which a file that was refused is no valid one, and with which it is. It is as much work as

@@ -34,11 +34,11 @@ enum Place {
 
 /// The machine code of a component, mapped or not.
 pub(crate) struct Code {
-    /// What runs it.
+    /// The engine that runs it.
     pub(super) machine: Arc<Machine>,
     calls: Calls,
     place: RwLock<Place>,
-    /// What the cache has it by.
+    /// Its key in the cache.
     cached: Option<blake3::Hash>,
     /// Whether it was used since somebody last looked for one to unmap.
     is_used: AtomicBool,
@@ -52,7 +52,9 @@ impl Residents {
     /// Takes in what is mapped, in place of another if there are as many as may be.
     pub(super) fn add(&self, mapped: Mapped, found: &Found) -> Result<Arc<Code>, LoadError> {
         let place = RwLock::new(Place::Mapped(Arc::new(mapped)));
-        let (machine, calls, cached) = (Arc::clone(&found.machine), found.calls, found.cached);
+        let machine = Arc::clone(&found.machine);
+        let calls = found.calls;
+        let cached = found.cached;
         let code = Arc::new(Code { machine, calls, place, cached, is_used: AtomicBool::new(true) });
         if self.enter(&code) { Ok(code) } else { Err(LoadError::Mapped { max: self.max }) }
     }

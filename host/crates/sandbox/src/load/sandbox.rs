@@ -137,7 +137,8 @@ impl Sandbox {
     }
 }
 
-/// What is told of a compiler that cannot be confined, where guests do not attack each other. One in this process never is.
+/// The warning about a compiler that cannot be confined, if guests are not hostile. A compiler in this process is never
+/// confined.
 fn check_confinement(options: &EngineOptions) -> Result<Option<String>, SandboxError> {
     if options.compiler == Compiler::InProcess {
         return Ok(None);
@@ -154,7 +155,7 @@ fn check_confinement(options: &EngineOptions) -> Result<Option<String>, SandboxE
     Ok(Some(text))
 }
 
-/// What is told of a cache that cannot be used.
+/// The warning about a cache that cannot be used.
 fn unusable(options: &EngineOptions, fault: &str) -> String {
     let directory = options.cache_dir.as_deref().unwrap_or(Path::new(""));
     let text = format!(

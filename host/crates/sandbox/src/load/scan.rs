@@ -6,7 +6,7 @@ use wasmtime::Engine;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 
-/// What was seen in a file.
+/// The findings of a scan of a file.
 #[derive(Debug, Default)]
 pub(super) struct Scanned {
     pub(super) is_component: bool,

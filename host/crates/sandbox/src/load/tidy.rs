@@ -24,7 +24,8 @@ pub(super) fn make_room(directory: &OwnedFd) -> io::Result<()> {
     for entry in Dir::read_from(directory)? {
         let name = entry?.file_name().to_owned();
         let text = name.to_string_lossy();
-        let (is_kept, is_unfinished) = (text.ends_with(SUFFIX), text.starts_with(UNFINISHED));
+        let is_kept = text.ends_with(SUFFIX);
+        let is_unfinished = text.starts_with(UNFINISHED);
         if !is_kept && !is_unfinished {
             continue;
         }

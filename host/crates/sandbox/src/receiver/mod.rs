@@ -47,11 +47,11 @@ static RECEIVERS: AtomicU64 = AtomicU64::new(0);
 pub struct ReceiverOptions {
     /// The name, for logs.
     pub name: String,
-    /// What each delivery may use.
+    /// The limits of each delivery.
     pub limits: Limits,
-    /// What the component may do.
+    /// The permissions of the component.
     pub grants: Grants,
-    /// What it reads through `wasi:config`.
+    /// The configuration that it reads through `wasi:config`.
     pub config: BTreeMap<String, String>,
     /// Where its log goes.
     pub log: Arc<dyn LogSink>,
@@ -212,7 +212,8 @@ impl WasmReceiver {
         place: &mut Option<Live>,
     ) -> Result<(), ReceiveError> {
         let body = self.setup.body(&mut message).await?;
-        let (context, attributes) = (message.context, message.attributes);
+        let context = message.context;
+        let attributes = message.attributes;
         let live = match place {
             Some(live) => {
                 live.store.data_mut().begin(meter, context, attributes, body);
@@ -272,7 +273,8 @@ impl Receiver for WasmReceiver {
             context.set_usage(Usage { component: Some(Arc::clone(&self.component)), ..usage });
             return result;
         }
-        let (context, wall) = (message.context.clone(), self.setup.shared.limits.wall);
+        let context = message.context.clone();
+        let wall = self.setup.shared.limits.wall;
         let mut meter = Meter::new();
         let places = &self.setup.sandbox.places;
         let warm = if self.reuse > 1 { places.warm(self.number) } else { None };

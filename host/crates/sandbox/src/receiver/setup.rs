@@ -1,4 +1,4 @@
-//! What every instance of a receiver begins with: its store with its limits, its body, its place.
+//! Setting up an instance of a receiver: its store with its limits, its body, its place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use wasmtime::{Store, UpdateDeadline};
 use crate::engine::{Mapped, Place, Places};
 use crate::error::out_of_budget;
 use crate::guest::bindings::wasmpost::messaging::types::Failure;
-use crate::guest::{Delivery, Shared, StoreState};
+use crate::guest::{DeliveryState, Shared, StoreState};
 use crate::limits::Span;
 use crate::load::{LoadedComponent, Sandbox};
 use crate::worlds::World;
@@ -19,8 +19,8 @@ use crate::worlds::World;
 pub(crate) const YIELD_TICKS: u64 = 1;
 /// How long a delivery waits for an instance. After that the host is busy, and the delivery is given back.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(5);
-/// What a guest may pass to the host in one call beside the largest body, in bytes. Elements of lists count with what they
-/// take in the host, so that this bounds the time of taking them in as well.
+/// The most bytes that a guest may pass to the host in one call beside the largest body. Elements of lists count with
+/// the memory that they take in the host, so that this bounds the time to read them as well.
 const HOSTCALL_EXTRA: usize = 1 << 20;
 
 /// A component in its sandbox, with what its deliveries share.
@@ -34,7 +34,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// What instances are made of. Where the host cannot map it now, the delivery is given back.
+    /// The component from which instances are made. Where the host cannot map it now, the delivery is given back.
     pub(crate) fn mapped(&self) -> Result<Arc<Mapped>, ReceiveError> {
         let given_back = |text| ReceiveError::new(Disposition::GiveBack, Reason::HostBusy, text);
         self.loaded.mapped(&self.sandbox).map_err(given_back)
@@ -96,8 +96,8 @@ pub(crate) async fn wait_for_place(places: &Places, context: &Context) -> Result
     }
 }
 
-/// What a delivery fails with whose guest returned this.
-pub(crate) fn failure_of(failure: Failure, state: &StoreState, delivery: &Delivery) -> ReceiveError {
+/// The error of a delivery whose guest returned this failure.
+pub(crate) fn failure_of(failure: Failure, state: &StoreState, delivery: &DeliveryState) -> ReceiveError {
     let cut = |mut text: String| {
         delivery.work.add(text.len());
         text.truncate(text.floor_char_boundary(delivery.shared.limits.error_text.bytes()));

@@ -65,7 +65,7 @@ impl Entry for IncomingHandler {
     }
 }
 
-/// What the handler answers, with so many bytes of the body.
+/// The answer of the handler, with so many bytes of the body.
 async fn answer(sent: oneshot::Receiver<Sent>, wanted: usize, work: &Work) -> Result<Answer, String> {
     let response = sent.await.map_err(|_| "handler gave no response".to_owned())?;
     let response = response.map_err(|error| format!("handler answered with an error: {error}"))?;

@@ -38,7 +38,7 @@ impl Entry for Handler {
     }
 }
 
-/// What the service answers, with so many bytes of the body. The guest writes it while it is taken.
+/// The answer of the service, with so many bytes of the body. The guest writes it while it is read.
 async fn answer(
     store: &mut Store<StoreState>,
     service: &Service,

@@ -63,7 +63,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result
     producer::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     request_reply::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     linker.allow_shadowing(true);
-    // What is generated takes a list in whole before anybody can say that it is too long.
+    // Generated bindings take a list in whole before its length can be checked.
     let set = |mut store: StoreContextMut<'_, StoreState>, (message, given): (Resource<Message>, Pairs)| {
         let pairs = given.iter(&mut store)?.take(ATTRIBUTE_VALUES_MAX + 1).collect::<wasmtime::Result<_>>()?;
         types::HostMessage::set_metadata(store.data_mut(), message, pairs)

@@ -23,7 +23,7 @@ pub(crate) use plugin_async::{PluginAsync, Receive};
 
 /// A world by which components receive messages.
 pub(crate) struct World {
-    /// What it is called.
+    /// Its name.
     pub(crate) name: &'static str,
     /// The interface that a component of this world exports. A version of two parts stands for all that begin with it.
     pub(crate) export: &'static str,

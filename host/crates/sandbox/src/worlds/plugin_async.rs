@@ -66,7 +66,7 @@ impl PluginAsync {
 
 #[async_trait]
 impl Entry for PluginAsync {
-    /// What a message left running would go on with the next one.
+    /// Tasks that a message left running would go on with the next one.
     fn together(self: Arc<Self>) -> Option<Arc<PluginAsync>> {
         Some(self)
     }
@@ -74,7 +74,8 @@ impl Entry for PluginAsync {
     async fn call(&self, store: &mut Store<StoreState>, instance: &Instance) -> wasmtime::Result<Result<(), Failure>> {
         let receive = self.function(&mut *store, instance)?;
         let state = store.data_mut();
-        let (message, body) = (Lent::handle(state.number), std::mem::take(&mut state.body));
+        let message = Lent::handle(state.number);
+        let body = std::mem::take(&mut state.body);
         let body = StreamReader::new(&mut *store, Chunks(body))?;
         let (received,) = receive.call_async(&mut *store, (message, body)).await?;
         Ok(received.map_err(Failure::from))

@@ -1,4 +1,4 @@
-//! What a handler of HTTP answers, and what becomes of its message by that.
+//! Answers of HTTP handlers, and the outcome of a message by them.
 
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
@@ -25,7 +25,7 @@ const LATER: [StatusCode; 4] = [
     StatusCode::SERVICE_UNAVAILABLE,
 ];
 
-/// What a handler answered.
+/// The answer of a handler.
 pub(super) struct Answer {
     status: StatusCode,
     headers: HeaderMap,

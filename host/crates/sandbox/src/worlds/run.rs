@@ -46,7 +46,8 @@ impl Entry for Run {
 pub(super) fn prepare(state: &mut StoreState) {
     let delivery = &state.delivery;
     delivery.work.call(delivery.attributes.bytes() + delivery.attributes.values_len());
-    let (id, attempt) = (delivery.context.id().to_owned(), delivery.context.attempt().to_string());
+    let id = delivery.context.id().to_owned();
+    let attempt = delivery.context.attempt().to_string();
     let host = [("WASMPOST_ID", id), ("WASMPOST_ATTEMPT", attempt)].map(|(name, value)| (name.to_owned(), value));
     let (mut environment, left_out) = variables(&delivery.attributes);
     if !left_out.is_empty() {
@@ -64,7 +65,7 @@ pub(super) fn prepare(state: &mut StoreState) {
     });
 }
 
-/// What becomes of the message of a command that ended like this.
+/// The outcome of the message of a command that ended like this.
 pub(super) fn ended(
     state: &mut StoreState,
     ran: wasmtime::Result<Result<(), ()>>,

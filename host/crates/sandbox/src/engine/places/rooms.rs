@@ -11,7 +11,7 @@ pub(crate) struct Place<L> {
     _permit: OwnedSemaphorePermit,
 }
 
-/// All places of a sandbox. Who finds none waits, instead of being refused by the pool.
+/// All places of a sandbox. A delivery that finds none waits, instead of being refused by the pool.
 pub(crate) struct Places<L> {
     permits: Arc<Semaphore>,
     /// How many wait for a place: while some do, no instance is kept.
@@ -48,7 +48,7 @@ impl<L> Places<L> {
     /// An empty place once there is one. None if there will never be one, which does not happen.
     pub(crate) async fn wait(&self) -> Option<Place<L>> {
         let waiting = Waiting::new(&self.waiting);
-        // What became idle between the first look and the counting would be missed by both sides.
+        // An instance that became idle between the first look and the counting would be missed by both sides.
         self.evict(|_| true);
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
         drop(waiting);

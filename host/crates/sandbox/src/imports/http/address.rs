@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What is not public of IPv4: the first address of each range, and the bits that all its addresses share.
+/// The ranges of IPv4 that are not public: the first address of each, and the number of bits that its addresses share.
 const V4_REFUSED: &[(Ipv4Addr, u32)] = &[
     (Ipv4Addr::new(0, 0, 0, 0), 8),        // this network, unspecified
     (Ipv4Addr::new(10, 0, 0, 0), 8),       // private
@@ -22,7 +22,8 @@ const V4_REFUSED: &[(Ipv4Addr, u32)] = &[
     (Ipv4Addr::new(240, 0, 0, 0), 4),      // reserved, broadcast
 ];
 
-/// What is public of IPv6 lies in here; loopback, unique-local, link-local and multicast addresses do not …
+/// The range with all public addresses of IPv6; loopback, unique-local, link-local and multicast addresses are not in
+/// it …
 const V6_GLOBAL: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 /// … and neither in these.
 const V6_REFUSED: &[(Ipv6Addr, u32)] = &[

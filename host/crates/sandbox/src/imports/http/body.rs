@@ -23,7 +23,7 @@ type Polled = Poll<Option<Result<Frame<Bytes>, Error>>>;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Overrun(Arc<AtomicBool>);
 
-/// What a request keeps open until its response is read or dropped.
+/// The resources that a request keeps until its response is read or dropped.
 pub(super) struct Open {
     pub(super) _permit: OwnedSemaphorePermit,
     pub(super) _connection: AbortOnDropJoinHandle<()>,
@@ -49,7 +49,7 @@ pub(super) struct ResponseBody {
     overrun: Overrun,
 }
 
-/// What a body may have, and what is left of that.
+/// The limit of a body, and the rest of it.
 pub(super) struct Room {
     max: u64,
     left: u64,

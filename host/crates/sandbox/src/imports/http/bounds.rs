@@ -1,4 +1,4 @@
-//! What the library leaves without a bound, or does not tell, and is done here instead of there.
+//! Bounds and figures that the library lacks.
 
 use wasmtime::component::{Lift, Linker, Resource, WasmList};
 use wasmtime::{AsContextMut, StoreContextMut};

@@ -15,7 +15,7 @@ use crate::guest::{Admitted, Connector, Denied, HttpHost, HttpOrigin};
 /// How many addresses of one name are tried.
 const ADDRESSES_MAX: usize = 8;
 
-/// What a connection reads and writes.
+/// A stream under a connection.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{FIELDS_BYTES_MAX, INFORMATIONAL_MAX};
 
-/// What is known of the heads of one response.
+/// The state of reading the heads of one response.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heads(Arc<Seen>);
 

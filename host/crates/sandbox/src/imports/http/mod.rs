@@ -31,7 +31,8 @@ const TYPES: &str = "wasi:http/types@0.2.12";
 const FIELDS_BYTES_MAX: usize = 32 << 10;
 /// The most informational heads before the response. Their bytes count with those of its own head.
 const INFORMATIONAL_MAX: u32 = 16;
-/// What a guest may write to the body of a request at a time. Two of these wait in the host for each body, sent or not.
+/// The most bytes that a guest may write to the body of a request at a time. Two such pieces wait in the host for each
+/// body, sent or not.
 const CHUNK_BYTES_MAX: usize = 32 << 10;
 
 type Handled = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
@@ -53,7 +54,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<StoreState>, calls: Calls) -> wa
 }
 
 impl StoreState {
-    /// What the functions of `wasi:http` work on.
+    /// The state for the functions of `wasi:http`.
     pub(crate) fn http(&mut self) -> WasiHttpCtxView<'_> {
         let http = self.http.get_or_insert_with(|| {
             let mut context = WasiHttpCtx::new();
@@ -112,7 +113,8 @@ impl WasiHttpHooks for Requests {
             // In the one spelling that was compared with the grants.
             let host = HeaderValue::try_from(admitted.origin.authority()).map_err(|_| Error::HttpRequestUriInvalid)?;
             request.headers_mut().insert(HOST, host);
-            let (payer, budget) = (Arc::clone(&admitted.payer), admitted.shared.limits.cpu.0);
+            let payer = Arc::clone(&admitted.payer);
+            let budget = admitted.shared.limits.cpu.0;
             let sent = Charged::new(payer, budget, send::send(admitted, request)).await;
             // A guest whose time is used up is about to end.
             let response = sent.unwrap_or(Err(Error::ConnectionTerminated))?;

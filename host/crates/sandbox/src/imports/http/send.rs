@@ -22,22 +22,25 @@ use crate::limits::Charged;
 
 /// Sends a request; the response comes with its head, and its body is read from the connection.
 pub(super) async fn send(admitted: Admitted, request: Request<WasiBody>) -> Result<Response<WasiBody>, Error> {
-    let (max, work) = (admitted.shared.limits.http_body.0, Arc::clone(admitted.log.work()));
+    let max = admitted.shared.limits.http_body.0;
+    let work = Arc::clone(admitted.log.work());
     if declared(request.headers()).is_some_and(|bytes| bytes > max) {
         return Err(Error::HttpRequestBodySize(Some(max)));
     }
     let connect = admitted.shared.connector.connect(&admitted);
     let stream = within(admitted.timeouts.connect, connect, Error::ConnectionTimeout).await??;
-    let (overrun, heads) = (Overrun::default(), Heads::default());
+    let overrun = Overrun::default();
+    let heads = Heads::default();
     let mut request = prepared(request)?.map(|body| RequestBody::new(body, Room::new(max, &work), overrun.clone()));
     let counted = heads.clone();
     hyper::ext::on_informational(&mut request, move |_| counted.count());
-    // What this holds of the response's head is held of its body as well.
+    // The head reader reads the body of the response as well.
     let stream = TokioIo::new(heads.reader(stream));
     let greeting = http1::Builder::new().max_buf_size(FIELDS_BYTES_MAX).handshake(stream);
     let (mut sender, connection) = greeting.await.map_err(|error| fault(&error, max, &overrun))?;
-    // What ends a connection is told by what was read from it. Its work is that of the guest, which pays for it.
-    let (payer, budget) = (Arc::clone(&admitted.payer), admitted.shared.limits.cpu.0);
+    // Reading reports the error that ends a connection. The guest pays for the work of the connection.
+    let payer = Arc::clone(&admitted.payer);
+    let budget = admitted.shared.limits.cpu.0;
     let connection = spawn(async move { drop(Charged::new(payer, budget, connection).await) });
     let answer = within(admitted.timeouts.first_byte, sender.send_request(request), Error::ConnectionReadTimeout);
     let answered = answer.await?;
@@ -54,7 +57,7 @@ pub(super) async fn send(admitted: Admitted, request: Request<WasiBody>) -> Resu
     Ok(response.map(|incoming| ResponseBody::new(incoming, Room::new(max, &work), pause, open, overrun).boxed_unsync()))
 }
 
-/// What an error of the connection means to the guest.
+/// The error of the guest for an error of the connection.
 pub(super) fn fault(error: &hyper::Error, body_max: u64, overrun: &Overrun) -> Error {
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
     match () {

@@ -15,7 +15,7 @@ use super::super::setup::{Setup, YIELD_TICKS, failure_of};
 use super::roster::{Outcome, Roster};
 use crate::engine::{Mapped, Place};
 use crate::guest::bindings::wasmpost::messaging::types::Failure;
-use crate::guest::{Delivery, Hook, StoreState};
+use crate::guest::{DeliveryState, Hook, StoreState};
 use crate::limits::Meter;
 use crate::worlds::{PluginAsync, Receive};
 
@@ -51,7 +51,7 @@ impl Instance {
             let state = store.data_mut();
             let culprit = culprit(state, &error);
             if let Some(delivery) = culprit.and_then(|culprit| state.together.remove(&culprit)) {
-                // What is told of the error is told of this delivery.
+                // The error is classified for this delivery.
                 state.delivery = delivery;
             }
             roster.saw_memory(state.limiter.memory_peak_bytes);
@@ -120,7 +120,7 @@ async fn serve(
 /// Puts a message into the store, and gives its body.
 fn begin(state: &mut StoreState, call: Call) -> Bytes {
     let Call { number, context, attributes, body, meter } = call;
-    state.together.insert(number, Delivery::new(&state.shared, context, attributes));
+    state.together.insert(number, DeliveryState::new(&state.shared, context, attributes));
     state.renew(&meter);
     body
 }
@@ -142,18 +142,21 @@ fn end(
     if result.is_err() || !is_fit {
         roster.close();
     }
-    let (published_bytes, host_work) = (delivery.published_bytes, delivery.work.done());
+    let published_bytes = delivery.published_bytes;
+    let host_work = delivery.work.done();
     Ok(Outcome { result, published_bytes, host_work, cpu: Duration::ZERO })
 }
 
 /// Has messages pay for CPU time, and ends the instance when one has used up its own.
 fn charge(store: &mut Store<StoreState>, roster: &Arc<Roster>, meter: &Arc<Meter>, budget: Duration) {
     let tasks = Arc::clone(&store.data().tasks);
-    let (payers, clock) = (Arc::clone(roster), Arc::clone(meter));
+    let payers = Arc::clone(roster);
+    let clock = Arc::clone(meter);
     store.task_group_hook(Hook::new(&tasks, move |number| {
         payers.ledger.runs(clock.spent_within_poll(), number);
     }));
-    let (roster, meter) = (Arc::clone(roster), Arc::clone(meter));
+    let roster = Arc::clone(roster);
+    let meter = Arc::clone(meter);
     store.epoch_deadline_callback(move |mut store| {
         let number = tasks.now();
         let spent = roster.ledger.runs(meter.spent_within_poll(), number);

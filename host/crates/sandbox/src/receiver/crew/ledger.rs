@@ -1,8 +1,8 @@
-//! Who of an instance burnt which CPU time.
+//! The CPU time of each message in an instance.
 //!
-//! The engine tells which message it turns to, and at each tick of the epoch the one it works on is charged. That message
-//! pays until another one runs. What nobody in particular burnt, such as making the
-//! instance, all messages in it pay in equal parts. So every nanosecond is paid for, and paid for once.
+//! The engine tells which message it turns to, and at each tick of the epoch the one it works on is charged. That
+//! message pays until another one runs. All messages in it pay in equal parts for time that belongs to none of them,
+//! such as making the instance. So every nanosecond is paid for, once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,7 +29,7 @@ impl Ledger {
         self.accounts.lock().spent.insert(number, Duration::ZERO);
     }
 
-    /// What a message spent that pays no more.
+    /// Stops charging a message, and returns the time that it used.
     pub(super) fn close(&self, number: u32) -> Duration {
         self.accounts.lock().spent.remove(&number).unwrap_or_default()
     }

@@ -77,7 +77,8 @@ impl Crews {
 
     /// The first place in a new instance.
     fn start(&self, place: Place) -> Option<Seat> {
-        let (roster, meter) = (Arc::new(Roster::default()), Meter::of_several());
+        let roster = Arc::new(Roster::default());
+        let meter = Meter::of_several();
         // Each call in the channel belongs to a message that has a place.
         let (calls, coming) = mpsc::channel(self.concurrent as usize);
         let instance =

@@ -15,7 +15,8 @@ use crate::limits::Meter;
 impl Crews {
     /// Has the message processed beside others, and tells what it used.
     pub(crate) async fn receive(&self, message: Message) -> (Result<(), ReceiveError>, Usage) {
-        let (context, mut usage) = (message.context.clone(), Usage::default());
+        let context = message.context.clone();
+        let mut usage = Usage::default();
         let result = {
             let work = self.work(message, &mut usage);
             tokio::select! {
@@ -28,13 +29,15 @@ impl Crews {
     }
 
     async fn work(&self, mut message: Message, usage: &mut Usage) -> Result<(), ReceiveError> {
-        let (wall, reading) = (self.setup.shared.limits.wall, Meter::new());
+        let wall = self.setup.shared.limits.wall;
+        let reading = Meter::new();
         let body = timeout(wall.0, self.setup.body(&mut message)).await.map_err(|_| out_of_wall(wall))??;
         let read_for = reading.wall();
         let mut seat = self.seat(&message.context).await?;
         // Waiting for the host is no time of the call.
         let meter = Meter::new();
-        let (crew, number) = (Arc::clone(&seat.crew), seat.number);
+        let crew = Arc::clone(&seat.crew);
+        let number = seat.number;
         let Message { context, attributes, .. } = message;
         let call = Call { number, context, attributes, body, meter: Arc::clone(&meter) };
         // There is room for every message that has a place; an instance that ended meanwhile says so itself.

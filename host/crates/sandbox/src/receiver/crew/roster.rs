@@ -1,4 +1,4 @@
-//! Who is in an instance, who drives it, and what became of each.
+//! The messages in an instance: which of them drives it, and the outcome of each.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ struct Seat {
     outcome: Option<Outcome>,
 }
 
-/// What became of one message, and what it used.
+/// The outcome of one message, and the CPU time that it used.
 pub(super) struct Outcome {
     pub(super) result: Result<(), ReceiveError>,
     pub(super) published_bytes: u64,
@@ -45,7 +45,7 @@ pub(super) struct Outcome {
     pub(super) cpu: Duration,
 }
 
-/// What somebody in an instance is to do now.
+/// The next step of a message in an instance.
 pub(super) enum Turn {
     /// Nothing more: its message is done.
     Leave(Outcome),
@@ -96,7 +96,8 @@ impl Roster {
         if is_first { Turn::Drive } else { Turn::Wait }
     }
 
-    /// Gives a place up, and tells what CPU time its message used, if it is not done. Whoever is first then drives.
+    /// Gives a place up, and returns the CPU time that its message used, if it is not done. The first message left then
+    /// drives.
     pub(super) fn leave(&self, number: u32) -> Duration {
         let next = {
             let mut seats = self.seats.lock();
@@ -122,8 +123,8 @@ impl Roster {
         }
     }
 
-    /// Ends the instance for all who are in it and not done. Whoever is to blame gets the error; the others are given
-    /// back. If nobody in particular is, all get it: were they given back, they would meet again and again.
+    /// Ends the instance for all messages in it that are not done. The one at fault gets the error; the others are
+    /// given back. If no single one is at fault, all get it: given back, they would meet again and again.
     pub(super) fn end(&self, culprit: Option<u32>, error: Option<&ReceiveError>) {
         let mut seats = self.seats.lock();
         seats.is_ended = true;

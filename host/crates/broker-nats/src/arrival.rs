@@ -55,7 +55,9 @@ impl Arrival {
         }
         let intake = Arc::clone(intake);
         let settling = async move {
-            let (sequence, queue, id) = (self.sequence, Arc::clone(&intake.queue), self.envelope.id.clone());
+            let sequence = self.sequence;
+            let queue = Arc::clone(&intake.queue);
+            let id = self.envelope.id.clone();
             if let Err(error) = self.settle_in_later(&intake).await {
                 tracing::warn!(
                     %queue, id, sequence, error = %chain(&error),
@@ -80,7 +82,8 @@ impl Arrival {
 
     async fn settle_in_later(self, intake: &Arc<Intake>) -> Result<(), BrokerError> {
         let hidden = self.hidden();
-        let (first, is_expired) = (self.raw == 1, self.is_expired(intake));
+        let first = self.raw == 1;
+        let is_expired = self.is_expired(intake);
         let (record, lapses) = self.record(intake).await?;
         let due = self.published_at.after(self.envelope.delay());
         let hold = self.into_hold(intake, record);
@@ -113,7 +116,7 @@ impl Arrival {
         Ok(())
     }
 
-    /// What is known of earlier attempts. Deliveries that nobody told the end of have lapsed; says how many did in a row.
+    /// The record of earlier attempts, and how many deliveries lapsed in a row: those without a recorded end.
     async fn record(&self, intake: &Intake) -> Result<(Record, u32), BrokerError> {
         let fresh = Record { seen: self.hidden(), attempts: self.envelope.attempts.clone(), ..Record::default() };
         let mut record = match self.raw {
@@ -126,7 +129,8 @@ impl Arrival {
         for lapsed in 0..lapses.min(wasmpost_delivery::HISTORY_MAX as u32) {
             let ago = u64::from(lapses - lapsed).saturating_mul(lease);
             let number = self.counted(record.seen + 1 + lapsed);
-            let (since, until) = (Timestamp(now.0.saturating_sub(ago)), Timestamp(now.0.saturating_sub(ago - lease)));
+            let since = Timestamp(now.0.saturating_sub(ago));
+            let until = Timestamp(now.0.saturating_sub(ago - lease));
             record.failed(Attempt::lapsed(number, since, until));
         }
         Ok((record, lapses))

@@ -22,14 +22,14 @@ const READING_AT_ONCE: usize = 32;
 /// How long to wait before reading is tried again.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a queue takes from, as it is stored.
+/// The topics of a queue, as they are stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Binding {
     name: String,
     topics: Vec<String>,
 }
 
-/// What is known of all queues.
+/// The topics of all queues, as far as they are known.
 #[derive(Default)]
 pub(crate) struct Bindings(RwLock<Arc<Table>>);
 
@@ -133,12 +133,13 @@ pub(crate) async fn declare(link: &Link, spec: &QueueSpec) -> Result<(), BrokerE
 /// Moves what waits under a topic to a queue. Two hosts that do it at a time move each message once: it has the id by
 /// which the server knows it.
 async fn adopt(link: &Link, topic: &str, queue: &str) -> Result<(), BrokerError> {
-    let what = || format!("queue {queue:?}: what waits under topic {topic:?} could not be moved to it");
+    let what = || format!("queue {queue:?}: messages that wait under topic {topic:?} could not be moved to it");
     let filter = link.names.queue_filter(topic);
     if subjects(&link.messages, &filter).await?.is_empty() {
         return Ok(());
     }
-    let (mut from, mut moved) = (1, 0_u64);
+    let mut from = 1;
+    let mut moved = 0_u64;
     while let Some(message) = next(link, &filter, from).await? {
         let mut envelope = Envelope::read(Some(&message.headers), topic, || format!("{topic}:{}", message.sequence));
         envelope.published_at.get_or_insert(crate::intake::timestamp(message.time.unix_timestamp_nanos()));
@@ -191,7 +192,7 @@ pub(crate) async fn watch(link: Arc<Link>) -> Result<(), BrokerError> {
     Ok(())
 }
 
-/// What was told while the connection was lost. A server that just began may need some time.
+/// Loads changes that were missed while the connection was lost. A server that just started may need some time.
 async fn load_again(link: &Link) {
     while let Err(error) = load(link).await {
         tracing::warn!(error = %chain(&error), "queues could not be read after a reconnect; trying again");
@@ -205,6 +206,6 @@ async fn load_again(link: &Link) {
 fn learn(link: &Link, payload: &Bytes) {
     match serde_json::from_slice::<Binding>(payload) {
         Ok(binding) => link.bindings.add(binding),
-        Err(error) => tracing::warn!(error = %chain(&error), "what is told of a queue cannot be read"),
+        Err(error) => tracing::warn!(error = %chain(&error), "record of a queue cannot be read"),
     }
 }

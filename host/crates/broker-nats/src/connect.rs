@@ -90,7 +90,7 @@ fn refused(servers: &str, error: async_nats::ConnectError) -> BrokerError {
     use async_nats::ConnectErrorKind::{Authentication, AuthorizationViolation};
     let kind = error.kind();
     if matches!(kind, Authentication | AuthorizationViolation) {
-        let fault = format!("{servers} does not let this host in; give user and password, token or credentials_file");
+        let fault = format!("{servers}: authentication failed; give user and password, token or credentials_file");
         return BrokerError::new(BrokerErrorKind::Invalid, fault).caused_by(error.to_string());
     }
     unavailable(format!("no NATS server could be reached at {servers}"), error)
@@ -108,7 +108,7 @@ fn notice(event: &Event, count: &watch::Sender<u64>) {
         Event::ServerError(error) => tracing::warn!(error = %error, "NATS server refused something"),
         Event::ClientError(error) => tracing::warn!(error = %error, "NATS connection failed"),
         Event::SlowConsumer(_) => tracing::warn!("messages came faster than they were taken; some come again"),
-        Event::LameDuckMode => tracing::warn!("NATS server is about to end; another is connected to"),
+        Event::LameDuckMode => tracing::warn!("NATS server is about to end; connecting to another"),
         Event::Draining | Event::Closed => tracing::debug!(%event, "NATS connection"),
     }
 }

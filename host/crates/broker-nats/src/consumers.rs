@@ -101,7 +101,7 @@ fn difference(
         _ => "",
     };
     Some(invalid(format!(
-        "queue {queue:?}: consumer {name:?} is not as it has to be: {field} is {found}, wanted is {wanted}{hint}; say \
-         create=update to change it"
+        "queue {queue:?}: consumer {name:?}: {field} is {found}, expected {wanted}{hint}; use create=update to \
+         change it"
     )))
 }

@@ -24,7 +24,7 @@ use crate::envelope::Envelope;
 use crate::error::{in_time, invalid};
 use crate::options::Options;
 
-/// What headers and the envelope take beside body and attributes.
+/// The most bytes of headers and the envelope beside body and attributes.
 const HEADERS_BYTES_MAX: usize = 64 << 10;
 
 /// A broker on subjects of a NATS server, at most once.
@@ -60,7 +60,8 @@ impl NatsCoreBroker {
         let Connection { client, .. } = connect(&options, access).await?;
         let body_bytes_max = client.max_payload().saturating_sub(HEADERS_BYTES_MAX);
         let admission = Admission { body_bytes_max, attributes_bytes_max: HEADERS_BYTES_MAX / 2 };
-        let (clock, closed) = (Clock::system(), CancellationToken::new());
+        let clock = Clock::system();
+        let closed = CancellationToken::new();
         Ok(Arc::new(Self(Arc::new(Core { client, admission, clock, closed }))))
     }
 }
@@ -87,7 +88,7 @@ impl Core {
         BrokerError::new(BrokerErrorKind::Closed, "connection to NATS was closed")
     }
 
-    /// What cannot be kept cannot be kept back either.
+    /// Without storage, a message cannot be delayed either.
     fn admit(&self, publication: &Publication) -> Result<(), BrokerError> {
         self.admission.check(publication)?;
         if !publication.delay.is_zero() {
@@ -144,7 +145,8 @@ impl Broker for NatsCoreBroker {
         Self::check_queue(&spec)?;
         let mut coming = SelectAll::new();
         for topic in spec.all_topics() {
-            let (subject, group) = (subject(&topic)?, spec.name.clone());
+            let subject = subject(&topic)?;
+            let group = spec.name.clone();
             let subscribing = self.0.client.queue_subscribe(subject, group);
             coming.push(in_time(|| format!("topic {topic:?} cannot be subscribed to"), subscribing).await?);
         }

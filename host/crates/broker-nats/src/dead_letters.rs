@@ -15,7 +15,7 @@ use crate::publish::Outgoing;
 
 /// How many bytes in front of the body tell the evidence.
 const HEADER: &str = "Wasmpost-Evidence-Bytes";
-/// What a letter takes beside its body and attributes, at most.
+/// The most bytes of a dead letter beside its body and attributes.
 pub(crate) const EVIDENCE_BYTES_MAX: usize = 96 << 10;
 
 /// Stores a dead letter. One of the same message within the window is the same letter.
@@ -94,7 +94,8 @@ async fn page<T: Paged + From<DeadLetter>>(
     max: usize,
 ) -> Result<Vec<T>, BrokerError> {
     link.check()?;
-    let (mut from, mut skipped) = (1, 0);
+    let mut from = 1;
+    let mut skipped = 0;
     let mut page = Page::new(max);
     while let Some((_, letter)) = next(link, filter, &mut from).await? {
         if skipped < skip {
@@ -132,10 +133,11 @@ impl DeadLetters for NatsBroker {
     async fn redrive(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {
         let link = self.link();
         link.check()?;
-        let (mut from, mut redriven) = (1, 0);
+        let mut from = 1;
+        let mut redriven = 0;
         while let Some((sequence, letter)) = next(link, filter, &mut from).await? {
             let envelope = Envelope::redriven(&letter);
-            // Who redrives it a second time, because this did not come to its end, adds nothing.
+            // A second redrive of it, because this one did not finish, adds nothing.
             let by = format!("{} redriven {sequence}", letter.queue);
             let headers = match envelope.headers(&by) {
                 Ok(headers) => headers,
@@ -151,7 +153,8 @@ impl DeadLetters for NatsBroker {
     async fn purge(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {
         let link = self.link();
         link.check()?;
-        let (mut from, mut purged) = (1, 0);
+        let mut from = 1;
+        let mut purged = 0;
         while let Some((sequence, _)) = next(link, filter, &mut from).await? {
             purged += u64::from(delete(link, sequence).await?);
         }

@@ -36,7 +36,7 @@ pub(crate) struct Envelope {
     /// How often it was delivered before it was redriven.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) deliveries: u32,
-    /// What attempts came to before it was redriven.
+    /// The attempts before it was redriven.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) attempts: Vec<Attempt>,
 }
@@ -89,8 +89,8 @@ impl Envelope {
         Ok(headers)
     }
 
-    /// What the headers tell. A message that another program published has its headers as attributes, and an id of its
-    /// own only if it was told one.
+    /// Reads the headers. A message of another program has its headers as attributes, and an id of its own only if that
+    /// program set one.
     pub(crate) fn read(headers: Option<&HeaderMap>, topic: &str, id: impl FnOnce() -> String) -> Self {
         let told = headers.and_then(|headers| headers.get(HEADER));
         let read = told.map(|told| serde_json::from_str(told.as_str()));

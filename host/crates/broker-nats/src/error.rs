@@ -51,7 +51,7 @@ pub(crate) fn not_stored(subject: &str, error: PublishError) -> BrokerError {
     BrokerError::new(kind, what).caused_by(error.to_string())
 }
 
-/// What the caller does next after the server refused something.
+/// The kind of an error of the server, which says what the caller does next.
 pub(crate) fn kind_of(refused: &jetstream::Error) -> BrokerErrorKind {
     let full = [
         ErrorCode::STORAGE_RESOURCES_EXCEEDED,

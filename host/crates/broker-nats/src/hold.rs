@@ -41,7 +41,7 @@ pub(crate) struct Hold {
     phase: Mutex<Phase>,
 }
 
-/// What becomes of it. Whoever changes it first has decided.
+/// The state of a lease. The first transition wins.
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     /// Until this time.

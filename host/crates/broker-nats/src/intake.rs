@@ -46,7 +46,7 @@ pub(crate) struct Intake {
 
 struct Requests {
     next: u64,
-    /// What was asked of each consumer.
+    /// The open request of each consumer.
     open: Vec<Option<Request>>,
     /// How long the next one waits.
     wait: Duration,
@@ -116,9 +116,15 @@ impl Intake {
         Ok(())
     }
 
-    /// Says whether somebody pulls.
-    pub(crate) fn wanted(&self, wanted: bool) {
-        self.shelf.wanted(wanted);
+    /// Notes that somebody pulls.
+    pub(crate) fn begin_pull(&self) {
+        self.shelf.begin_pull();
+        self.changed.notify_one();
+    }
+
+    /// Notes that nobody pulls any more.
+    pub(crate) fn end_pull(&self) {
+        self.shelf.end_pull();
         self.changed.notify_one();
     }
 
@@ -167,7 +173,8 @@ impl Intake {
 
     /// Gives up requests that the server forgot, and says when the next one is to be given up.
     pub(crate) fn give_up_late(&self) -> Instant {
-        let (mut requests, now) = (self.requests.lock(), Instant::now());
+        let mut requests = self.requests.lock();
+        let now = Instant::now();
         let mut late = false;
         for open in &mut requests.open {
             if open.is_some_and(|request| request.until <= now) {
@@ -203,14 +210,15 @@ impl Intake {
         }
     }
 
-    /// What the server says instead of a message.
+    /// Handles a status that the server sent instead of a message.
     fn status(&self, message: &Message, status: StatusCode) {
         if status == StatusCode::IDLE_HEARTBEAT {
             return;
         }
         let mut tokens = message.subject.rsplit('.');
         let mut token = || tokens.next().and_then(|token| token.parse::<u64>().ok());
-        let (number, consumer) = (token(), token());
+        let number = token();
+        let consumer = token();
         if let (Some(number), Some(consumer)) = (number, consumer) {
             self.end_request(consumer as usize, number);
         }
@@ -254,7 +262,8 @@ impl Intake {
 
     /// Hands a delivery to who pulls.
     pub(crate) fn hand_out(&self, hold: Arc<Hold>) {
-        let (sequence, envelope) = (hold.sequence, &hold.envelope);
+        let sequence = hold.sequence;
+        let envelope = &hold.envelope;
         let delivery = Delivery {
             id: envelope.id.clone(),
             topic: envelope.topic.clone(),

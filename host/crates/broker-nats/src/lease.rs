@@ -14,7 +14,7 @@ pub(crate) struct NatsLease(pub(crate) Arc<Hold>);
 struct NatsRenewer(Arc<Hold>);
 
 impl NatsLease {
-    /// What a settlement came to: whatever it was, there is no second.
+    /// Notes the result of settling: a lease is settled once, whatever the result.
     fn settled(&self, result: Result<(), BrokerError>) -> Result<(), BrokerError> {
         self.0.end();
         result

@@ -1,4 +1,4 @@
-//! What all parts of one broker share: the connection, the streams, and the leases that are held.
+//! The link that all parts of a broker share: the connection, the streams, and the leases.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

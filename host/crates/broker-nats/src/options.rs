@@ -1,4 +1,4 @@
-//! What the URL of the broker says.
+//! The URL of the broker.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) const DEFAULT_PARTITIONS: u64 = 8;
 const PARTITIONS_MAX: u64 = 256;
 /// How many messages of a queue may be out at a time, those included that wait for a redelivery.
 const DEFAULT_IN_FLIGHT: i64 = 100_000;
-/// What the URL can say.
+/// The parameters of the URL.
 const PARAMETERS: &[&str] = &[
     "servers",
     "tls",
@@ -34,7 +34,7 @@ const PARAMETERS: &[&str] = &[
     "in_flight",
 ];
 
-/// What the URL says. What it does not say is not checked on streams that are there.
+/// The settings of the URL. Settings that it leaves out are not checked on existing streams.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// The servers to connect to, without any secret.
@@ -51,14 +51,14 @@ pub(crate) struct Options {
     pub(crate) in_flight: i64,
 }
 
-/// What becomes of streams and consumers that are missing or differ.
+/// How to treat streams and consumers that are missing or differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Create {
-    /// What is missing is made; what differs is an error.
+    /// Missing ones are made; one that differs is an error.
     Yes,
     /// Both are errors.
     No,
-    /// What is missing is made, what differs is changed if the server can.
+    /// Missing ones are made, and those that differ are changed if the server can do that.
     Update,
 }
 
@@ -148,7 +148,7 @@ fn server_url(server: &str) -> Result<String, BrokerError> {
     let host = parsed.as_ref().and_then(|url| url.host_str()).filter(|host| !host.is_empty());
     match (host, &parsed) {
         (Some(host), Some(url)) => Ok(format!("nats://{host}:{}", url.port().unwrap_or(PORT))),
-        // What cannot be read is not shown: there may be a password in it.
+        // A text that cannot be parsed is not shown: it may contain a password.
         _ => Err(invalid("servers= is a list of host:port with commas between, without user or password")),
     }
 }
@@ -173,7 +173,7 @@ fn within<T: FromStr + PartialOrd + std::fmt::Display>(
 
 fn duration(name: &str, value: &str) -> Result<Duration, BrokerError> {
     let duration = humantime::parse_duration(value).ok().filter(|duration| !duration.is_zero());
-    duration.ok_or_else(|| invalid(format!("{name}={value} is no time such as 10m")))
+    duration.ok_or_else(|| invalid(format!("{name}={value} is not a time such as 10m")))
 }
 
 #[cfg(test)]

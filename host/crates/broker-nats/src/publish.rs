@@ -37,7 +37,8 @@ impl Link {
         let mut stored = Vec::with_capacity(outgoing.len());
         let mut waiting = outgoing.into_iter().peekable();
         while waiting.peek().is_some() {
-            let (mut sent, mut bytes) = (Vec::new(), 0);
+            let mut sent = Vec::new();
+            let mut bytes = 0;
             while sent.len() < WINDOW_MESSAGES
                 && (sent.is_empty() || bytes < WINDOW_BYTES)
                 && let Some(Outgoing { subject, headers, payload }) = waiting.next()
@@ -64,7 +65,8 @@ impl Link {
     /// Publishes to all queues that take from the topics. A topic that no queue takes from has one of its own name.
     pub(crate) async fn publish_to_topics(&self, publications: Vec<Publication>) -> Result<Vec<Receipt>, BrokerError> {
         publications.iter().try_for_each(|publication| self.admission.check(publication))?;
-        let (mut outgoing, mut receipts) = (Vec::new(), Vec::with_capacity(publications.len()));
+        let mut outgoing = Vec::new();
+        let mut receipts = Vec::with_capacity(publications.len());
         for publication in publications {
             let id = publication.id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
             let envelope = Envelope::of(&publication, id.clone());

@@ -90,7 +90,8 @@ impl NatsQueue {
 
     /// Looks what is there, asking for no more than `max` at a time, and waits for nothing.
     async fn look(&self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        let (intake, all) = (&self.intake, self.intake.consumers());
+        let intake = &self.intake;
+        let all = self.intake.consumers();
         let first = self.pulled.lock().first;
         for group in (0..all).collect::<Vec<_>>().chunks(max) {
             let taken = intake.shelf.take(max)?;
@@ -119,7 +120,7 @@ impl NatsQueue {
 
 impl<'a> Wanting<'a> {
     fn new(queue: &'a NatsQueue) -> Self {
-        queue.intake.wanted(true);
+        queue.intake.begin_pull();
         Self(queue)
     }
 }
@@ -127,7 +128,7 @@ impl<'a> Wanting<'a> {
 impl Drop for Wanting<'_> {
     fn drop(&mut self) {
         self.0.pulled.lock().at = Some(Instant::now());
-        self.0.intake.wanted(false);
+        self.0.intake.end_pull();
     }
 }
 

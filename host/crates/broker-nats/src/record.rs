@@ -1,4 +1,4 @@
-//! What earlier attempts at a message came to: kept beside the message, because JetStream counts deliveries only.
+//! The record of earlier attempts at a message, which is kept beside it, because JetStream counts deliveries only.
 
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::error::{in_time, unavailable};
 use crate::link::Link;
 use crate::publish::Outgoing;
 
-/// What is known of the deliveries of a message before this one.
+/// The record of earlier deliveries of a message.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// The last delivery whose end is known, as the server counts.
@@ -28,7 +28,7 @@ impl Record {
         attempt.add_to(&mut self.attempts);
     }
 
-    /// What is stored of a message, if something is.
+    /// The stored record of a message, if there is one.
     pub(crate) async fn read(link: &Link, queue: &str, sequence: u64) -> Result<Option<Self>, BrokerError> {
         let subject = link.names.attempts_subject(queue, sequence);
         let what = || format!("queue {queue:?}: earlier attempts at message {sequence} could not be read");
@@ -53,12 +53,12 @@ impl Record {
         link.publish(vec![Outgoing { subject, headers: None, payload: payload.into() }]).await.map(drop)
     }
 
-    /// Deletes what is stored of a message that has ended. What is left over goes by its age.
+    /// Deletes the record of a message that has ended. Records that are left over expire.
     pub(crate) async fn delete(link: &Link, queue: &str, sequence: u64) {
         let subject = link.names.attempts_subject(queue, sequence);
         let deleting = link.attempts.purge().filter(subject);
         if let Err(error) = in_time(|| "attempts could not be deleted".to_owned(), async { deleting.await }).await {
-            tracing::debug!(queue, sequence, error = %chain(&error), "what attempts came to stays until it is too old");
+            tracing::debug!(queue, sequence, error = %chain(&error), "record of attempts was not deleted; it expires");
         }
     }
 }

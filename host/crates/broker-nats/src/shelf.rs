@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use wasmpost_delivery::{BrokerError, Delivery};
 
-/// What came, and who wants it.
+/// Messages that arrived, and pulls that wait for them.
 #[derive(Default)]
 pub(crate) struct Shelf {
     state: Mutex<State>,
@@ -69,14 +69,17 @@ impl Shelf {
         }
     }
 
-    /// Says that somebody pulls, or that nobody does any more.
-    pub(crate) fn wanted(&self, wanted: bool) {
+    /// Notes that somebody pulls.
+    pub(crate) fn begin_pull(&self) {
         let mut state = self.state.lock();
-        state.idle_since = (!wanted).then(Instant::now);
-        if wanted {
-            // What failed while nobody pulled is of no interest any more.
-            state.fault = None;
-        }
+        state.idle_since = None;
+        // An error that came while nobody pulled does not matter any more.
+        state.fault = None;
+    }
+
+    /// Notes that nobody pulls any more.
+    pub(crate) fn end_pull(&self) {
+        self.state.lock().idle_since = Some(Instant::now());
     }
 
     /// When the next delivery is to be given back, if it is not pulled until then.

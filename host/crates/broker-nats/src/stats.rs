@@ -1,4 +1,4 @@
-//! What lies in each queue, as the server counts.
+//! The numbers of messages in each queue, as the server counts them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,7 +19,7 @@ const READING_AT_ONCE: usize = 16;
 /// How often a count is tried that others change as well.
 const COUNT_TRIES: u32 = 50;
 
-/// What lies in each queue. A message that waits for its time counts as leased: the server does not tell them apart.
+/// The numbers of messages in each queue. A delayed message counts as leased: the server does not distinguish them.
 pub(crate) async fn read(link: &Link) -> Result<Vec<QueueStats>, BrokerError> {
     bindings::load(link).await?;
     let mut all: BTreeMap<String, QueueStats> = BTreeMap::new();
@@ -44,7 +44,9 @@ fn add(all: &mut BTreeMap<String, QueueStats>, counts: HashMap<String, usize>, o
 
 async fn complete(link: &Link, mut stats: QueueStats) -> Result<QueueStats, BrokerError> {
     let what = || format!("queue {:?}: its consumers could not be looked at", stats.queue);
-    let (mut leased, mut redelivered, mut waiting) = (0, 0, 0);
+    let mut leased = 0;
+    let mut redelivered = 0;
+    let mut waiting = 0;
     for name in consumers::names(link, &stats.queue) {
         let looking = async {
             match link.messages.consumer_info(&name).await {

@@ -19,7 +19,7 @@ const DEDUP_WINDOW: Duration = Duration::from_secs(600);
 /// How long it is remembered what attempts came to, after the last of them.
 const ATTEMPTS_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// What is known of the streams once they are there.
+/// The properties of the streams, once they exist.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known {
     pub(crate) partitions: u64,
@@ -49,14 +49,14 @@ pub(crate) async fn declare(context: &Context, options: &Options) -> Result<Know
         max_messages_per_subject: 1,
         // The newest tells; the one before goes.
         discard: DiscardPolicy::Old,
-        description: Some(format!("which queue of {} takes from which topics", names.stream)),
+        description: Some(format!("topics of each queue of {}", names.stream)),
         ..side(names.queues(), format!("{}.*.*", names.queues()))
     };
     let attempts = Config {
         max_messages_per_subject: 1,
         discard: DiscardPolicy::Old,
         max_age: ATTEMPTS_AGE,
-        description: Some(format!("what attempts at messages of {} came to", names.stream)),
+        description: Some(format!("attempts at messages of {}", names.stream)),
         ..side(names.attempts(), format!("{}.*.*", names.attempts()))
     };
     for wanted in [dead, queues, attempts] {
@@ -79,8 +79,8 @@ async fn declare_messages(context: &Context, options: &Options) -> Result<(Confi
         (Some(wanted), Some(Some(kept))) => {
             let stream = &names.stream;
             return Err(invalid(format!(
-                "stream {stream:?} is not as it has to be: partitions is {kept}, wanted is {wanted}; it cannot be changed, \
-                 because messages lie in their partitions"
+                "stream {stream:?}: partitions is {kept}, expected {wanted}; it cannot be changed, because messages lie \
+                 in their partitions"
             )));
         }
     };
@@ -143,7 +143,7 @@ async fn settle(
     }
 }
 
-/// What is there, with what is wanted of it.
+/// The configuration that was found, with the wanted settings.
 fn changed(wanted: Config, found: Config) -> Config {
     Config {
         subjects: wanted.subjects,
@@ -203,7 +203,6 @@ fn difference(wanted: &Config, found: &Config) -> Option<BrokerError> {
 
 fn differs(stream: &str, field: &str, wanted: &(impl Debug + Display), found: &(impl Debug + Display)) -> BrokerError {
     invalid(format!(
-        "stream {stream:?} is not as it has to be: {field} is {found}, wanted is {wanted}; change the URL or the stream, \
-         or say create=update"
+        "stream {stream:?}: {field} is {found}, expected {wanted}; change the URL or the stream, or use create=update"
     ))
 }

@@ -15,7 +15,7 @@ pub(crate) async fn a_stream_that_differs_is_refused_by_its_field_and_changed_wh
     let error = open(&server, "/jobs?max_bytes=2000000").await.err().unwrap();
     assert_eq!(error.kind(), BrokerErrorKind::Invalid);
     let text = error.to_string();
-    assert!(text.contains("\"jobs\"") && text.contains("max_bytes is 1000000, wanted is 2000000"), "{text}");
+    assert!(text.contains("\"jobs\"") && text.contains("max_bytes is 1000000, expected 2000000"), "{text}");
     open(&server, "/jobs?max_bytes=2000000&create=update").await.unwrap();
     open(&server, "/jobs?max_bytes=2000000").await.unwrap();
 }
@@ -28,7 +28,7 @@ pub(crate) async fn a_consumer_that_differs_is_refused_by_its_field_and_changed_
     let error = other.queue(spec(20)).await.err().unwrap();
     assert_eq!(error.kind(), BrokerErrorKind::Invalid);
     let text = error.to_string();
-    assert!(text.contains("\"orders\"") && text.contains("ack_wait is 50s, wanted is 25s"), "{text}");
+    assert!(text.contains("\"orders\"") && text.contains("ack_wait is 50s, expected 25s"), "{text}");
     open(&server, "/jobs?create=update").await.unwrap().queue(spec(20)).await.unwrap();
     other.queue(spec(20)).await.unwrap();
 }
@@ -51,7 +51,7 @@ pub(crate) async fn hosts_that_disagree_on_partitions_are_refused() {
     let server = NatsServer::start().await.unwrap();
     open(&server, "/jobs?partitions=4").await.unwrap();
     let error = open(&server, "/jobs?partitions=8").await.err().unwrap().to_string();
-    assert!(error.contains("partitions is 4, wanted is 8"), "{error}");
+    assert!(error.contains("partitions is 4, expected 8"), "{error}");
     assert!(open(&server, "/jobs").await.unwrap().capabilities().ordering_keys);
     assert!(!open(&server, "/free?partitions=0").await.unwrap().capabilities().ordering_keys);
 }

@@ -74,7 +74,8 @@ impl Target {
             self.uri.clone(),
             runtime,
             async move |uri: AMQPUri, runtime| {
-                let (host, port) = (uri.authority.host.clone(), uri.authority.port);
+                let host = uri.authority.host.clone();
+                let port = uri.authority.port;
                 let stream = AsyncTcpStream::connect(&runtime, runtime.to_socket_addrs((host.clone(), port))).await?;
                 match &tls {
                     Some(connector) => Ok(stream.into_rustls(connector, &host).await?),

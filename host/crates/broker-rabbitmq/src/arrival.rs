@@ -1,4 +1,4 @@
-//! What becomes of a delivery that comes from the broker: most go to a receiver, some only hop on.
+//! Handling deliveries of the broker: most go to a receiver, some only hop on.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(crate) struct Incoming {
     pub(crate) returns: u32,
 }
 
-/// What is to be done with it instead.
+/// A detour that it takes instead.
 enum Detour {
     Expire,
     PutOff,
@@ -78,7 +78,8 @@ async fn take_detour(feed: Arc<Feed>, hold: Hold, envelope: Envelope, returns: u
 }
 
 async fn detoured(feed: &Feed, mut envelope: Envelope, returns: u32, detour: &Detour) -> Result<(), BrokerError> {
-    let (hub, queue) = (feed.hub(), feed.queue());
+    let hub = feed.hub();
+    let queue = feed.queue();
     // The broker counts for a copy, and this makes another one.
     envelope.head.deliveries += returns;
     match detour {

@@ -22,7 +22,7 @@ pub struct RabbitOptions {
     pub access: Access,
     /// The clock that due times are told by. Those of hosts that share queues should agree.
     pub clock: Clock,
-    /// What may be published.
+    /// The bounds of messages.
     pub admission: Admission,
 }
 
@@ -63,7 +63,7 @@ impl RabbitBroker {
         spec.all_topics().iter().try_for_each(|name| names::check(name))
     }
 
-    /// What such a broker does by itself.
+    /// The capabilities of every broker of this kind.
     pub fn capabilities_of_all() -> Capabilities {
         Capabilities {
             durable: true,

@@ -1,5 +1,5 @@
-//! What there is at the broker: which queues take from which topics. AMQP cannot list that, so it is written in one
-//! message of a queue, which is read and written under the lock of all hosts. Who only reads takes a copy (`copy.rs`).
+//! The catalogue of the broker: which queues take from which topics. AMQP cannot list that, so it is kept in one
+//! message of a queue, which is read and written under the lock of all hosts. Readers use a copy (`copy.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(crate) struct Opened {
     locked: Locked,
 }
 
-/// Reads the catalogue, to change it. What is then added to it is to be declared first.
+/// Reads the catalogue, to change it. Declare queues before they are added to it.
 pub(crate) async fn open(link: &Link, publishing: &Link, lock: &Lock) -> Result<Opened, BrokerError> {
     let locked = lock.take(link).await?;
     topology::declare_catalogue(link).await?;
@@ -83,7 +83,7 @@ impl Opened {
     }
 
     async fn write_back(&mut self) -> Result<(), BrokerError> {
-        // What was read is not put back but written anew: until that is confirmed, the old one would come back.
+        // The catalogue is not put back but written anew: until that is confirmed, the old one would come back.
         let is_changed = self.catalogue != self.before;
         self.catalogue.version += 1;
         // The copy comes first: should this end in between, it tells of something that was declared already.
@@ -102,7 +102,8 @@ impl Opened {
 
 /// The catalogue, and the tag of the last message that it was read from.
 async fn read(channel: &Channel) -> Result<(Catalogue, Option<u64>), BrokerError> {
-    let (mut versions, mut last) = (Vec::new(), None);
+    let mut versions = Vec::new();
+    let mut last = None;
     loop {
         let got = answered("reading the catalogue", channel.basic_get(short(CATALOGUE), BasicGetOptions::default()));
         let Some(message) = got.await? else {
@@ -117,7 +118,7 @@ async fn read(channel: &Channel) -> Result<(Catalogue, Option<u64>), BrokerError
 pub(crate) fn newest(queue: &str, versions: &[Vec<u8>]) -> Result<Option<Catalogue>, BrokerError> {
     let parsed = versions.iter().map(|bytes| serde_json::from_slice::<Catalogue>(bytes));
     let parsed = parsed.collect::<Result<Vec<_>, _>>().map_err(|error| {
-        BrokerError::new(BrokerErrorKind::Corrupt, format!("queue {queue:?} holds what is no catalogue: {error}"))
+        BrokerError::new(BrokerErrorKind::Corrupt, format!("queue {queue:?} does not hold a catalogue: {error}"))
     })?;
     Ok(parsed.into_iter().max_by_key(|catalogue| catalogue.version))
 }

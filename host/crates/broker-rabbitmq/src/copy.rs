@@ -34,7 +34,7 @@ pub(crate) async fn read(link: &Link) -> Result<Option<Catalogue>, BrokerError> 
             copies.push(message.delivery.data);
         }
         if !copies.is_empty() || Instant::now() >= until {
-            // What was taken goes back with the channel.
+            // Messages that were taken go back when the channel is closed.
             topology::finish(channel).await?;
             return newest(COPY, &copies);
         }

@@ -18,7 +18,7 @@ use crate::foreign::{self, Origin};
 use crate::hub::Hub;
 use crate::names;
 
-/// What is done with the dead letters that are meant.
+/// An operation on dead letters.
 enum Task {
     /// They are collected until there are so many of a queue, and put back.
     Show(Vec<DeadLetter>, usize),
@@ -85,9 +85,12 @@ async fn look(hub: &Hub, filter: &DeadLetterFilter, task: &mut Task) -> Result<u
 
 async fn look_at(hub: &Hub, queue: &str, filter: &DeadLetterFilter, task: &mut Task) -> Result<u64, BrokerError> {
     let channel = hub.link.channel().await?;
-    let (mut ended, mut here, mut seen, mut there) = (0, 0, 0, None);
+    let mut ended = 0;
+    let mut here = 0;
+    let mut seen = 0;
+    let mut there = None;
     while !matches!(task, Task::List(_, wanted) | Task::Show(_, wanted) if here >= *wanted) {
-        // What is redriven may die again meanwhile, and is not among those that there were.
+        // Redriven messages may die again meanwhile; those are not among the letters that were there.
         if there.is_some_and(|there| seen >= there) {
             break;
         }
@@ -122,8 +125,8 @@ async fn look_at(hub: &Hub, queue: &str, filter: &DeadLetterFilter, task: &mut T
         ended += 1;
     }
     if channel.status().connected() {
-        // What was not acked, all of it, goes back in its old order before anybody else looks. With the channel alone it
-        // would go back a little later.
+        // All messages that were not acked go back in their old order before anybody else looks. Closing the channel
+        // alone would put them back a little later.
         let rest = BasicNackOptions { multiple: true, requeue: true };
         answered("putting dead letters back", channel.basic_nack(0, rest)).await?;
         answered("closing a channel", channel.close(200, "done".into())).await?;

@@ -12,7 +12,7 @@ use wasmpost_msg::{Attributes, Publication};
 
 use crate::names::short;
 
-/// What is larger goes in front of the body: a frame has 128 KiB unless the operator says otherwise.
+/// A larger header goes in front of the body: a frame has 128 KiB unless the operator configured another size.
 const HEADER_BYTES_MAX: usize = 48 << 10;
 const HEADER: &str = "wasmpost";
 const PREFIX: &str = "wasmpost-prefix-bytes";
@@ -26,7 +26,7 @@ pub(crate) struct Envelope {
     pub(crate) body: Bytes,
 }
 
-/// What goes with a body.
+/// The header of a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Head {
     pub(crate) id: String,
@@ -122,7 +122,7 @@ impl Envelope {
         }
     }
 
-    /// What is sent.
+    /// The properties and body to send.
     pub(crate) fn encoded(&self) -> (BasicProperties, Bytes) {
         let json = serde_json::to_vec(&self.head).unwrap_or_default();
         let mut headers = FieldTable::default();
@@ -143,7 +143,7 @@ impl Envelope {
         (properties, body)
     }
 
-    /// What was sent, where it was sent by this.
+    /// The message that was sent, if a host sent it.
     pub(crate) fn decoded(properties: &BasicProperties, body: &Bytes) -> Option<Self> {
         let headers = properties.headers().as_ref()?.inner();
         if let Some(json) = headers.get(HEADER).and_then(AMQPValue::as_long_string) {

@@ -18,7 +18,7 @@ pub(crate) async fn answered<T>(what: &str, answer: impl Future<Output = lapin::
     }
 }
 
-/// What an error of the client means for the caller.
+/// The error of the broker for an error of the client.
 pub(crate) fn failed(what: &str, error: &lapin::Error) -> BrokerError {
     BrokerError::new(kind(error), format!("{what}: {}", text(error)))
 }

@@ -1,4 +1,4 @@
-//! What comes to this process from one queue, and no more of it than is asked for.
+//! The feed of one queue: no more messages than are asked for.
 //!
 //! A consumer of AMQP may have so many deliveries that are not settled. Pulls that wait ask for so many together; where
 //! those that there are give too little credit, another consumer is opened with what is missing. A server pulls for the
@@ -49,7 +49,7 @@ struct State {
     waiting: BTreeMap<u64, Incoming>,
     consumers: HashMap<u64, Open>,
     consumers_opened: u64,
-    /// What the pulls that wait ask for together.
+    /// The number of messages that the waiting pulls ask for together.
     wanted: usize,
     idle_since: Instant,
     /// Counts failures, so that pulls tell the last one that they waited through.
@@ -87,7 +87,8 @@ impl Feed {
             failures: 0,
             failure: (BrokerErrorKind::Unavailable, String::new()),
         };
-        let (changed, arrived) = (Notify::new(), Notify::new());
+        let changed = Notify::new();
+        let arrived = Notify::new();
         Self { hub, spec, tally, state: Mutex::new(state), changed, arrived }
     }
 
@@ -132,10 +133,11 @@ impl Feed {
 
     fn take(&self, max: usize) -> Vec<Incoming> {
         let mut state = self.state.lock();
-        let (mut taken, mut gone) = (Vec::new(), Vec::new());
+        let mut taken = Vec::new();
+        let mut gone = Vec::new();
         while taken.len() < max {
             let Some((_, incoming)) = state.waiting.pop_first() else { break };
-            // What came over a channel that has ended comes again.
+            // Messages of a channel that has ended come again.
             if incoming.hold.is_alive() { taken.push(incoming) } else { gone.push(incoming) }
         }
         drop(state);
@@ -187,7 +189,7 @@ impl Feed {
             }
         }
         self.cancel().await;
-        // What is left is held by what it holds.
+        // The rest is dropped with its holds.
         let left = std::mem::take(&mut self.state.lock().waiting);
         drop(left);
     }
@@ -211,7 +213,7 @@ impl Feed {
             Step::Wait(None)
         };
         drop(state);
-        // What is dropped gives its credit back, under the same lock.
+        // Dropped messages give their credit back, under the same lock.
         drop(gone);
         step
     }
@@ -240,7 +242,8 @@ impl Feed {
         };
         let tag = names::short(format!("wasmpost-{number}"));
         self.state.lock().consumers.insert(number, Open { tag: tag.clone(), free: more.cast_signed(), reader: None });
-        let (queue, options) = (names::work(self.queue()), BasicConsumeOptions::default());
+        let queue = names::work(self.queue());
+        let options = BasicConsumeOptions::default();
         let consuming = session.channel.basic_consume(queue, tag, options, FieldTable::default());
         match answered(&what, consuming).await {
             Ok(consumer) => {

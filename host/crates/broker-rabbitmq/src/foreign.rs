@@ -57,7 +57,7 @@ fn attributes(properties: &BasicProperties) -> Vec<(String, Vec<String>)> {
     all
 }
 
-/// What the broker adds itself, so that it says nothing of the message.
+/// Whether the broker adds this header itself, so that it does not belong to the message.
 fn is_brokers_own(name: &str) -> bool {
     let added = ["x-death", "x-delivery-count", "x-acquired-count", "x-opt-"];
     added.iter().any(|prefix| name.starts_with(prefix))

@@ -75,7 +75,8 @@ impl Drop for Hold {
         }
         self.settle();
         if let (true, Ok(runtime)) = (self.session.is_alive(), tokio::runtime::Handle::try_current()) {
-            let (session, tag) = (Arc::clone(&self.session), self.tag);
+            let session = Arc::clone(&self.session);
+            let tag = self.tag;
             // A channel that ends meanwhile puts it back as well.
             runtime.spawn(async move { drop(session.requeue(tag).await) });
         }

@@ -1,4 +1,4 @@
-//! What the parts of one broker share: connection, publisher, catalogue, clock, and what was counted.
+//! The hub that the parts of a broker share: connection, publisher, catalogue, clock and counters.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -28,19 +28,19 @@ pub(crate) struct Hub {
     tallies: Mutex<HashMap<String, Arc<Mutex<Tally>>>>,
 }
 
-/// What was declared by this process, so that it need not be looked up for each message.
+/// The topics and queues that this process declared, so that they need not be looked up for each message.
 #[derive(Default)]
 struct Known {
     topics: HashSet<String>,
     delays: HashSet<(String, Duration)>,
 }
 
-/// What this process knows of a queue.
+/// Counters of this process for a queue.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) acked: u64,
     pub(crate) expired: u64,
-    /// What it has of the queue, in the hands of receivers or on the way.
+    /// Messages of the queue at this process, with receivers or on the way.
     pub(crate) out: u64,
 }
 
@@ -53,7 +53,8 @@ impl Hub {
     pub(crate) fn new(link: Arc<Link>, clock: Clock, admission: Admission) -> Self {
         let publishing = Arc::new(link.for_publishing());
         let publisher = Publisher::start(&publishing);
-        let (known, tallies) = (Mutex::default(), Mutex::default());
+        let known = Mutex::default();
+        let tallies = Mutex::default();
         Self { link, publishing, lock: Lock::default(), clock, admission, publisher, known, tallies }
     }
 

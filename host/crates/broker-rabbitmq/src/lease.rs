@@ -75,7 +75,8 @@ impl RabbitLease {
 #[async_trait]
 impl Lease for RabbitLease {
     fn renewer(&self) -> Arc<dyn Renewer> {
-        let (queue, id) = (self.feed.queue().to_owned(), self.envelope.head.id.clone());
+        let queue = self.feed.queue().to_owned();
+        let id = self.envelope.head.id.clone();
         Arc::new(RabbitRenewer { session: Arc::clone(self.hold.session()), queue, id })
     }
 

@@ -1,7 +1,7 @@
 //! RabbitMQ as a broker: quorum queues, publisher confirms, and a topology that is declared or checked at start.
 //!
-//! A topic is an exchange, a queue a quorum queue that is bound to the exchanges of its topics. What a message has beside
-//! its body travels in one header (`envelope.rs`). Delays are queues with a time to live, from which messages come back
+//! A topic is an exchange, a queue a quorum queue that is bound to the exchanges of its topics. Everything of a message
+//! but its body is in one header (`envelope.rs`). Delays are queues with a time to live, from which messages come back
 //! into their own queue (`delay.rs`); dead letters are a queue beside it. The names of all of this are in `names.rs`.
 //!
 //! AMQP lists neither queues nor bindings: what there is is written in a message of its own (`catalogue.rs`), and

@@ -28,7 +28,8 @@ impl Link {
 
     /// The connection of the same broker that is published over.
     pub(crate) fn for_publishing(&self) -> Self {
-        let (target, closed) = (Arc::clone(&self.target), self.closed.clone());
+        let target = Arc::clone(&self.target);
+        let closed = self.closed.clone();
         Self { target, what_for: "publishing", closed, live: Mutex::default() }
     }
 
@@ -60,7 +61,7 @@ impl Link {
         Ok(connection)
     }
 
-    /// A channel of its own. What the broker refuses closes the channel that asked for it, and no other.
+    /// A channel of its own. A request that the broker refuses closes its own channel, and no other.
     pub(crate) async fn channel(&self) -> Result<Channel, BrokerError> {
         let connection = self.connection().await?;
         answered("opening a channel", connection.create_channel()).await

@@ -61,7 +61,7 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // Whoever held it was cut off. Others must not wait until the connection ends.
+        // The holder was cut off. Others must not wait until the connection ends.
         if let (Some(channel), Ok(runtime)) = (self.channel.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(release(channel));
         }

@@ -1,4 +1,4 @@
-//! What everything is called at the broker.
+//! Names at the broker.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub(crate) fn check(name: &str) -> Result<(), BrokerError> {
     Err(BrokerError::new(BrokerErrorKind::Invalid, context))
 }
 
-/// A string of AMQP. What is too long is cut: names are checked before.
+/// A short string of AMQP. A longer text is cut: names are checked before.
 pub(crate) fn short(text: impl Display) -> ShortString {
     let text = text.to_string();
     let cut = text.floor_char_boundary(255);

@@ -26,7 +26,7 @@ const LANES: usize = 4;
 const JOBS_MAX: usize = 256;
 /// Where a batch ends.
 const BATCH_MESSAGES: usize = 256;
-/// What is larger goes alone: should the broker refuse it for its size, nothing else fails with it.
+/// A larger message goes alone: if the broker refuses it for its size, nothing else fails with it.
 const BATCH_BYTES: usize = 1 << 20;
 
 /// A message on its way.
@@ -107,7 +107,7 @@ impl Lane {
                     },
                     Err((kind, text)) => Err(BrokerError::new(*kind, text.clone())),
                 };
-                // Whoever waited may have gone.
+                // The caller may not wait any more.
                 drop(job.reply.send(told));
             }
         }
@@ -119,7 +119,8 @@ impl Lane {
             Some(job) => job,
             None => jobs.lock().await.recv().await?,
         };
-        let (mut messages, mut bytes) = (first.messages.len(), first.bytes());
+        let mut messages = first.messages.len();
+        let mut bytes = first.bytes();
         let mut batch = vec![first];
         let Ok(mut jobs) = jobs.try_lock() else { return Some(batch) };
         while messages < BATCH_MESSAGES && bytes < BATCH_BYTES {
@@ -149,7 +150,7 @@ impl Lane {
                 self.channel = Some(channel);
                 Ok(returned)
             }
-            // What was refused alone is at fault itself; and a topic that is gone is made anew for the next try.
+            // A message that was refused alone is at fault itself; a topic that is gone is made anew for the next try.
             Err(error) => match error.kind() {
                 BrokerErrorKind::Invalid if messages.len() == 1 => Err(told(&error)),
                 _ if self.link.check_room().await.is_err_and(|error| error.kind() == BrokerErrorKind::Full) => {
@@ -171,7 +172,8 @@ async fn send(channel: &Channel, messages: &[&Outgoing]) -> Result<HashSet<usize
     let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let sending = messages.iter().enumerate().map(|(number, message)| {
         let properties = message.properties.clone().with_correlation_id(short(number));
-        let (exchange, key) = (message.exchange.clone(), message.routing_key.clone());
+        let exchange = message.exchange.clone();
+        let key = message.routing_key.clone();
         channel.basic_publish(exchange, key, mandatory, &message.body, properties)
     });
     let sent = answered("publishing", try_join_all(sending)).await?;
@@ -180,7 +182,7 @@ async fn send(channel: &Channel, messages: &[&Outgoing]) -> Result<HashSet<usize
     for confirmation in confirmed {
         let confirmation = confirmation.map_err(|error| crate::error::failed("publishing", &error))?;
         if confirmation.is_nack() || confirmation == Confirmation::NotRequested {
-            return Err(unavailable("RabbitMQ did not store what was published"));
+            return Err(unavailable("RabbitMQ did not store the messages"));
         }
         if let Some(message) = confirmation.take_message() {
             let number = message.delivery.properties.correlation_id().as_ref().and_then(|id| id.as_str().parse().ok());

@@ -29,7 +29,8 @@ impl RabbitQueue {
     /// Starts to serve a queue that is declared.
     pub(crate) fn start(hub: &Arc<Hub>, spec: QueueSpec, kept: Vec<String>) -> Self {
         let ended = hub.link.closed().child_token();
-        let (name, lease) = (spec.name.clone(), spec.lease);
+        let name = spec.name.clone();
+        let lease = spec.lease;
         let feed = Arc::new(Feed::new(Arc::clone(hub), spec));
         tokio::spawn(Arc::clone(&feed).drive(ended.clone()));
         if !kept.is_empty() {
@@ -75,7 +76,8 @@ impl Queue for RabbitQueue {
 
     /// Sees what is ready and delayed at the broker and what this process has, not what other hosts have in flight.
     async fn drained(&self) -> Result<(), BrokerError> {
-        let (mut looks, mut pause) = (0, LOOK);
+        let mut looks = 0;
+        let mut pause = LOOK;
         let closing = self.feed.hub().link.closed();
         while looks < LOOKS {
             (looks, pause) = match self.is_drained().await {

@@ -1,4 +1,4 @@
-//! What lies where, as far as AMQP tells.
+//! The numbers of messages, as far as AMQP tells them.
 
 use lapin::Channel;
 use lapin::types::ShortString;
@@ -35,8 +35,8 @@ impl<'a> Counter<'a> {
     }
 }
 
-/// What lies in each queue, and in topics that no queue takes from. What is acked, expired and leased is told for this
-/// process.
+/// The numbers of messages in each queue, and in topics without a queue. Acked, expired and leased messages are those
+/// of this process.
 pub(crate) async fn all(hub: &Hub) -> Result<Vec<QueueStats>, BrokerError> {
     let catalogue = hub.read_catalogue().await?;
     let mut counter = Counter::new(&hub.link);

@@ -33,17 +33,18 @@ pub(crate) async fn again(hub: Arc<Hub>, queue: String, topics: Vec<String>) {
     for pause in AGAIN {
         tokio::time::sleep(pause).await;
         if let Err(error) = all(&hub, &queue, &topics).await {
-            tracing::warn!(queue, error = %chain(&error), "what topics kept was not moved");
+            tracing::warn!(queue, error = %chain(&error), "contents of topics were not moved");
         }
     }
 }
 
 async fn batch(hub: &Hub, queue: &str, topic: &str) -> Result<usize, BrokerError> {
     let channel = hub.link.channel().await?;
-    let (mut envelopes, mut last) = (Vec::new(), None);
+    let mut envelopes = Vec::new();
+    let mut last = None;
     while envelopes.len() < BATCH {
         let getting = channel.basic_get(names::kept(topic), BasicGetOptions::default());
-        let got = match answered("moving what a topic kept", getting).await {
+        let got = match answered("moving messages that a topic kept", getting).await {
             Err(error) if error.kind() == BrokerErrorKind::NotFound => return Ok(0),
             got => got?,
         };
@@ -59,7 +60,7 @@ async fn batch(hub: &Hub, queue: &str, topic: &str) -> Result<usize, BrokerError
     if let Some(last) = last {
         hub.put(queue, &envelopes).await?;
         let multiple = BasicAckOptions { multiple: true };
-        answered("moving what a topic kept", channel.basic_ack(last, multiple)).await?;
+        answered("moving messages that a topic kept", channel.basic_ack(last, multiple)).await?;
     }
     answered("closing a channel", channel.close(200, "done".into())).await?;
     Ok(envelopes.len())

@@ -1,5 +1,5 @@
-//! What is declared at the broker. Declaring what is there already checks it: where it differs, RabbitMQ's own words say
-//! in what.
+//! Declaring queues and exchanges at the broker. Declaring one that exists checks it: if it differs, the error of
+//! RabbitMQ says how.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const BROKER_DELIVERIES_MAX: i32 = 20;
 /// Dead letters and what is kept can be looked at for ever, which the broker counts as deliveries.
 const UNLIMITED: i32 = 1_000_000_000;
 
-/// What lies in a queue of the broker, and who waits for it.
+/// The numbers of messages and consumers of a queue of the broker.
 pub(crate) struct Count {
     pub(crate) ready: u64,
     pub(crate) consumers: u64,
@@ -35,7 +35,8 @@ pub(crate) async fn declare_catalogue(link: &Link) -> Result<(), BrokerError> {
 /// Declares a queue with its topics, and unbinds it from those that it had before.
 pub(crate) async fn declare_queue(link: &Link, catalogue: &mut Catalogue, spec: &QueueSpec) -> Result<(), BrokerError> {
     let channel = link.channel().await?;
-    let (work, dead) = (names::work(&spec.name), names::dead(&spec.name));
+    let work = names::work(&spec.name);
+    let dead = names::dead(&spec.name);
     let mut kept = quorum();
     limit(&mut kept, UNLIMITED);
     declare(&channel, dead.clone(), kept).await?;
@@ -103,7 +104,8 @@ pub(crate) async fn count(channel: &Channel, queue: ShortString) -> Result<Optio
     let counting = channel.queue_declare(queue, passive, FieldTable::default());
     match answered("counting messages", counting).await {
         Ok(queue) => {
-            let (ready, consumers) = (queue.message_count().into(), queue.consumer_count().into());
+            let ready = queue.message_count().into();
+            let consumers = queue.consumer_count().into();
             Ok(Some(Count { ready, consumers }))
         }
         Err(error) if error.kind() == BrokerErrorKind::NotFound => Ok(None),

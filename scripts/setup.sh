@@ -19,8 +19,15 @@ apt_install() {
 if ! command -v rustup >/dev/null; then
   command -v curl >/dev/null || apt_install curl ca-certificates
   say "installing rustup"
-  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain none
+  installer=$(mktemp)
+  # The second is where the first one leads to: a network may let through only one of them.
+  for url in https://sh.rustup.rs https://static.rust-lang.org/rustup/rustup-init.sh; do
+    curl --proto '=https' --tlsv1.2 --connect-timeout 20 -sSf "$url" >"$installer" && break
+  done
+  sh "$installer" -y --profile minimal --default-toolchain none
+  rm -f "$installer"
   . "$HOME/.cargo/env"
+  say "cargo and rustup are in $HOME/.cargo/bin; a new shell finds them, and this one after: . ~/.cargo/env"
 fi
 cd "$(dirname "$0")/.."
 rust=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)

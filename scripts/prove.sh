@@ -33,7 +33,8 @@ shuttle() {
 # Each proof that can meet a broken host is run with each break, for as long as in `cargo test`. One that fails has noticed,
 # and says which invariants did not hold. The table is made from lines of break, proof and outcome.
 breaks() {
-  local target=${CARGO_TARGET_DIR:-$PWD/target} names=(ack-before-commit fsync-skipped no-fencing count-at-failure outbox-early)
+  local target=${CARGO_TARGET_DIR:-$PWD/target} names=(ack-before-commit fsync-skipped no-fencing count-at-failure outbox-early
+    flight-ignored)
   local table=$target/breaks.tsv log=$target/breaks.log
   mkdir -p "$target" && : >"$table"
   WASMPOST_BREAKS_TABLE=$table cargo test --workspace --all-features --test simulation each_break -- --nocapture

@@ -11,7 +11,8 @@ use url::Url;
 use wasmpost_broker_nats::{NatsBroker, NatsCoreBroker};
 #[cfg(feature = "rabbitmq")]
 use wasmpost_broker_rabbitmq::{RabbitBroker, RabbitOptions};
-use wasmpost_broker_sqlite::{SqliteBroker, SqliteOptions};
+pub(crate) use wasmpost_broker_sqlite::ACK_FLUSH_MAX;
+use wasmpost_broker_sqlite::{ACK_FLUSH, Durability, SqliteBroker, SqliteOptions};
 use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
 use wasmpost_delivery::{Access, Broker, BrokerError, BrokerErrorKind, QueueSpec, Site};
 
@@ -51,6 +52,23 @@ pub struct Address {
     pub patience: Duration,
     /// The purpose for which a queue file is opened.
     pub purpose: Purpose,
+    /// When acknowledgements are on disk, in a queue file.
+    pub acks: Acks,
+}
+
+/// When the acknowledgements of a queue file are on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acks {
+    /// Before each is answered.
+    AtOnce,
+    /// After so long at most: they are stored together.
+    Within(Duration),
+}
+
+impl Default for Acks {
+    fn default() -> Self {
+        Self::Within(ACK_FLUSH)
+    }
 }
 
 /// The purpose for which a queue file is opened.
@@ -162,6 +180,7 @@ impl Address {
                 access,
                 patience: Duration::ZERO,
                 purpose: Purpose::default(),
+                acks: Acks::default(),
             });
         }
         let invalid = |fault: &dyn fmt::Display| {
@@ -183,7 +202,14 @@ impl Address {
         let stripped = parsed.set_username("").and_then(|()| parsed.set_password(None));
         stripped.map_err(|()| invalid(&"it has a user where none can be"))?;
         let url = String::from(parsed);
-        Ok(Self { site: (scheme.check)(&url)?, url, access, patience: Duration::ZERO, purpose: Purpose::default() })
+        Ok(Self {
+            site: (scheme.check)(&url)?,
+            url,
+            access,
+            patience: Duration::ZERO,
+            purpose: Purpose::default(),
+            acks: Acks::default(),
+        })
     }
 
     /// The embedded queue in a file.
@@ -194,6 +220,7 @@ impl Address {
             access: Access::default(),
             patience: Duration::ZERO,
             purpose: Purpose::default(),
+            acks: Acks::default(),
         }
     }
 
@@ -318,7 +345,11 @@ fn check_memory(url: &str) -> Result<Option<Site>, BrokerError> {
 
 async fn open_sqlite(address: Address) -> Result<Arc<dyn Broker>, BrokerError> {
     let looks = address.purpose == Purpose::Serve;
-    let options = SqliteOptions { patience: address.patience, looks, ..SqliteOptions::default() };
+    let mut options = SqliteOptions { patience: address.patience, looks, ..SqliteOptions::default() };
+    match address.acks {
+        Acks::AtOnce => options.durability = Durability::Full,
+        Acks::Within(ack_flush) => options.ack_flush = ack_flush,
+    }
     let file = Path::new(address.rest());
     if address.purpose == Purpose::Look {
         return SqliteBroker::open_to_look(file, options).await;

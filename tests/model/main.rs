@@ -191,6 +191,8 @@ impl Pair {
     async fn pull(&mut self, max: usize) {
         let first = self.model.deliverable().first().copied();
         let Some(first) = first else { return };
+        // An ack may be answered before it is stored, and pulling does not wait for that.
+        drop(self.broker.stats().await.unwrap());
         let pulled = tokio::time::timeout(Duration::from_secs(3), self.queue.pull(max)).await;
         let pulled = pulled.unwrap_or_else(|_| panic!("{first} is deliverable: {:?}", self.model)).unwrap();
         assert!((1..=max).contains(&pulled.len()));
@@ -201,6 +203,7 @@ impl Pair {
         for (id, delivery) in ids.into_iter().zip(pulled) {
             assert!(self.model.deliverable().contains(&id), "{id} is deliverable: {:?}", self.model);
             assert_eq!(delivery.body, body(id));
+            delivery.lease.begin().unwrap();
             assert_eq!((delivery.deliveries, delivery.failures), self.model.lease(id), "counts of {id}");
             self.held.push((id, delivery));
         }

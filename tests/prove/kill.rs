@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use wasmpost_delivery::prove::Point;
 use wasmpost_tests::prove::account::{Rules, assert_none, faults};
+use wasmpost_tests::prove::order;
 use wasmpost_tests::prove::seen::{Ledger, Life, Standing};
 use wasmpost_tests::{Place, prove};
 use wasmpost_tests_host::prove::host::{CONCURRENCY, Proved, command, database, place};
@@ -116,8 +117,7 @@ impl Campaign {
         let last = &self.lives.last().unwrap().after;
         let unknown = ledger.sent.values().filter(|sent| sent.standing == Standing::Unknown).count();
         let begun: usize = self.lives.iter().map(|life| life.events.len()).sum();
-        let interrupted: usize =
-            self.lives.iter().map(|life| life.after.waiting.iter().filter(|waiting| waiting.is_leased).count()).sum();
+        let interrupted: usize = self.lives.iter().map(order::interrupted).sum();
         let mut dead: BTreeMap<&str, usize> = BTreeMap::new();
         last.dead.iter().for_each(|dead_letter| *dead.entry(&dead_letter.reason).or_default() += 1);
         eprintln!(

@@ -286,6 +286,22 @@ pub fn wait_until_acked(place: &Place, queue: &str, count: u64) {
     wait_until(&format!("{count} messages of {queue} are acked"), || stats(place, queue)["acked"] == count);
 }
 
+/// Waits until a receiver has a message, which the flight file tells: from then on the end of the process counts.
+#[track_caller]
+pub fn wait_until_in_flight(place: &Place, queue: &str) {
+    // By then the flight file is that of the host.
+    wait_until_leased(place, queue);
+    let (began, file) = (Instant::now(), place.path().join("wasmpost.db-flight"));
+    let is_noted = || {
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        let run = bytes.get(16..24);
+        bytes.chunks(64).skip(1).any(|place| run.is_some() && place.get(..8) == run)
+    };
+    while !is_noted() {
+        assert!(began.elapsed() < PATIENCE, "no receiver of {queue} got a message");
+    }
+}
+
 /// What lies in a queue, by the command `queues`.
 pub fn stats(place: &Place, queue: &str) -> Value {
     let all = place.run(&["queues", "--json"]).exits(0).json();

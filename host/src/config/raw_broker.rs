@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -9,12 +10,12 @@ use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 use wasmpost_delivery::Access;
-use wasmpost_sandbox::{Size, read_plain_file};
+use wasmpost_sandbox::{Size, Span, read_plain_file};
 
 use super::ConfigError;
 use super::raw::Source;
 use super::word::BrokerUrl;
-use crate::registry::Address;
+use crate::registry::{ACK_FLUSH_MAX, Acks, Address};
 
 /// The longest secret that is read from a file, in bytes.
 const SECRET_BYTES_MAX: Size = Size(64 << 10);
@@ -27,7 +28,7 @@ pub(super) enum RawBroker {
     Table(Box<RawBrokerTable>),
 }
 
-/// A broker with credentials.
+/// A broker with credentials, or with how its file is written.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBrokerTable {
@@ -60,6 +61,21 @@ pub(super) struct RawBrokerTable {
     /// A PEM file with the key of that certificate.
     #[schemars(with = "Option<String>")]
     key_file: Option<Spanned<PathBuf>>,
+    /// How long acknowledgements of a queue file are gathered, to be stored together; up to a second, 10ms unless given. A
+    /// power cut loses those of so long: their messages come again. A longer time has fewer flushes of a disk that is slow.
+    #[schemars(with = "Option<Span>")]
+    ack_flush: Option<Spanned<Span>>,
+    /// Whether acknowledgements of a queue file are `gathered`, or each is on disk before the next message takes its place
+    /// (`full`), which costs a flush for each group of messages that end together.
+    durability: Option<RawDurability>,
+}
+
+/// When acknowledgements are on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum RawDurability {
+    Gathered,
+    Full,
 }
 
 impl<'de> Deserialize<'de> for RawBroker {
@@ -100,7 +116,9 @@ impl RawBroker {
 impl RawBrokerTable {
     fn checked(self, source: &Source<'_>) -> Result<Address, ConfigError> {
         let url = self.url.clone();
+        let acks = acks(source, &url, self.ack_flush, self.durability)?;
         let mut address = self.url.into_inner().0;
+        address.acks = acks;
         let password = secret(source, self.password_file, self.password_env)?;
         let token = secret(source, self.token_file, self.token_env)?;
         let given = Access {
@@ -123,6 +141,30 @@ impl RawBrokerTable {
         address.access =
             Access { user: given.user.or(in_url.user), password: given.password.or(in_url.password), ..given };
         Ok(address)
+    }
+}
+
+/// When acknowledgements are on disk, where there is a disk.
+fn acks(
+    source: &Source<'_>,
+    url: &Spanned<BrokerUrl>,
+    ack_flush: Option<Spanned<Span>>,
+    durability: Option<RawDurability>,
+) -> Result<Acks, ConfigError> {
+    let is_given = ack_flush.is_some() || durability.is_some();
+    if is_given && url.get_ref().0.file().is_none() {
+        return Err(source.fault(url, "ack_flush and durability are for a queue file, and this broker has none"));
+    }
+    match (ack_flush, durability) {
+        (Some(span), Some(RawDurability::Full)) => {
+            Err(source.fault(&span, "durability is full, which gathers nothing; leave one of the two out"))
+        }
+        (Some(span), _) if span.get_ref().0 > ACK_FLUSH_MAX || span.get_ref().0 < Duration::from_millis(1) => {
+            Err(source.fault(&span, "ack_flush is from 1ms to 1s; for none, set durability to full"))
+        }
+        (Some(span), _) => Ok(Acks::Within(span.get_ref().0)),
+        (None, Some(RawDurability::Full)) => Ok(Acks::AtOnce),
+        (None, _) => Ok(Acks::default()),
     }
 }
 

@@ -13,8 +13,10 @@ use crate::registry::Address;
 
 /// Where SQLite looks for a directory for temporary files, behind the variables.
 const TEMPORARY: [&str; 3] = ["/var/tmp", "/usr/tmp", "/tmp"];
-/// Where the system says how many processors there are, and how many mappings a process can have.
-const MACHINE: [&str; 4] = ["/proc/sys/vm", "/sys/fs/cgroup", "/sys/devices/system/cpu", "/dev/urandom"];
+/// Where the system says how many processors there are, how many mappings a process can have, and which
+/// of its starts this is.
+const MACHINE: [&str; 5] =
+    ["/proc/sys/vm", "/proc/sys/kernel/random", "/sys/fs/cgroup", "/sys/devices/system/cpu", "/dev/urandom"];
 /// Files that the loader of programs reads.
 const LOADER: [&str; 2] = ["/etc/ld.so.cache", "/etc/ld.so.preload"];
 /// Files that the C library reads to resolve a name, and TLS to check a certificate.

@@ -43,12 +43,15 @@ impl Failed {
 
     /// Told that a log could not be looked through for damage, which is done before it is opened for work, or that the
     /// thread which copies it could not open the file; or the one who asked for figures, which are read by a connection
-    /// of their own, got an error in their place. The host does its work all the same.
+    /// of their own, got an error in their place. Or told that the flight file could not be written, so that a message had
+    /// to wait. The host does its work all the same.
     fn was_beside_the_work(&self) -> bool {
         let looks = |call: &Call| call.arguments.contains("-wal\", O_RDONLY");
         let copies = |call: &Call| call.arguments.contains(".db\", O_RDWR");
         let figures = |call: &Call| call.name == "openat" && call.begin > self.opened && !copies(call);
-        self.injected.iter().all(|call| figures(call) || self.has_told && (looks(call) || copies(call)))
+        let flies = |call: &Call| call.name == "pwrite64" && call.arguments.contains("-flight");
+        let is_told = |call: &Call| self.has_told && (looks(call) || copies(call) || flies(call));
+        self.injected.iter().all(|call| figures(call) || is_told(call))
     }
 }
 

@@ -3,18 +3,27 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
+use wasmpost_delivery::prove::{Point, pass};
 use wasmpost_delivery::{Admission, BrokerError, BrokerErrorKind, Clock, Delivery, Quotas, Timestamp};
 use wasmpost_msg::chain;
 
+use crate::ahead::{Ahead, Taken, Wish};
 use crate::error::{Failure, Outcome};
+use crate::flight::Flight;
 use crate::job::Job;
 use crate::lease::Hold;
 use crate::store::Store;
 
 /// How many operations may wait for the writer at a time.
 const WAITING_MAX: usize = 4096;
+
+/// How many acknowledgements are gathered before they are committed whatever the time.
+const ACKS_GATHERED: usize = 1024;
 
 /// A place in the channel.
 pub(crate) type Room = OwnedSemaphorePermit;
@@ -31,7 +40,8 @@ pub(crate) enum Command {
         queue: i64,
         reply: Reply<()>,
     },
-    /// The clock was set forward.
+    /// There is something to do that is noted elsewhere: the clock was set forward, messages are to be read, or
+    /// acknowledgements were gathered.
     Look,
     Close {
         give_back: bool,
@@ -46,11 +56,26 @@ pub(crate) struct Request {
     _room: Option<Room>,
 }
 
+/// A lease that was acknowledged, and nobody waits for that to be stored.
+pub(crate) struct Ack {
+    pub(crate) hold: Arc<Hold>,
+    _room: Room,
+}
+
+/// Acknowledgements that are to be stored together.
+#[derive(Default)]
+struct Acks {
+    list: Vec<Ack>,
+    /// When the first of them came.
+    since: Option<Instant>,
+    is_urgent: bool,
+}
+
 /// A wish for deliveries.
 pub(crate) struct Pull {
     pub(crate) queue: i64,
     pub(crate) max: usize,
-    pub(crate) lasts: std::time::Duration,
+    pub(crate) lasts: Duration,
     pub(crate) reply: Reply<Vec<Delivery>>,
 }
 
@@ -90,6 +115,10 @@ pub(crate) struct Channel {
     clock: Clock,
     admission: Admission,
     quotas: Arc<Quotas>,
+    ahead: Ahead,
+    flight: OnceLock<Flight>,
+    acks: Mutex<Acks>,
+    ack_flush: Duration,
     commits: AtomicU64,
     end: OnceLock<End>,
     /// Tells a writer without a thread that a command was sent.
@@ -132,6 +161,18 @@ impl Work for Answered {
     fn answer(self: Box<Self>, _: Result<(), BrokerError>) {}
 }
 
+impl Ack {
+    pub(crate) fn new(hold: Arc<Hold>, room: Room) -> Self {
+        Self { hold, _room: room }
+    }
+
+    /// Tells that it was not stored.
+    pub(crate) fn refused(&self, error: &BrokerError) {
+        let Hold { queue, id, .. } = &*self.hold;
+        tracing::error!(%queue, %id, error = %chain(error), "not settled; will be redelivered");
+    }
+}
+
 impl Request {
     /// Answers before the commit, which leaves nothing to be answered.
     pub(crate) fn answer_early(&mut self, refused: Option<BrokerError>) {
@@ -140,7 +181,7 @@ impl Request {
 }
 
 impl Channel {
-    pub(crate) fn new(sender: Sender<Command>, clock: Clock, admission: Admission) -> Self {
+    pub(crate) fn new(sender: Sender<Command>, clock: Clock, admission: Admission, ack_flush: Duration) -> Self {
         let room = Arc::new(Semaphore::new(WAITING_MAX));
         let quotas = Arc::default();
         Self {
@@ -149,6 +190,10 @@ impl Channel {
             clock,
             admission,
             quotas,
+            ahead: Ahead::default(),
+            flight: OnceLock::new(),
+            acks: Mutex::default(),
+            ack_flush,
             commits: AtomicU64::new(0),
             end: OnceLock::new(),
             #[cfg(feature = "prove")]
@@ -166,6 +211,70 @@ impl Channel {
 
     pub(crate) fn quotas(&self) -> &Arc<Quotas> {
         &self.quotas
+    }
+
+    pub(crate) fn ahead(&self) -> &Ahead {
+        &self.ahead
+    }
+
+    /// The flight file, once the queue file was taken over.
+    pub(crate) fn flight(&self) -> Option<&Flight> {
+        self.flight.get()
+    }
+
+    pub(crate) fn set_flight(&self, flight: Flight) {
+        // A file is taken over once.
+        drop(self.flight.set(flight));
+    }
+
+    /// Leases what was read ahead, and tells the writer where that leaves it something to do.
+    pub(crate) fn take(self: &Arc<Self>, wish: Wish) -> Vec<Delivery> {
+        let taken = self.ahead.take(wish);
+        self.taken(taken)
+    }
+
+    /// The deliveries that were leased.
+    pub(crate) fn taken(self: &Arc<Self>, taken: Taken) -> Vec<Delivery> {
+        if taken.wakes {
+            // A writer that has ended has nothing to do.
+            drop(self.send(Command::Look));
+        }
+        if !taken.is_empty() {
+            pass(Point::Leased);
+        }
+        taken.deliveries(self)
+    }
+
+    /// Whether an acknowledgement is answered before it is stored.
+    pub(crate) fn gathers(&self) -> bool {
+        !self.ack_flush.is_zero()
+    }
+
+    /// Has an acknowledgement stored with others, soon.
+    pub(crate) fn gather(&self, ack: Ack) -> Result<(), BrokerError> {
+        let mut acks = self.acks.lock();
+        let (is_first, was_urgent) = (acks.list.is_empty(), acks.is_urgent);
+        // What waits behind it for its key is not to wait longer.
+        acks.is_urgent |= ack.hold.has_key || acks.list.len() + 1 >= ACKS_GATHERED;
+        let becomes_urgent = acks.is_urgent && !was_urgent;
+        if is_first {
+            acks.since = Some(Instant::now());
+        }
+        acks.list.push(ack);
+        drop(acks);
+        if is_first || becomes_urgent { self.send(Command::Look) } else { Ok(()) }
+    }
+
+    /// How long gathered acknowledgements may wait on; none where there are none.
+    pub(crate) fn acks_wait(&self) -> Option<Duration> {
+        let acks = self.acks.lock();
+        let since = acks.since?;
+        Some(if acks.is_urgent { Duration::ZERO } else { self.ack_flush.saturating_sub(since.elapsed()) })
+    }
+
+    /// The acknowledgements that were gathered.
+    pub(crate) fn take_acks(&self) -> Vec<Ack> {
+        std::mem::take(&mut *self.acks.lock()).list
     }
 
     pub(crate) fn commits(&self) -> u64 {

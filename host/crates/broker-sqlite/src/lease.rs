@@ -1,16 +1,21 @@
 //! Leases as their holders see them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use wasmpost_delivery::prove::{Break, is_broken};
-use wasmpost_delivery::{BrokerError, Evidence, Lease, Nack, Renewer, Timestamp};
-use wasmpost_msg::Publication;
+use wasmpost_delivery::prove::{Break, Point, is_broken, pass};
+use wasmpost_delivery::{BrokerError, BrokerErrorKind, Evidence, Lease, Nack, Renewer, Timestamp};
+use wasmpost_msg::{Publication, chain};
 
-use crate::channel::Channel;
+use crate::channel::{Ack, Channel};
+use crate::flight::{Flight, Note};
 use crate::store::Store;
+
+/// Whether a lease is settled by an acknowledgement.
+const IS_ACK: bool = true;
+const IS_NO_ACK: bool = false;
 
 /// The lease of one delivery, shared by its holder, its renewers and the writer. Whoever changes it first has decided:
 /// the holder that settles it, or the writer that lets it lapse.
@@ -19,7 +24,13 @@ pub(crate) struct Hold {
     pub(crate) queue: Arc<str>,
     pub(crate) id: Arc<str>,
     pub(crate) lasts: Duration,
+    /// Which delivery of which message it is.
+    pub(crate) note: Note,
+    /// Whether another message may wait for this one to end.
+    pub(crate) has_key: bool,
     phase: Mutex<Phase>,
+    /// The place in the flight file, once the receiver has the message.
+    place: OnceLock<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -32,8 +43,47 @@ enum Phase {
 }
 
 impl Hold {
-    pub(crate) fn new(token: u64, queue: Arc<str>, id: Arc<str>, lasts: Duration, now: Timestamp) -> Self {
-        Self { token, queue, id, lasts, phase: Mutex::new(Phase::Live(now.after(lasts))) }
+    /// A lease that begins now.
+    pub(crate) fn new(
+        token: u64,
+        (queue, id): (Arc<str>, Arc<str>),
+        lasts: Duration,
+        note: Note,
+        has_key: bool,
+    ) -> Self {
+        let phase = Mutex::new(Phase::Live(note.since.after(lasts)));
+        Self { token, queue, id, lasts, note, has_key, phase, place: OnceLock::new() }
+    }
+
+    /// Notes in the flight file that the receiver gets the message.
+    fn begin(&self, flight: &Flight) -> Result<(), BrokerError> {
+        // Not released before the note is written: a lease that ends meanwhile would leave its place behind.
+        let phase = self.phase.lock();
+        if !matches!(*phase, Phase::Live(_)) {
+            return Err(self.stale());
+        }
+        if self.place.get().is_none() {
+            let place = flight.begin(&self.note).map_err(|error| {
+                let context = format!("queue {:?}: flight file could not be written", &*self.queue);
+                let error = BrokerError::new(BrokerErrorKind::Unavailable, context).caused_by(error);
+                tracing::error!(id = %self.id, error = %chain(&error), "attempt cannot be counted, and is not begun");
+                error
+            })?;
+            // Nobody else sets it while the phase is locked.
+            let _ = self.place.set(place);
+        }
+        Ok(())
+    }
+
+    /// Notes in the flight file that the message was acknowledged: the next process stores that if this one cannot.
+    fn note_ack(&self, flight: &Flight) {
+        let Some(place) = self.place.get() else { return };
+        if let Err(error) = flight.acked(*place, &self.note) {
+            tracing::warn!(
+                queue = %self.queue, id = %self.id, error = %chain(&error),
+                "ack could not be noted; a crash in the next moment delivers the message again"
+            );
+        }
     }
 
     fn stale(&self) -> BrokerError {
@@ -71,8 +121,10 @@ impl Hold {
         Ok(())
     }
 
-    pub(crate) fn end(&self) {
+    /// The place in the flight file that is free once the lease has ended.
+    pub(crate) fn end(&self) -> Option<u32> {
         *self.phase.lock() = Phase::Ended;
+        self.place.get().copied()
     }
 
     /// The settlement was not stored: the lease goes on until its time has passed. Says when that is.
@@ -105,7 +157,7 @@ impl SqliteLease {
         Self { hold, channel, left: false }
     }
 
-    async fn settle<F>(&mut self, bytes: usize, mut work: F) -> Result<(), BrokerError>
+    async fn settle<F>(&mut self, is_ack: bool, bytes: usize, mut work: F) -> Result<(), BrokerError>
     where
         F: FnMut(&mut Store, u64) -> crate::error::Outcome<()> + Send + 'static,
     {
@@ -115,6 +167,9 @@ impl SqliteLease {
         // What cannot be stored is not tried again before the time has passed: it would fail as fast as it can.
         self.left = true;
         let token = self.hold.token;
+        if is_ack {
+            pass(Point::Acked);
+        }
         self.channel.call_in(room, bytes, move |store| work(store, token)).await
     }
 }
@@ -125,32 +180,44 @@ impl Lease for SqliteLease {
         Arc::new(SqliteRenewer { hold: Arc::clone(&self.hold), channel: Arc::clone(&self.channel) })
     }
 
+    fn begin(&self) -> Result<(), BrokerError> {
+        self.channel.check()?;
+        if let Some(flight) = self.channel.flight() {
+            self.hold.begin(flight)?;
+        }
+        pass(Point::FlightNoted);
+        Ok(())
+    }
+
     async fn ack(mut self: Box<Self>, mut outbox: Vec<Publication>) -> Result<(), BrokerError> {
         if is_broken(Break::OutboxEarly) {
             let early = std::mem::take(&mut outbox);
             self.channel.call(0, move |store| store.publish_all(&early)).await?;
         }
-        if outbox.is_empty() {
+        if outbox.is_empty() && self.channel.gathers() {
             let room = self.channel.room().await?;
             self.hold.settle(self.channel.now())?;
             self.left = true;
-            let token = self.hold.token;
-            return self.channel.tell(Some(room), &self.hold, move |store| store.ack(token, &[]));
+            if let Some(flight) = self.channel.flight() {
+                self.hold.note_ack(flight);
+            }
+            pass(Point::Acked);
+            return self.channel.gather(Ack::new(Arc::clone(&self.hold), room));
         }
         if let Err(error) = outbox.iter().try_for_each(|publication| self.channel.admission().check(publication)) {
             self.left = true;
             return Err(error);
         }
         let bytes = outbox.iter().map(Publication::bytes).sum();
-        self.settle(bytes, move |store, token| store.ack(token, &outbox)).await
+        self.settle(IS_ACK, bytes, move |store, token| store.ack(token, &outbox)).await
     }
 
     async fn nack(mut self: Box<Self>, nack: Nack) -> Result<(), BrokerError> {
-        self.settle(0, move |store, token| store.nack(token, &nack)).await
+        self.settle(IS_NO_ACK, 0, move |store, token| store.nack(token, &nack)).await
     }
 
     async fn reject(mut self: Box<Self>, evidence: Evidence) -> Result<(), BrokerError> {
-        self.settle(0, move |store, token| store.reject(token, &evidence)).await
+        self.settle(IS_NO_ACK, 0, move |store, token| store.reject(token, &evidence)).await
     }
 }
 

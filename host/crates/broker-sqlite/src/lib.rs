@@ -1,8 +1,9 @@
 //! The embedded durable queue: messages in one SQLite file, which the `sqlite3` shell can read.
 //!
 //! One thread owns the connection and commits in groups: callers hand it operations and are answered after the commit
-//! that covers them has reached the disk. Leases live in memory; the file tells that a message is leased, by which run
-//! of the process, and how often it was delivered, before the delivery is handed out.
+//! that covers them has reached the disk. Messages are read ahead and leased in memory, which writes nothing. Before a
+//! receiver gets one, that is noted in a second file, so that the next process knows what this one had in flight when it
+//! ended. Acknowledgements are gathered for a moment and stored together.
 //!
 //! The schema is in `src/schema.sql`. A file of an earlier version is brought to it when it is opened.
 //!
@@ -11,19 +12,21 @@
 //! From the ground up: a module names those below its own floor, and beside it those in its parentheses.
 //!
 //! 1. `checkpoint` · `error` · `held`
-//! 2. `damage` · `reader`
-//! 3. `broker` (`channel`, `check`, `job`, `look`, `open`, `queue`, `stepper`, `store`, `writer`) ·
-//!    `channel` (`job`, `lease`, `store`) · `check` (`look`, `store`) · `job` (`channel`, `store`) ·
+//! 2. `damage` · `flight` · `reader`
+//! 3. `ahead` (`channel`, `lease`) · `broker` (`channel`, `check`, `job`, `look`, `open`, `queue`, `stepper`, `store`, `writer`) ·
+//!    `channel` (`ahead`, `job`, `lease`, `store`) · `check` (`look`, `store`) · `job` (`channel`, `store`) ·
 //!    `lease` (`channel`, `store`) · `look` (`migrate`, `open`, `store`) · `migrate` (`store`) ·
-//!    `open` (`broker`, `migrate`) · `queue` (`channel`) · `stepper` (`channel`, `store`, `writer`) ·
-//!    `store` (`broker`, `channel`, `lease`, `open`) · `writer` (`channel`, `job`, `store`)
+//!    `open` (`broker`, `migrate`) · `queue` (`ahead`, `channel`) · `stepper` (`channel`, `store`, `writer`) ·
+//!    `store` (`ahead`, `broker`, `channel`, `open`) · `writer` (`channel`, `job`, `store`)
 
+mod ahead;
 mod broker;
 mod channel;
 mod check;
 mod checkpoint;
 mod damage;
 mod error;
+mod flight;
 mod held;
 mod job;
 mod lease;
@@ -37,7 +40,7 @@ mod stepper;
 mod store;
 mod writer;
 
-pub use broker::{Durability, SqliteBroker, SqliteOptions};
+pub use broker::{ACK_FLUSH, ACK_FLUSH_MAX, Durability, SqliteBroker, SqliteOptions};
 pub use check::{FileReport, check_file};
 pub use held::resolved;
 #[cfg(feature = "prove")]

@@ -3,6 +3,7 @@
 //! While a host has the file, SQLite reads beside it. Otherwise the lock is shared, so that nobody begins to write
 //! meanwhile. A log that was not copied into the file yet is read as well, if need be in a copy of both.
 
+use std::collections::HashMap;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -156,7 +157,7 @@ impl Broker for Looked {
 
     async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError> {
         let now = Clock::system().now();
-        self.read(move |connection| read::stats(connection, now)).await
+        self.read(move |connection| read::stats(connection, now, &HashMap::new())).await
     }
 
     fn dead_letters(&self) -> Option<&dyn DeadLetters> {

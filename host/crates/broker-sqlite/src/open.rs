@@ -56,7 +56,7 @@ fn set_up(path: &Path, connection: &Connection, durability: Durability) -> Resul
         write_ahead(connection)?;
         let synchronous = match durability {
             _ if is_broken(Break::FsyncSkipped) => "OFF",
-            Durability::Full => "FULL",
+            Durability::Full | Durability::Gathered => "FULL",
             Durability::Normal => "NORMAL",
         };
         connection.pragma_update(None, "synchronous", synchronous)?;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use wasmpost_delivery::{BrokerError, Delivery, Queue, QueueSpec};
 use wasmpost_msg::Publication;
 
+use crate::ahead::Wish;
 use crate::channel::{Channel, Command, Pull};
 
 pub(crate) struct SqliteQueue {
@@ -34,8 +35,16 @@ impl Queue for SqliteQueue {
 
     async fn pull(&self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
         let (queue, max, lasts) = (self.queue, max.max(1), self.lease);
+        let ready = self.pull_now(max);
+        if !ready.is_empty() {
+            return Ok(ready);
+        }
         // Deliveries that nobody takes out of the reply are dropped with it, and dropped leases are given back.
         self.channel.ask(|reply| Command::Pull(Pull { queue, max, lasts, reply })).await
+    }
+
+    fn pull_now(&self, max: usize) -> Vec<Delivery> {
+        self.channel.take(Wish { queue: self.queue, max, lasts: self.lease, now: self.channel.now() })
     }
 
     fn room(&self, publications: &[Publication]) -> Result<(), BrokerError> {

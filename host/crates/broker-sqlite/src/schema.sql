@@ -1,7 +1,8 @@
 -- The schema of a wasmpost queue file, version 2. Times are milliseconds since 1970-01-01 00:00 UTC.
 -- PRAGMA application_id is 0x77706f73 ("wpos"), PRAGMA user_version the version of the schema.
 
--- Facts about the file: `epoch` counts how often it was opened, `time` is the last time known.
+-- Facts about the file: `epoch` counts how often it was opened, `time` is the last time known, `run` is the number of the
+-- run that has it open, which its flight file has as well.
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY NOT NULL,
     value INTEGER NOT NULL
@@ -37,9 +38,10 @@ CREATE TABLE messages (
 );
 
 -- Where each message of each queue is.
--- status: 0 ready; 1 behind another message with its key; 2 leased; 3 ready, to be leased alone because a process ended
--- while it had the message.
--- due: not to be delivered before; while leased, when the lease began.
+-- status: 0 ready; 1 behind another message with its key; 2 leased, by a version before this one; 3 ready, to be leased alone
+-- because a process ended while it had the message. Who has a message now is not in the file.
+-- due: not to be delivered before.
+-- deliveries: those whose outcome is stored.
 -- shared: whether more than one queue got the message.
 CREATE TABLE state (
     queue      INTEGER NOT NULL,

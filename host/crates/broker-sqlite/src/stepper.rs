@@ -66,6 +66,11 @@ impl Stepper {
         self.channel.sent.notified().await;
     }
 
+    /// Whether acknowledgements were given that are not committed.
+    pub fn gathers(&self) -> bool {
+        self.channel.acks_wait().is_some()
+    }
+
     /// Copies the log into the file, as the thread for it does now and then.
     pub fn checkpoint(&self) {
         if let Some(writer) = &self.writer {

@@ -49,6 +49,8 @@ pub(crate) struct Ending {
     /// What callers are told from now on.
     failure: Failure,
     close: Option<Close>,
+    /// Whom to tell who asked for the end while something failed.
+    reply: Option<Reply<()>>,
 }
 
 impl Writer {
@@ -95,12 +97,14 @@ impl Writer {
     pub(crate) fn turn(&mut self, first: Option<Command>) -> Option<Ending> {
         let mut requests = Vec::new();
         let close = self.gather(first, &mut requests);
-        if let Err(failure) = self.group(requests) {
+        let is_last = close.as_ref().is_some_and(|close| close.give_back);
+        if let Err(failure) = self.group(requests, is_last) {
             tracing::error!(error = %failure.text, "queue file failed; it is not used any more");
-            return Some(Ending { failure, close: None });
+            return Some(Ending { failure, close: None, reply: close.map(|close| close.reply) });
         }
         let text = format!("queue file {} was closed", self.store.path().display());
-        close.map(|close| Ending { failure: Failure { kind: BrokerErrorKind::Closed, text }, close: Some(close) })
+        let failure = Failure { kind: BrokerErrorKind::Closed, text };
+        close.map(|close| Ending { failure, close: Some(close), reply: None })
     }
 
     /// Takes what is there, from `next` on.
@@ -152,7 +156,7 @@ impl Writer {
 
     /// Whether there is something to do without a command, at once.
     pub(crate) fn has_work(&self) -> bool {
-        !self.jobs.is_empty() && self.checkpointer.keeps_up() || self.store.is_behind()
+        !self.jobs.is_empty() && self.checkpointer.keeps_up() || self.store.has_over()
     }
 
     /// How long to wait for a command before there is something to do without one.
@@ -167,7 +171,8 @@ impl Writer {
         let ids_next = self.store.ids_next().filter(|_| !self.dirty);
         let until_ids = ids_next.map(|next| next.since(now).max(Duration::from_millis(1)));
         let until_copied = (!self.jobs.is_empty()).then_some(HELD_UP);
-        [until_next, until_idle, until_ids, until_copied].into_iter().flatten().min()
+        let until_acks = self.channel.acks_wait();
+        [until_next, until_idle, until_ids, until_copied, until_acks].into_iter().flatten().min()
     }
 
     /// No command came for so long.
@@ -199,7 +204,7 @@ impl Writer {
     }
 
     /// Takes no more calls, and answers those that wait by dropping them.
-    pub(crate) fn end(mut self, Ending { failure, close }: Ending) {
+    pub(crate) fn end(mut self, Ending { failure, close, reply }: Ending) {
         for job in self.jobs.drain(..) {
             // It tells how far it came.
             job.answer(Err(failure.clone().into()));
@@ -208,7 +213,7 @@ impl Writer {
         let is_gone = close.is_none() && failure.kind == BrokerErrorKind::Closed;
         let mut closed = if is_gone { Err(failure.clone()) } else { Ok(()) };
         self.channel.end(failure, is_gone);
-        let mut replies: Vec<_> = Vec::new();
+        let mut replies: Vec<_> = reply.into_iter().collect();
         while let Ok(command) = self.receiver.try_recv() {
             if let Command::Close { reply, .. } = command {
                 replies.push(reply);

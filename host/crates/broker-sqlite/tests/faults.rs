@@ -71,8 +71,15 @@ async fn an_outbox_that_does_not_fit_leaves_its_source_leased_and_nothing_publis
     assert_eq!(error.kind(), BrokerErrorKind::Full);
     assert_eq!((stats(&broker, "invoices").await.ready, stats(&broker, "orders").await.leased), (0, 1));
     file.clock.advance(orders.lease());
-    let ids: Vec<_> = in_time(orders.pull(100)).await.unwrap().iter().map(|delivery| delivery.id.clone()).collect();
-    assert!(ids.contains(&id), "the source is delivered again when its lease has lapsed");
+    // The source is delivered again when its lease has lapsed, behind what was due before.
+    let mut others = Vec::new();
+    loop {
+        let delivery = next(&orders).await;
+        if delivery.id == id {
+            break;
+        }
+        others.push(delivery);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,6 +74,18 @@ pub trait Lease: Send + Sync {
     /// The renewer, which keeps the lease from lapsing.
     fn renewer(&self) -> Arc<dyn Renewer>;
 
+    /// The receiver is about to get the message: from now on the attempt counts, even if the process ends with it. Called
+    /// once, before the receiver is; it does not wait. A broker that counts attempts as it hands them out has nothing to
+    /// do here.
+    ///
+    /// # Errors
+    ///
+    /// `Stale` where the lease was lost. After any other the receiver is not to be called, because an attempt that ends
+    /// the process would not be counted.
+    fn begin(&self) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
     /// The message has been processed; `outbox` is to be published. On brokers with a transactional outbox both or
     /// neither happen, and it returns when both are stored. Without an outbox it may return before the ack is stored: a
     /// crash then delivers the message again.

@@ -130,7 +130,7 @@ fn dead_letters_that_are_doubled_or_died_of_something_else_are_found() {
 #[test]
 fn deliveries_that_do_not_grow_or_come_after_the_end_are_found() {
     finds("I4", |history, _| history.lives[1].events[0].what = What::Begin(2));
-    finds("I4", |history, _| history.lives[0].after.waiting[0].deliveries = 1);
+    finds("I4", |history, _| history.lives[0].after.waiting[0].deliveries = 0);
     finds("I3", |history, [first, ..]| {
         let after = history.last().clone();
         let events = vec![event(70, first, What::Begin(4))];

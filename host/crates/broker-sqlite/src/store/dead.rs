@@ -21,8 +21,9 @@ pub(crate) struct Grave {
 const COLUMNS: &str = "number, queue, message, shared, deliveries, reason";
 
 impl Store {
-    /// Moves a message from its queue to the dead letters.
-    pub(super) fn bury(&mut self, queue: i64, message: i64, evidence: &Evidence) -> Outcome<()> {
+    /// Moves a message from its queue to the dead letters,
+    /// after so many deliveries.
+    pub(super) fn bury(&mut self, (queue, message, deliveries): (i64, i64, u32), evidence: &Evidence) -> Outcome<()> {
         let mut attempts = self.history(queue, message)?;
         if let Some(attempt) = evidence.attempt.clone() {
             attempt.add_to(&mut attempts);
@@ -30,14 +31,14 @@ impl Store {
         let name = self.queue_name(queue)?;
         self.last_grave += 1;
         let sql = "INSERT INTO dead (number, queue, message, id, reason, dead_at, deliveries, shared, evidence, attempts) \
-                   SELECT ?8, ?3, ?2, coalesce((SELECT id FROM messages WHERE number = ?2), ''), ?4, ?5, deliveries, \
+                   SELECT ?8, ?3, ?2, coalesce((SELECT id FROM messages WHERE number = ?2), ''), ?4, ?5, max(deliveries, ?9), \
                    shared, ?6, ?7 FROM state WHERE queue = ?1 AND message = ?2";
         let (evidence_text, attempts) = (text(evidence), text(&attempts));
         let (reason, dead_at) = (evidence.reason.as_str(), self.now.0 as i64);
-        let values = (queue, message, name, reason, dead_at, evidence_text, attempts, self.last_grave);
+        let values = (queue, message, name, reason, dead_at, evidence_text, attempts, self.last_grave, deliveries);
         self.connection.prepare_cached(sql)?.execute(values)?;
         pass(Point::DeadLetterMoving);
-        self.end(queue, message, false)
+        self.end(queue, message, false).map(drop)
     }
 
     /// The number of the last dead letter. Later ones have larger numbers as long as the file is open, whatever becomes of

@@ -111,6 +111,7 @@ impl Letter {
             attributes: Attributes::new(),
             body: Bytes::new(),
             intact: false,
+            mark: 0,
         }
     }
 

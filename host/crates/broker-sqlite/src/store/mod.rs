@@ -11,25 +11,28 @@ mod recover;
 mod settle;
 mod tenants;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
-use wasmpost_delivery::prove::{Break, commit_fails, is_broken};
-use wasmpost_delivery::{BrokerError, Quotas, TenantQuota, Timestamp};
+use wasmpost_delivery::prove::commit_fails;
+use wasmpost_delivery::{BrokerError, BrokerErrorKind, Quotas, TenantQuota, Timestamp};
 
+use crate::ahead::Leased;
 use crate::broker::SqliteOptions;
 use crate::channel::Channel;
 use crate::error;
 use crate::error::{Failure, moved};
+use crate::flight::Flight;
 use crate::held::Held;
-use crate::lease::Hold;
 use crate::open::Opened;
 pub(crate) use dead::Grave;
 pub(crate) use ids::hash_of;
 use ids::{IdChanges, Ids};
+use pull::Over;
 
-/// What the column `status` says.
+/// What the column `status` says. Leased is what only versions before this one wrote.
 pub(crate) const READY: i64 = 0;
 pub(crate) const BEHIND: i64 = 1;
 pub(crate) const LEASED: i64 = 2;
@@ -40,8 +43,10 @@ const SYNCHRONOUS_NORMAL: i64 = 1;
 /// How many unused pages are given back to the disk in an idle moment, and when the file is closed.
 const PAGES_FREED_IDLE: i64 = 256;
 const PAGES_FREED_CLOSING: i64 = 64 * 1024;
+/// How long after a group that failed it is looked again what has expired.
+const LOOKED_AGAIN: Duration = Duration::from_secs(1);
 
-/// The file, and the leases that this process holds.
+/// The file, and which of its messages this process has.
 pub(crate) struct Store {
     connection: Connection,
     channel: Weak<Channel>,
@@ -49,50 +54,38 @@ pub(crate) struct Store {
     now: Timestamp,
     ids: Ids,
     crashes_max: u32,
-    epoch: i64,
-    next_token: u64,
-    leases: HashMap<u64, Leased>,
-    /// When to look at leases again. A lease that was renewed or settled meanwhile is found out then.
-    deadlines: BTreeSet<(Timestamp, u64)>,
+    /// Messages of each queue that were read ahead, are leased, or are to be ended: they are not read again.
+    taken: HashMap<i64, HashSet<i64>>,
+    /// Messages that the next group ends.
+    over: Vec<(i64, i64, Over)>,
     /// Leases that lapsed and whose messages are still to be put back.
     lapsed: Vec<u64>,
-    in_flight: HashMap<i64, InFlight>,
+    /// Queues in which messages may be that a process ended with.
+    suspected: BTreeSet<i64>,
+    /// How many messages of each queue became ready that are due since before those that were read ahead.
+    unblocked: HashMap<i64, usize>,
+    /// When a message expires next, unless somebody has it; none expires before.
+    next_expiry: Option<Timestamp>,
     /// The queues of topics that were published to lately, as the file has them.
     routes: HashMap<String, Arc<[i64]>>,
     /// Queues that were not declared, with the topics whose messages they keep.
     waiting: HashMap<i64, String>,
+    /// The largest number that a message has had.
+    last_message: i64,
     /// The largest number that a dead letter has had.
     last_grave: i64,
     changes: Changes,
-    /// Whether the group left messages that have ended where they are, for the next.
-    is_behind: bool,
     quotas: Arc<Quotas>,
     /// Dropped after the connection.
     held: Held,
 }
 
-/// A message that this process has leased.
-struct Leased {
-    hold: Arc<Hold>,
-    queue: i64,
-    message: i64,
-    since: Timestamp,
-    alone: bool,
-}
-
-/// What a queue has in flight.
-#[derive(Default, Clone, Copy)]
-struct InFlight {
-    count: usize,
-    /// Whether it is a message that is leased alone.
-    alone: bool,
-}
-
 /// What becomes of the leases when the group is committed, and what is counted.
 #[derive(Default)]
 struct Changes {
-    begun: Vec<(u64, Leased)>,
     settled: Vec<u64>,
+    /// Messages that can be read again, whatever becomes of the group.
+    over: Vec<(i64, i64)>,
     acked: HashMap<i64, u64>,
     expired: HashMap<i64, u64>,
     /// By how many messages tenants have more, or fewer.
@@ -101,8 +94,6 @@ struct Changes {
     quotas: Option<BTreeMap<String, TenantQuota>>,
     /// Whether topics got or lost a queue that takes from them, or one that keeps their messages.
     topics: bool,
-    /// Messages that expired or were damaged.
-    ended: usize,
 }
 
 impl Store {
@@ -129,44 +120,66 @@ impl Store {
             now,
             ids: Ids::new(options.deduplication_window, options.deduplication_ids_max),
             crashes_max: options.crashes_max.max(1),
-            epoch: 0,
-            next_token: 0,
-            leases: HashMap::new(),
-            deadlines: BTreeSet::new(),
+            taken: HashMap::new(),
+            over: Vec::new(),
             lapsed: Vec::new(),
-            in_flight: HashMap::new(),
+            suspected: BTreeSet::new(),
+            unblocked: HashMap::new(),
+            next_expiry: Some(Timestamp::default()),
             routes: HashMap::new(),
             waiting: HashMap::new(),
+            last_message: 0,
             last_grave: 0,
             changes: Changes::default(),
-            is_behind: false,
             held,
         };
-        store.take_over().map_err(|error| store.failure(&error))?;
+        let flight_file = Flight::path(store.path());
+        let run = store.take_over(&flight_file).map_err(|error| store.failure(&error))?;
+        let flight = Flight::create(&flight_file, run).map_err(|error| {
+            let kind = match error.kind() {
+                std::io::ErrorKind::StorageFull => BrokerErrorKind::Full,
+                _ => BrokerErrorKind::Unavailable,
+            };
+            BrokerError::new(kind, format!("flight file {} could not be made", flight_file.display())).caused_by(error)
+        })?;
+        channel.set_flight(flight);
         Ok(store)
     }
 
-    fn take_over(&mut self) -> rusqlite::Result<()> {
+    /// Returns the number of this run.
+    fn take_over(&mut self, flight_file: &std::path::Path) -> rusqlite::Result<u64> {
         if let Err(error) = self.ids.load(&self.connection) {
             // What of the file can be used is used.
             tracing::warn!(path = %self.path().display(), error = %error, "ids in the queue file could not be counted");
         }
         self.load_tenants()?;
         self.load_last_grave()?;
+        self.last_message =
+            self.connection.query_row("SELECT coalesce(max(number), 0) FROM messages", [], |row| row.get(0))?;
         self.unhurried(|store| {
             store.begin()?;
-            store.recover()?;
-            store.commit()
+            let run = store.recover(flight_file)?;
+            store.commit()?;
+            store.load_suspected()?;
+            Ok(run)
         })
+    }
+
+    fn load_suspected(&mut self) -> rusqlite::Result<()> {
+        let sql = format!("SELECT DISTINCT queue FROM state WHERE status = {ALONE}");
+        let mut find = self.connection.prepare(&sql)?;
+        self.suspected = find.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(())
     }
 
     /// Does what need not be on disk when it returns, because what is confirmed next, or the end of the log, brings it
     /// there.
-    fn unhurried(&mut self, what: impl FnOnce(&mut Self) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    fn unhurried<T>(&mut self, what: impl FnOnce(&mut Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         let level: i64 = self.connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
         self.connection.pragma_update(None, "synchronous", level.min(SYNCHRONOUS_NORMAL))?;
-        what(self)?;
-        self.connection.pragma_update(None, "synchronous", level)
+        let done = what(self)?;
+        self.connection.pragma_update(None, "synchronous", level)?;
+        Ok(done)
     }
 
     pub(crate) fn path(&self) -> &std::path::Path {
@@ -180,8 +193,12 @@ impl Store {
     /// Begins a group at a time.
     pub(crate) fn begin_at(&mut self, now: Timestamp) -> rusqlite::Result<()> {
         self.now = now;
-        self.is_behind = false;
         self.begin()
+    }
+
+    /// Sets the time for what is read between two groups.
+    pub(crate) fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
     }
 
     /// Takes the lock for writing at once: SQLite waits for another program that has it only here, not once something was
@@ -211,14 +228,10 @@ impl Store {
             self.quotas.set(&quotas);
         }
         for token in changes.settled {
-            let Some(leased) = self.leases.get(&token) else { continue };
-            leased.hold.end();
-            if !is_broken(Break::NoFencing) {
-                self.leases.remove(&token);
-            }
+            self.end_lease(token);
         }
-        for (token, leased) in changes.begun {
-            self.leases.insert(token, leased);
+        for (queue, message) in changes.over {
+            self.untake(queue, message);
         }
         self.lapsed.clear();
         Ok(())
@@ -244,25 +257,17 @@ impl Store {
         {
             tracing::error!(path = %self.path().display(), error = %error, "topics of the queue file could not be read again");
         }
-        for (_, leased) in changes.begun {
-            leased.hold.end();
+        if let Some(channel) = self.channel.upgrade() {
+            let settled = changes.settled.into_iter().filter(|token| !self.lapsed.contains(token));
+            settled.for_each(|token| channel.ahead().revive(token, self.now));
         }
-        for token in changes.settled {
-            if let Some(leased) = self.leases.get(&token)
-                && !self.lapsed.contains(&token)
-            {
-                let deadline = leased.hold.revive(self.now);
-                self.deadlines.insert((deadline, token));
-            }
+        for (queue, message) in changes.over {
+            self.untake(queue, message);
         }
+        // It is looked at again soon what expires when.
+        self.next_expiry = Some(self.now.after(LOOKED_AGAIN));
         // A queue that was made in this group is gone again.
         self.routes.clear();
-        self.in_flight.clear();
-        for leased in self.leases.values() {
-            let in_flight = self.in_flight.entry(leased.queue).or_default();
-            in_flight.count += 1;
-            in_flight.alone |= leased.alone;
-        }
     }
 
     /// How many rows were changed since the file was opened.
@@ -280,9 +285,14 @@ impl Store {
         self.store_counts()
     }
 
-    /// Whether the next group has to go on with what this one left.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.is_behind
+    /// Whether there are messages that only a group can end.
+    pub(crate) fn has_over(&self) -> bool {
+        !self.over.is_empty() || self.channel.upgrade().is_some_and(|channel| channel.ahead().has_expired())
+    }
+
+    /// Whether there is something to write though nobody asks for it.
+    pub(crate) fn has_to_write(&mut self, now: Timestamp) -> bool {
+        self.has_over() || self.is_late(now)
     }
 
     fn queue_name(&self, queue: i64) -> rusqlite::Result<String> {
@@ -340,25 +350,41 @@ impl Store {
 
     /// Gives all leases back and copies everything from the log into the file.
     pub(crate) fn close(&mut self, now: Timestamp) -> rusqlite::Result<()> {
+        let leases = self.last_leases();
         self.unhurried(|store| {
             store.begin_at(now)?;
-            let sql = "UPDATE state SET status = iif(crashes > 0, ?2, ?3), due = ?1 WHERE status = ?4";
-            store.connection.prepare_cached(sql)?.execute((now.0 as i64, ALONE, READY, LEASED))?;
+            for leased in &leases {
+                let ((queue, message), deliveries) = (leased.place(), leased.hold.note.deliveries);
+                let sql =
+                    "UPDATE state SET deliveries = max(deliveries, ?3), due = ?4 WHERE queue = ?1 AND message = ?2";
+                store.connection.prepare_cached(sql)?.execute((queue, message, deliveries, now.0 as i64))?;
+            }
             store.keep_time(now)?;
+            // There is nothing to be found in the flight file any more.
+            store.connection.execute("DELETE FROM meta WHERE name = 'run'", [])?;
             store.commit()
         })?;
-        for (_, leased) in self.leases.drain() {
-            leased.hold.end();
-        }
+        self.abandon();
         self.check_place()?;
+        let flight_file = Flight::path(self.path());
+        if let Err(error) = std::fs::remove_file(&flight_file) {
+            tracing::warn!(path = %flight_file.display(), error = %error, "flight file could not be removed");
+        }
         self.shrink(PAGES_FREED_CLOSING)?;
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 
     /// Drops all leases without storing anything.
     pub(crate) fn abandon(&mut self) {
-        for (_, leased) in self.leases.drain() {
-            leased.hold.end();
+        for leased in self.last_leases() {
+            self.end_lease(leased.hold.token);
         }
+    }
+
+    /// The leases that are left; there will be no more.
+    fn last_leases(&self) -> Vec<Leased> {
+        let Some(channel) = self.channel.upgrade() else { return Vec::new() };
+        channel.ahead().close();
+        channel.ahead().leases()
     }
 }

@@ -45,6 +45,7 @@ impl Store {
         self.routes.clear();
         self.changes.topics = true;
         let queue = self.queue_number(&spec.name)?;
+        self.name_queue(queue, &spec.name);
         self.connection.prepare_cached("UPDATE queues SET declared = 1 WHERE id = ?1")?.execute([queue])?;
         self.waiting.remove(&queue);
         let mut unbind = self.connection.prepare_cached("DELETE FROM bindings WHERE queue = ?1 RETURNING topic")?;
@@ -76,7 +77,29 @@ impl Store {
                     OR EXISTS (SELECT 1 FROM state AS other WHERE other.queue = ?1 AND other.key = state.key \
                                AND other.status IN (?4, ?5)))";
         self.connection.execute(sql, (queue, BEHIND, READY, LEASED, ALONE))?;
+        self.queue_up_behind_leased(queue)
+    }
+
+    /// Who has a message is not in the file: what has the same key is behind it, whatever their order is.
+    fn queue_up_behind_leased(&self, queue: i64) -> Outcome<()> {
+        let Some(channel) = self.channel.upgrade() else { return Ok(()) };
+        for leased in channel.ahead().leases().into_iter().filter(|leased| leased.place().0 == queue) {
+            let Some(key) = &leased.key else { continue };
+            let sql = "UPDATE state SET status = iif(message = ?3, ?4, ?5) \
+                       WHERE queue = ?1 AND key = ?2 AND status IN (?4, ?5)";
+            let values = (queue, &**key, leased.place().1, READY, BEHIND);
+            self.connection.prepare_cached(sql)?.execute(values)?;
+        }
         Ok(())
+    }
+
+    /// Has what is read ahead for a queue that is declared read again: other messages may come to it, and before those.
+    fn name_queue(&mut self, queue: i64, name: &str) {
+        let Some(channel) = self.channel.upgrade() else { return };
+        channel.ahead().name(queue, name);
+        for message in channel.ahead().withdraw_all(queue) {
+            self.untake(queue, message);
+        }
     }
 
     /// The queue of a name. One that is made for it is not declared.
@@ -134,23 +157,28 @@ impl Store {
         Ok(queues)
     }
 
-    fn insert_message(&self, publication: &Publication, id: &str) -> Outcome<i64> {
+    fn insert_message(&mut self, publication: &Publication, id: &str) -> Outcome<i64> {
         let Publication { topic, attributes, body, key, hops, .. } = publication;
         let attributes = attributes_text(attributes);
         let (key, published_at) = (key.as_deref(), self.now);
         let row = Row { id, topic, key, hops: *hops, published_at, attributes: &attributes, body };
-        let sql = "INSERT INTO messages (id, topic, key, hops, published_at, checksum, attributes, body) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        let values = (id, topic, key, hops, published_at.0 as i64, row.checksum(), &attributes, &body[..]);
+        // No number is used twice in a run, not even one whose message is gone: leases are told apart by it.
+        self.last_message += 1;
+        let sql = "INSERT INTO messages (number, id, topic, key, hops, published_at, checksum, attributes, body) \
+                   VALUES (?9, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let (checksum, number) = (row.checksum(), self.last_message);
+        let values = (id, topic, key, hops, published_at.0 as i64, checksum, &attributes, &body[..], number);
         self.connection.prepare_cached(sql)?.execute(values)?;
-        Ok(self.connection.last_insert_rowid())
+        Ok(number)
     }
 
-    fn insert_state(&self, queue: i64, message: i64, publication: &Publication, shared: bool) -> Outcome<()> {
+    fn insert_state(&mut self, queue: i64, message: i64, publication: &Publication, shared: bool) -> Outcome<()> {
         let key = publication.key.as_deref();
         let status = self.status_behind_key(queue, key)?;
         let due = self.now.after(publication.delay).0 as i64;
-        let expires_at = publication.ttl.map(|ttl| self.now.after(ttl).0 as i64);
+        let expires_at = publication.ttl.map(|ttl| self.now.after(ttl));
+        expires_at.into_iter().for_each(|expires_at| self.expires_by(expires_at));
+        let expires_at = expires_at.map(|time| time.0 as i64);
         let sql = "INSERT INTO state (queue, message, status, due, expires_at, shared, key) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         self.connection.prepare_cached(sql)?.execute((queue, message, status, due, expires_at, shared, key))?;

@@ -1,28 +1,31 @@
-//! Leasing what is due.
+//! Leasing what is due. Nothing is written for it: it runs between two groups.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use wasmpost_delivery::prove::{Break, is_broken};
-use wasmpost_delivery::{Delivery, Evidence};
+use wasmpost_delivery::{Delivery, Evidence, Timestamp};
 use wasmpost_msg::Reason;
 
-use super::read::{Stored, stored};
-use super::{ALONE, LEASED, Leased, READY, Store};
+use super::dead::whole;
+use super::read::stored_at;
+use super::{ALONE, READY, Store};
+use crate::ahead::{AHEAD_MAX, MESSAGE_BYTES, Message, Wish};
 use crate::error::Outcome;
-use crate::lease::{Hold, SqliteLease};
 
-/// The most bytes of bodies that one pull leases; at least one message, however large.
-const PULL_BYTES_MAX: usize = 16 << 20;
-/// Messages that have expired or are damaged, and that pulls of one group end; the next group goes on.
-const ENDED_MAX: usize = 512;
+/// Messages whose numbers are no further apart than this are read by one statement.
+const GAP_MAX: i64 = 4;
+/// The most bytes of messages that are read because one before them ended.
+const UNBLOCKED_BYTES_MAX: usize = 1 << 20;
+/// Messages that are ended in one group because they turned out not to be deliverable.
+const OVER_MAX: usize = 512;
+/// The columns of a message that is read ahead: those of its state, and those of the message itself.
+const COLUMNS: &str = "s.message, s.deliveries, s.failures, s.expires_at, s.due, \
+                       m.id, m.topic, m.key, m.hops, m.published_at, m.checksum, m.attributes, m.body";
 
-/// What is due, as the table of states tells.
-struct Due {
-    message: i64,
-    deliveries: u32,
-    failures: u32,
-    expires_at: Option<i64>,
+/// A message that is due and cannot be delivered.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Over {
+    Expired,
+    Damaged,
 }
 
 /// What may be leased from a queue.
@@ -30,130 +33,225 @@ enum Turn {
     /// Nothing: a message is or is to be leased alone.
     Nobody,
     /// A message that a process ended with, alone.
-    Suspect,
+    Suspect(i64),
     /// All others.
     All,
+}
+
+/// Messages that were read, and those that turned out not to be deliverable.
+#[derive(Default)]
+struct Read {
+    messages: Vec<Message>,
+    over: Vec<(i64, Over)>,
+    bytes: usize,
 }
 
 impl Store {
     /// Leases at most `max` messages that are due. A message that a process ended with before is leased alone, so that
     /// it takes no other with it when it does so again.
-    pub(crate) fn lease(&mut self, queue: i64, max: usize, lasts: Duration) -> Outcome<Vec<Delivery>> {
-        loop {
-            let alone = match self.turn(queue)? {
-                Turn::Nobody => return Ok(Vec::new()),
-                Turn::Suspect => true,
-                Turn::All => false,
-            };
-            let due = if alone { self.due(queue, ALONE, 1)? } else { self.due(queue, READY, max)? };
-            if due.is_empty() {
-                return Ok(Vec::new());
+    pub(crate) fn lease(&mut self, queue: i64, max: usize, lasts: Duration) -> rusqlite::Result<Vec<Delivery>> {
+        let Some(channel) = self.channel.upgrade() else { return Ok(Vec::new()) };
+        let wish = Wish { queue, max, lasts, now: self.now };
+        match self.turn(queue)? {
+            Turn::Nobody => Ok(Vec::new()),
+            Turn::Suspect(message) => {
+                let Read { messages, over, .. } = self.read(queue, &[message], usize::MAX)?;
+                self.note_over(queue, over);
+                let Some(message) = messages.into_iter().next() else { return Ok(Vec::new()) };
+                self.taken.entry(queue).or_default().insert(message.number);
+                Ok(channel.taken(channel.ahead().take_alone(message, wish)))
             }
-            let deliveries = self.lease_all(queue, due, lasts, alone)?;
-            // All that was due may have been expired or damaged; what lies behind it is not to wait for that.
-            if !deliveries.is_empty() || self.channel.strong_count() == 0 {
-                return Ok(deliveries);
-            }
-            if self.changes.ended >= ENDED_MAX {
-                self.is_behind = true;
-                return Ok(deliveries);
+            Turn::All => {
+                if channel.ahead().room(queue).0 < max {
+                    self.read_ahead(queue, max)?;
+                }
+                Ok(channel.take(wish))
             }
         }
+    }
+
+    /// Reads on for those who pull without asking, and sees that nobody is in the way of a message that is to be leased
+    /// alone.
+    pub(crate) fn look_ahead(&mut self) -> rusqlite::Result<()> {
+        for queue in self.suspected.clone() {
+            self.turn(queue)?;
+        }
+        let Some(channel) = self.channel.upgrade() else { return Ok(()) };
+        for (queue, count) in std::mem::take(&mut self.unblocked) {
+            // Where nothing was read, who pulls next gets them in their order.
+            if channel.ahead().room(queue).0 > 0 {
+                self.read_some(queue, count.min(AHEAD_MAX), UNBLOCKED_BYTES_MAX, false)?;
+            }
+        }
+        channel.ahead().asked().into_iter().try_for_each(|queue| self.read_ahead(queue, 1))
     }
 
     /// Whose turn it is in a queue. Of the messages that a process ended with, one is in flight at a time in the whole
     /// file: two would share the blame for the next end of the process.
-    fn turn(&self, queue: i64) -> Outcome<Turn> {
-        let in_flight = self.in_flight.get(&queue).copied().unwrap_or_default();
-        if in_flight.alone {
-            return Ok(Turn::Nobody);
-        }
-        let elsewhere = self.in_flight.values().any(|in_flight| in_flight.alone);
-        if elsewhere || self.due(queue, ALONE, 1)?.is_empty() {
+    fn turn(&mut self, queue: i64) -> rusqlite::Result<Turn> {
+        if !self.suspected.contains(&queue) {
             return Ok(Turn::All);
         }
+        let Some(channel) = self.channel.upgrade() else { return Ok(Turn::Nobody) };
+        let ahead = channel.ahead();
+        let alone = ahead.alone();
+        if alone == Some(queue) {
+            ahead.hold(queue, true);
+            return Ok(Turn::Nobody);
+        }
+        let suspect = if alone.is_none() { self.due(queue, ALONE, 1)?.pop() } else { None };
+        let Some(suspect) = suspect else {
+            ahead.hold(queue, false);
+            if alone.is_none() && !self.has_status(queue, ALONE)? {
+                self.suspected.remove(&queue);
+            }
+            return Ok(Turn::All);
+        };
         // What is in flight ends first; until then nothing new begins, or the turn would never come.
-        Ok(if in_flight.count > 0 { Turn::Nobody } else { Turn::Suspect })
+        Ok(if ahead.hold(queue, true) > 0 { Turn::Nobody } else { Turn::Suspect(suspect) })
     }
 
-    fn due(&self, queue: i64, status: i64, max: usize) -> Outcome<Vec<Due>> {
+    fn has_status(&self, queue: i64, status: i64) -> rusqlite::Result<bool> {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM state WHERE queue = ?1 AND status = {status})");
+        self.connection.prepare_cached(&sql)?.query_row([queue], |row| row.get(0))
+    }
+
+    /// Reads what is due, `least` messages if there are so many, and more where there is room for them.
+    fn read_ahead(&mut self, queue: i64, least: usize) -> rusqlite::Result<()> {
+        let Some(channel) = self.channel.upgrade() else { return Ok(()) };
+        if self.over.len() >= OVER_MAX {
+            // They are ended first; there may be any number of them.
+            return Ok(());
+        }
+        let (_, messages, bytes) = channel.ahead().room(queue);
+        let max = if bytes == 0 { least } else { messages.max(least) };
+        self.read_some(queue, max, bytes, true)
+    }
+
+    /// Reads what is due, at most so much. `is_all` says that there is nothing more if there was less.
+    fn read_some(&mut self, queue: i64, max: usize, bytes: usize, is_all: bool) -> rusqlite::Result<()> {
+        let Some(channel) = self.channel.upgrade() else { return Ok(()) };
+        let numbers = self.due(queue, READY, max)?;
+        let read = self.read(queue, &numbers, bytes)?;
+        let has_more = numbers.len() == max || read.messages.len() + read.over.len() < numbers.len();
+        let taken = self.taken.entry(queue).or_default();
+        taken.extend(read.messages.iter().map(|message| message.number));
+        self.note_over(queue, read.over);
+        channel.ahead().add(queue, read.messages, (is_all || has_more).then_some(has_more));
+        Ok(())
+    }
+
+    /// The numbers of messages that are due and were not read yet, in order.
+    fn due(&self, queue: i64, status: i64, max: usize) -> rusqlite::Result<Vec<i64>> {
         // The status is written out so that the partial index for it is used.
         let sql = format!(
-            "SELECT message, deliveries, failures, expires_at FROM state \
-             WHERE queue = ?1 AND status = {status} AND due <= ?2 ORDER BY due, message LIMIT ?3"
+            "SELECT message FROM state WHERE queue = ?1 AND status = {status} AND due <= ?2 ORDER BY due, message"
         );
+        let taken = self.taken.get(&queue);
         let mut find = self.connection.prepare_cached(&sql)?;
-        let rows = find.query_map((queue, self.now.0 as i64, max as i64), |row| {
-            Ok(Due { message: row.get(0)?, deliveries: row.get(1)?, failures: row.get(2)?, expires_at: row.get(3)? })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut rows = find.query((queue, self.now.0 as i64))?;
+        let mut numbers = Vec::new();
+        while numbers.len() < max
+            && let Some(row) = rows.next()?
+        {
+            let number = row.get(0)?;
+            if taken.is_none_or(|taken| !taken.contains(&number)) {
+                numbers.push(number);
+            }
+        }
+        Ok(numbers)
     }
 
-    fn lease_all(&mut self, queue: i64, due: Vec<Due>, lasts: Duration, alone: bool) -> Outcome<Vec<Delivery>> {
-        let mut deliveries = Vec::with_capacity(due.len());
-        let mut bytes = 0;
-        if due.is_empty() {
-            return Ok(deliveries);
-        }
-        let name: Arc<str> = self.queue_name(queue)?.into();
-        for due in due {
-            if due.expires_at.is_some_and(|expires_at| expires_at <= self.now.0 as i64) {
-                self.expire(queue, due.message)?;
-                continue;
-            }
-            let Some(stored) = stored(&self.connection, due.message)? else {
-                self.bury_damaged(queue, due.message)?;
-                continue;
-            };
-            if !stored.intact {
-                self.bury_damaged(queue, due.message)?;
-                continue;
-            }
-            bytes += stored.body.len();
-            if bytes > PULL_BYTES_MAX && !deliveries.is_empty() {
+    /// Reads messages by their numbers, at least one, until they have so many bytes.
+    fn read(&self, queue: i64, numbers: &[i64], bytes_max: usize) -> rusqlite::Result<Read> {
+        let mut read = Read::default();
+        for run in numbers.chunk_by(|one, next| one < next && next - one <= GAP_MAX) {
+            if !self.read_run(queue, run, bytes_max, &mut read)? {
                 break;
             }
-            deliveries.extend(self.lease_one(queue, &name, due, stored, lasts, alone)?);
         }
-        Ok(deliveries)
+        Ok(read)
     }
 
-    fn lease_one(
-        &mut self,
-        queue: i64,
-        name: &Arc<str>,
-        due: Due,
-        stored: Stored,
-        lasts: Duration,
-        alone: bool,
-    ) -> Outcome<Option<Delivery>> {
-        let Some(channel) = self.channel.upgrade() else { return Ok(None) };
-        let sql = "UPDATE state SET status = ?3, due = ?4, deliveries = deliveries + ?6, epoch = ?5 \
-                   WHERE queue = ?1 AND message = ?2";
-        let counted = i64::from(!is_broken(Break::CountAtFailure));
-        let values = (queue, due.message, LEASED, self.now.0 as i64, self.epoch, counted);
-        self.connection.prepare_cached(sql)?.execute(values)?;
-        self.next_token += 1;
-        let (token, now) = (self.next_token, self.now);
-        let hold = Arc::new(Hold::new(token, Arc::clone(name), stored.id.as_str().into(), lasts, now));
-        let in_flight = self.in_flight.entry(queue).or_default();
-        in_flight.count += 1;
-        in_flight.alone |= alone;
-        self.deadlines.insert((now.after(lasts), token));
-        let leased = Leased { hold: Arc::clone(&hold), queue, message: due.message, since: now, alone };
-        self.changes.begun.push((token, leased));
-        Ok(Some(Delivery {
+    /// Reads messages whose numbers grow. Says whether there is room for more.
+    fn read_run(&self, queue: i64, run: &[i64], bytes_max: usize, read: &mut Read) -> rusqlite::Result<bool> {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(true) };
+        let sql = format!(
+            "SELECT {COLUMNS} FROM state AS s CROSS JOIN messages AS m ON m.number = s.message \
+             WHERE s.queue = ?1 AND s.message BETWEEN ?2 AND ?3 ORDER BY s.message"
+        );
+        let mut find = self.connection.prepare_cached(&sql)?;
+        let mut rows = find.query((queue, first, last))?;
+        let mut wanted = run.iter().copied().peekable();
+        while let Some(row) = rows.next()? {
+            let number: i64 = row.get(0)?;
+            // A message that is not there is damage as well.
+            while let Some(gone) = wanted.next_if(|wanted| *wanted < number) {
+                read.over.push((gone, Over::Damaged));
+            }
+            if wanted.next_if_eq(&number).is_none() {
+                continue;
+            }
+            match self.message(row, number)? {
+                Ok(message) if read.bytes + message.bytes > bytes_max && !read.messages.is_empty() => return Ok(false),
+                Ok(message) => {
+                    read.bytes += message.bytes;
+                    read.messages.push(message);
+                }
+                Err(over) => read.over.push((number, over)),
+            }
+        }
+        read.over.extend(wanted.map(|gone| (gone, Over::Damaged)));
+        Ok(true)
+    }
+
+    fn message(&self, row: &rusqlite::Row<'_>, number: i64) -> rusqlite::Result<Result<Message, Over>> {
+        let expires_at = row.get_ref(3)?.as_i64_or_null().unwrap_or(None).map(|time| Timestamp(time as u64));
+        if expires_at.is_some_and(|expires_at| expires_at <= self.now) {
+            return Ok(Err(Over::Expired));
+        }
+        let Some(stored) = stored_at(row, 5)?.filter(|stored| stored.intact) else { return Ok(Err(Over::Damaged)) };
+        let attributes: usize = stored.attributes.iter().map(|(name, values)| name.len() + 32 * values.len()).sum();
+        Ok(Ok(Message {
+            number,
+            bytes: MESSAGE_BYTES + attributes + stored.body.len(),
             id: stored.id,
             topic: stored.topic,
             attributes: stored.attributes,
             body: stored.body,
-            deliveries: due.deliveries.saturating_add(1),
-            failures: due.failures,
-            hops: stored.hops,
             key: stored.key,
+            hops: stored.hops,
             published_at: stored.published_at,
-            lease: Box::new(SqliteLease::new(hold, channel)),
+            // What is damaged is taken for what it may have been.
+            deliveries: u32::try_from(whole(row.get_ref(1)?)).unwrap_or(0),
+            failures: u32::try_from(whole(row.get_ref(2)?)).unwrap_or(0),
+            expires_at,
+            due: Timestamp(u64::try_from(whole(row.get_ref(4)?)).unwrap_or(0)),
+            mark: stored.mark,
         }))
+    }
+
+    /// Takes note of messages that the next group ends. Until then they are read no more.
+    fn note_over(&mut self, queue: i64, over: Vec<(i64, Over)>) {
+        self.taken.entry(queue).or_default().extend(over.iter().map(|(message, _)| *message));
+        self.over.extend(over.into_iter().map(|(message, over)| (queue, message, over)));
+    }
+
+    /// Ends messages that turned out not to be deliverable; the next group goes on where there are many.
+    pub(crate) fn end_over(&mut self) -> Outcome<()> {
+        if let Some(channel) = self.channel.upgrade() {
+            let expired = channel.ahead().expired().into_iter();
+            self.over.extend(expired.map(|(queue, message)| (queue, message, Over::Expired)));
+        }
+        for (queue, message, over) in self.over.split_off(self.over.len().saturating_sub(OVER_MAX)) {
+            // Whatever becomes of the group, they can be read again.
+            self.changes.over.push((queue, message));
+            match over {
+                Over::Expired => self.expire(queue, message)?,
+                Over::Damaged => self.bury_damaged(queue, message)?,
+            }
+        }
+        Ok(())
     }
 
     fn bury_damaged(&mut self, queue: i64, message: i64) -> Outcome<()> {
@@ -162,7 +260,6 @@ impl Store {
             path = %self.path().display(), queue = %self.queue_name(queue)?, id = self.message_id(message), number = message,
             "stored message is damaged; moving it to the dead letters"
         );
-        self.changes.ended += 1;
-        self.bury(queue, message, &Evidence::by_host(Reason::HostFault, error))
+        self.bury((queue, message, 0), &Evidence::by_host(Reason::HostFault, error))
     }
 }

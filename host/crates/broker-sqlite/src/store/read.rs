@@ -1,5 +1,7 @@
 //! What is read with any connection: messages as they were stored, and statistics.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 use wasmpost_delivery::{QueueStats, Timestamp};
@@ -19,10 +21,17 @@ pub(super) struct Stored {
     pub(super) body: Bytes,
     /// Whether it is what was stored.
     pub(super) intact: bool,
+    pub(super) mark: u64,
 }
 
 /// What lies in each queue at a time.
-pub(crate) fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<QueueStats>> {
+///
+/// Who has which message is not in the file: `in_flight` says of how many messages of each queue somebody has the lease.
+pub(crate) fn stats(
+    connection: &Connection,
+    now: Timestamp,
+    in_flight: &HashMap<i64, usize>,
+) -> rusqlite::Result<Vec<QueueStats>> {
     // Each status is counted by the partial index for it, which is read instead of the table.
     let count = |status, when: &str| {
         format!("(SELECT count(*) FROM state WHERE queue = queues.id AND status = {status}{when})")
@@ -34,18 +43,19 @@ pub(crate) fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result
         "SELECT name, acked, expired, {ready}, {delayed}, {leased}, \
          (SELECT count(*) FROM dead WHERE dead.queue = queues.name), \
                (SELECT published_at FROM messages WHERE number = \
-                (SELECT min(message) FROM state WHERE queue = queues.id)) \
+                (SELECT min(message) FROM state WHERE queue = queues.id)), id \
                FROM queues ORDER BY name"
     );
     let mut find = connection.prepare(&sql)?;
     let rows = find.query_map([now.0 as i64], |row| {
+        let in_flight = in_flight.get(&row.get(8)?).map_or(0, |count| *count as u64);
         Ok(QueueStats {
             queue: row.get(0)?,
             acked: row.get::<_, i64>(1)? as u64,
             expired: row.get::<_, i64>(2)? as u64,
-            ready: row.get::<_, i64>(3)? as u64,
+            ready: (row.get::<_, i64>(3)? as u64).saturating_sub(in_flight),
             delayed: row.get::<_, i64>(4)? as u64,
-            leased: row.get::<_, i64>(5)? as u64,
+            leased: row.get::<_, i64>(5)? as u64 + in_flight,
             dead: row.get::<_, i64>(6)? as u64,
             oldest: row.get::<_, Option<i64>>(7)?.map(|time| Timestamp(time as u64)),
             ..QueueStats::default()
@@ -63,21 +73,31 @@ pub(crate) fn is_intact(connection: &Connection, message: i64) -> bool {
 pub(super) fn stored(connection: &Connection, message: i64) -> rusqlite::Result<Option<Stored>> {
     let sql = "SELECT id, topic, key, hops, published_at, checksum, attributes, body FROM messages WHERE number = ?1";
     let mut find = connection.prepare_cached(sql)?;
-    let stored = find.query_row([message], |row| {
-        let (id, topic, key): (String, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let (hops, published_at) = (row.get(3)?, Timestamp(row.get::<_, i64>(4)? as u64));
-        let (checksum, text): (Vec<u8>, String) = (row.get(5)?, row.get(6)?);
-        let body = Bytes::from(row.get::<_, Vec<u8>>(7)?);
-        let parts =
-            Row { id: &id, topic: &topic, key: key.as_deref(), hops, published_at, attributes: &text, body: &body };
-        let attributes = serde_json::from_str(&text);
-        let intact = parts.checksum()[..] == checksum[..] && attributes.is_ok();
-        let attributes = attributes.unwrap_or_default();
-        Ok(Stored { id, topic, key, hops, published_at, attributes, body, intact })
-    });
-    match stored.optional() {
-        // A column that holds something else than it should is damage as well.
+    Ok(find.query_row([message], |row| stored_at(row, 0)).optional()?.flatten())
+}
+
+/// A message whose columns begin at a place of a row; none if one holds something else than it should.
+pub(super) fn stored_at(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Option<Stored>> {
+    match read(row, at) {
+        Ok(stored) => Ok(Some(stored)),
         Err(rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..)) => Ok(None),
-        other => other,
+        Err(error) => Err(error),
     }
+}
+
+fn read(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Stored> {
+    let (id, topic, key): (String, String, Option<String>) = (row.get(at)?, row.get(at + 1)?, row.get(at + 2)?);
+    let (hops, published_at) = (row.get(at + 3)?, Timestamp(row.get::<_, i64>(at + 4)? as u64));
+    let (checksum, text): (Vec<u8>, String) = (row.get(at + 5)?, row.get(at + 6)?);
+    let body = Bytes::from(row.get::<_, Vec<u8>>(at + 7)?);
+    let parts = Row { id: &id, topic: &topic, key: key.as_deref(), hops, published_at, attributes: &text, body: &body };
+    let attributes = serde_json::from_str(&text);
+    let intact = parts.checksum()[..] == checksum[..] && attributes.is_ok();
+    let (attributes, mark) = (attributes.unwrap_or_default(), mark_of(&checksum));
+    Ok(Stored { id, topic, key, hops, published_at, attributes, body, intact, mark })
+}
+
+/// What a message is told apart by in the flight file: the beginning of its checksum.
+pub(super) fn mark_of(checksum: &[u8]) -> u64 {
+    checksum.first_chunk().map_or(0, |mark| u64::from_le_bytes(*mark))
 }

@@ -1,13 +1,21 @@
-//! Taking over a file: what the process before had leased when it ended.
+//! Taking over a file: what the process before had in flight when it ended.
 
+use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::OptionalExtension;
+use uuid::Uuid;
+use wasmpost_delivery::prove::{Break, is_broken};
 use wasmpost_delivery::{Attempt, AttemptVerdict, Evidence, Timestamp};
 use wasmpost_msg::Reason;
 
+use super::dead::whole;
+use super::read::mark_of;
 use super::{ALONE, LEASED, Store};
+use crate::error::{Fault, Outcome};
+use crate::flight::{self, Found, Note, Phase};
 
-/// A message that was leased when the process ended.
+/// A message that was in flight when the process ended.
 struct Interrupted {
     queue: i64,
     message: i64,
@@ -17,23 +25,27 @@ struct Interrupted {
 }
 
 impl Store {
-    /// Begins a new epoch and puts back what the epochs before had leased; what was leased too often becomes a dead
-    /// letter.
-    pub(super) fn recover(&mut self) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO meta (name, value) VALUES ('epoch', 1) \
-                   ON CONFLICT DO UPDATE SET value = value + 1 RETURNING value";
-        self.epoch = self.connection.query_row(sql, [], |row| row.get(0))?;
-        for interrupted in self.interrupted()? {
-            let recovered = self.recover_one(&interrupted);
-            recovered.map_err(|fault| match fault {
-                crate::error::Fault::Sqlite(error) => error,
-                // Nothing is refused while no caller asks.
-                crate::error::Fault::Refused(_) => rusqlite::Error::InvalidQuery,
-            })?;
-        }
-        Ok(())
+    /// Begins a new epoch, and puts back what was in flight when the last one ended; a message that was so too often
+    /// becomes a dead letter. Returns the number of this run, which the flight file has as well.
+    pub(super) fn recover(&mut self, flight_file: &Path) -> rusqlite::Result<u64> {
+        let sql = "INSERT INTO meta (name, value) VALUES ('epoch', 1) ON CONFLICT DO UPDATE SET value = value + 1";
+        self.connection.execute(sql, [])?;
+        let interrupted = self.interrupted()?;
+        let recovered = interrupted.iter().try_for_each(|interrupted| self.recover_one(interrupted));
+        let recovered = recovered.and_then(|()| self.recover_flight(flight_file));
+        recovered.map_err(|fault| match fault {
+            Fault::Sqlite(error) => error,
+            // Nothing is refused while no caller asks.
+            Fault::Refused(_) => rusqlite::Error::InvalidQuery,
+        })?;
+        // The second half of the number is random.
+        let (_, run) = Uuid::now_v7().as_u64_pair();
+        let sql = "INSERT INTO meta (name, value) VALUES ('run', ?1) ON CONFLICT DO UPDATE SET value = ?1";
+        self.connection.execute(sql, [run as i64])?;
+        Ok(run)
     }
 
+    /// Messages that a version before this one had leased: it wrote that into the file.
     fn interrupted(&self) -> rusqlite::Result<Vec<Interrupted>> {
         let sql = "SELECT queue, message, due, deliveries, crashes FROM state WHERE status = ?1";
         let mut find = self.connection.prepare(sql)?;
@@ -49,7 +61,47 @@ impl Store {
         rows.collect()
     }
 
-    fn recover_one(&mut self, interrupted: &Interrupted) -> crate::error::Outcome<()> {
+    /// What the flight file tells. There is one to be found unless the last run was closed in order.
+    fn recover_flight(&mut self, path: &Path) -> Outcome<()> {
+        let sql = "SELECT value FROM meta WHERE name = 'run'";
+        let run: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0)).optional()?;
+        let Some(run) = run.filter(|_| !is_broken(Break::FlightIgnored)) else { return Ok(()) };
+        let Found { notes, fault } = flight::read(path, run as u64);
+        if let Some(fault) = fault {
+            tracing::warn!(
+                path = %path.display(), %fault,
+                "flight file cannot be used, or not all of it; attempts that the last end of the host cut off are not counted"
+            );
+        }
+        for (note, phase) in notes {
+            let Some(crashes) = self.crashes_of(&note)? else { continue };
+            if phase == Phase::Acked {
+                self.end(note.queue, note.message, true)?;
+                *self.changes.acked.entry(note.queue).or_default() += 1;
+                continue;
+            }
+            let Note { queue, message, deliveries, since, .. } = note;
+            self.recover_one(&Interrupted { queue, message, since, deliveries, crashes })?;
+        }
+        Ok(())
+    }
+
+    /// With how many crashes a message is in its queue; none if the file knows what became of the delivery.
+    fn crashes_of(&self, note: &Note) -> Outcome<Option<u32>> {
+        let sql = "SELECT state.deliveries, crashes, checksum FROM state JOIN messages ON number = message \
+                   WHERE queue = ?1 AND message = ?2";
+        let mut find = self.connection.prepare_cached(sql)?;
+        let found = find.query_row((note.queue, note.message), |row| {
+            let is_it = row.get_ref(2)?.as_blob().is_ok_and(|checksum| mark_of(checksum) == note.mark);
+            // What is damaged is taken for what it may have been.
+            let [deliveries, crashes] = [whole(row.get_ref(0)?), whole(row.get_ref(1)?)];
+            Ok((u32::try_from(deliveries).unwrap_or(0), u32::try_from(crashes).unwrap_or(0), is_it))
+        });
+        let found = found.optional()?.filter(|(deliveries, _, is_it)| *is_it && *deliveries < note.deliveries);
+        Ok(found.map(|(_, crashes, _)| crashes))
+    }
+
+    fn recover_one(&mut self, interrupted: &Interrupted) -> Outcome<()> {
         let Interrupted { queue, message, since, deliveries, crashes } = *interrupted;
         let crashes = crashes.saturating_add(1);
         let is_last = crashes >= self.crashes_max;
@@ -66,11 +118,12 @@ impl Store {
         tracing::warn!(queue = %self.queue_name(queue)?, id, deliveries, crashes, "process ended while it had the message");
         if is_last {
             let evidence = Evidence { attempt: Some(attempt), ..Evidence::crashed(crashes) };
-            return self.bury(queue, message, &evidence);
+            return self.bury((queue, message, deliveries), &evidence);
         }
-        let sql = "UPDATE state SET status = ?3, due = ?4, failures = failures + 1, crashes = ?5 \
-                   WHERE queue = ?1 AND message = ?2";
-        self.connection.execute(sql, (queue, message, ALONE, self.now.0 as i64, crashes))?;
+        let counted = if is_broken(Break::CountAtFailure) { 0 } else { deliveries };
+        let sql = "UPDATE state SET status = ?3, due = ?4, failures = failures + 1, crashes = ?5, \
+                   deliveries = max(deliveries, ?6) WHERE queue = ?1 AND message = ?2";
+        self.connection.execute(sql, (queue, message, ALONE, self.now.0 as i64, crashes, counted))?;
         self.remember(queue, message, attempt)
     }
 }

@@ -7,12 +7,13 @@ use wasmpost_msg::Publication;
 
 use super::dead::{Forgotten, lossy, whole};
 use super::{ALONE, BEHIND, READY, Store};
+use crate::ahead::Leased;
 use crate::error::{Fault, Outcome};
 
 impl Store {
     pub(crate) fn ack(&mut self, token: u64, outbox: &[Publication]) -> Outcome<()> {
         self.check_quotas(outbox)?;
-        let (queue, message) = self.settled(token)?;
+        let (queue, message) = self.settled(token)?.place();
         self.publish_all(outbox)?;
         self.end(queue, message, true)?;
         *self.changes.acked.entry(queue).or_default() += 1;
@@ -26,42 +27,41 @@ impl Store {
     }
 
     pub(crate) fn nack(&mut self, token: u64, nack: &Nack) -> Outcome<()> {
-        let (queue, message) = self.settled(token)?;
-        self.put_back(queue, message, self.now.after(nack.delay), nack.attempt.clone())
+        let leased = self.settled(token)?;
+        self.put_back(&leased, self.now.after(nack.delay), nack.attempt.clone())
     }
 
     pub(crate) fn reject(&mut self, token: u64, evidence: &Evidence) -> Outcome<()> {
-        let (queue, message) = self.settled(token)?;
-        self.bury(queue, message, evidence)
+        let leased = self.settled(token)?;
+        let (queue, message) = leased.place();
+        self.bury((queue, message, leased.hold.note.deliveries), evidence)
     }
 
-    /// The message of a lease that ends with this group.
-    pub(super) fn settled(&mut self, token: u64) -> Outcome<(i64, i64)> {
+    /// A lease that ends with this group.
+    pub(super) fn settled(&mut self, token: u64) -> Outcome<Leased> {
         // The lease itself was asked before; it is only gone when the broker was closed meanwhile.
         let gone = || BrokerError::new(BrokerErrorKind::Stale, "lease is not held any more");
-        let leased = self.leases.get(&token).ok_or_else(|| Fault::Refused(gone()))?;
-        let (queue, message) = (leased.queue, leased.message);
+        let leased = self.channel.upgrade().and_then(|channel| channel.ahead().leased(token));
+        let leased = leased.ok_or_else(|| Fault::Refused(gone()))?;
         self.changes.settled.push(token);
-        if let Some(in_flight) = self.in_flight.get_mut(&queue) {
-            in_flight.count = in_flight.count.saturating_sub(1);
-            in_flight.alone &= in_flight.count > 0;
-        }
-        Ok((queue, message))
+        Ok(leased)
     }
 
-    pub(super) fn put_back(
-        &mut self,
-        queue: i64,
-        message: i64,
-        due: Timestamp,
-        attempt: Option<Attempt>,
-    ) -> Outcome<()> {
+    pub(super) fn put_back(&mut self, leased: &Leased, due: Timestamp, attempt: Option<Attempt>) -> Outcome<()> {
+        let (queue, message) = leased.place();
         let sql = "UPDATE state SET status = iif(crashes > 0, ?3, ?4), due = ?5, failures = failures + ?6, \
-                   deliveries = deliveries + ?7 WHERE queue = ?1 AND message = ?2";
+                   deliveries = max(deliveries, ?7) WHERE queue = ?1 AND message = ?2";
         let failures = i64::from(attempt.is_some());
-        let counted_late = if is_broken(Break::CountAtFailure) { failures } else { 0 };
-        let values = (queue, message, ALONE, READY, due.0 as i64, failures, counted_late);
+        let is_counted = attempt.is_some() || !is_broken(Break::CountAtFailure);
+        let deliveries = if is_counted { leased.hold.note.deliveries } else { 0 };
+        let values = (queue, message, ALONE, READY, due.0 as i64, failures, deliveries);
         self.connection.prepare_cached(sql)?.execute(values)?;
+        if leased.alone {
+            self.suspected.insert(queue);
+        }
+        if let Some(expires_at) = leased.expires_at {
+            self.expires_by(expires_at);
+        }
         match attempt {
             Some(attempt) => self.remember(queue, message, attempt),
             None => Ok(()),
@@ -88,36 +88,44 @@ impl Store {
     }
 
     pub(super) fn expire(&mut self, queue: i64, message: i64) -> Outcome<()> {
-        self.end(queue, message, true)?;
-        *self.changes.expired.entry(queue).or_default() += 1;
-        self.changes.ended += 1;
-        self.forget_if_empty(queue)
+        if self.end(queue, message, true)? {
+            *self.changes.expired.entry(queue).or_default() += 1;
+            self.forget_if_empty(queue)?;
+        }
+        Ok(())
     }
 
     /// Takes a message out of a queue and makes the next with its key ready. The message itself goes when asked and when
-    /// no other queue and no dead letter has it.
-    pub(super) fn end(&mut self, queue: i64, message: i64, forget: bool) -> Outcome<()> {
+    /// no other queue and no dead letter has it. Says whether it was there.
+    pub(super) fn end(&mut self, queue: i64, message: i64, forget: bool) -> Outcome<bool> {
         let sql = "DELETE FROM state WHERE queue = ?1 AND message = ?2 RETURNING key, shared, deliveries";
         let mut delete = self.connection.prepare_cached(sql)?;
         let row = delete.query_row((queue, message), |row| {
             Ok((row.get::<_, Option<String>>(0)?, row.get::<_, bool>(1)?, row.get::<_, i64>(2)?))
         });
-        let Some((key, shared, deliveries)) = row.optional()? else { return Ok(()) };
+        let Some((key, shared, deliveries)) = row.optional()? else { return Ok(false) };
         drop(delete);
         if let Some(key) = key {
             let next = "UPDATE state SET status = iif(crashes > 0, ?4, ?3) WHERE queue = ?1 AND status = ?5 AND \
-                        message = (SELECT min(message) FROM state WHERE queue = ?1 AND key = ?2)";
-            self.connection.prepare_cached(next)?.execute((queue, key, READY, ALONE, BEHIND))?;
+                        message = (SELECT min(message) FROM state WHERE queue = ?1 AND key = ?2) RETURNING status";
+            let mut next = self.connection.prepare_cached(next)?;
+            let status = next.query_row((queue, key, READY, ALONE, BEHIND), |row| row.get::<_, i64>(0)).optional()?;
+            drop(next);
+            match status {
+                Some(ALONE) => drop(self.suspected.insert(queue)),
+                Some(_) => *self.unblocked.entry(queue).or_default() += 1,
+                None => {}
+            }
         }
         // Only what was delivered before has a history.
-        if deliveries > 1 || !forget {
+        if deliveries > 0 || !forget {
             let sql = "DELETE FROM history WHERE queue = ?1 AND message = ?2";
             self.connection.prepare_cached(sql)?.execute((queue, message))?;
         }
         if forget {
             drop(self.forget(message, shared)?);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Deletes a message unless another queue or a dead letter has it. Says what it was.

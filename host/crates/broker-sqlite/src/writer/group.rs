@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use wasmpost_delivery::prove::{Break, Point, is_broken, pass};
-use wasmpost_delivery::{BrokerError, Delivery, Timestamp};
+use wasmpost_delivery::{BrokerError, Timestamp};
 
 use super::Writer;
-use crate::channel::{Pull, Request};
+use crate::channel::{Ack, Request};
 use crate::error::{Failure, Fault, Outcome, is_fatal};
 use crate::job::Job;
 
@@ -28,9 +28,24 @@ struct Results {
 impl Writer {
     /// Runs everything in one transaction. If that fails, each operation gets one of its own, so that what cannot be
     /// done fails alone. An error ends the writer.
-    pub(super) fn group(&mut self, mut requests: Vec<Request>) -> Result<(), Failure> {
+    ///
+    /// Acknowledgements are among them if anything is to be committed anyway, if they were gathered for long enough, or if
+    /// this group is the last. Who waits for messages is served when it is done.
+    pub(super) fn group(&mut self, requests: Vec<Request>, is_last: bool) -> Result<(), Failure> {
         let mut job = self.next_job();
-        match self.attempt(&mut requests, job.as_mut(), true) {
+        let now = self.channel.now();
+        let has_to_write = !requests.is_empty() || job.is_some() || is_last || self.store.has_to_write(now);
+        let acks_are_due = self.channel.acks_wait().is_some_and(|wait| wait.is_zero());
+        let acks = if has_to_write || acks_are_due { self.channel.take_acks() } else { Vec::new() };
+        if has_to_write || !acks.is_empty() {
+            self.write(requests, &acks, job.take())?;
+        }
+        self.answer_drains();
+        self.serve(self.channel.now())
+    }
+
+    fn write(&mut self, mut requests: Vec<Request>, acks: &[Ack], mut job: Option<Job>) -> Result<(), Failure> {
+        match self.attempt(&mut requests, acks, job.as_mut(), true) {
             Ok(results) => {
                 self.answer(requests, results.of_requests);
                 self.go_on(job, results.of_job);
@@ -38,24 +53,24 @@ impl Writer {
             }
             Err(failure) => {
                 if let Err(last) = self.recover(&failure) {
-                    self.refuse_all(requests, job, &last);
+                    self.refuse_all(requests, acks, job, &last);
                     return Err(last);
                 }
                 if failure.error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) {
                     // It was waited for once; those of a group do not wait one after the other.
                     let refused = self.store.failure(&failure.error);
-                    self.refuse_all(requests, job, &refused);
+                    self.refuse_all(requests, acks, job, &refused);
                     return Ok(());
                 }
             }
         }
         for request in requests {
             let mut alone = vec![request];
-            let results = match self.attempt(&mut alone, None, false) {
+            let results = match self.attempt(&mut alone, &[], None, false) {
                 Ok(results) => results.of_requests,
                 Err(failure) => {
                     if let Err(last) = self.recover(&failure) {
-                        self.refuse_all(alone, job, &last);
+                        self.refuse_all(alone, &[], job, &last);
                         return Err(last);
                     }
                     vec![Some(self.store.failure(&failure.error).into())]
@@ -63,12 +78,13 @@ impl Writer {
             };
             self.answer(alone, results);
         }
+        self.write_acks(acks)?;
         if job.is_some() {
-            let refused = match self.attempt(&mut [], job.as_mut(), false) {
+            let refused = match self.attempt(&mut [], &[], job.as_mut(), false) {
                 Ok(results) => results.of_job,
                 Err(failure) => {
                     if let Err(last) = self.recover(&failure) {
-                        self.refuse_all(Vec::new(), job, &last);
+                        self.refuse_all(Vec::new(), &[], job, &last);
                         return Err(last);
                     }
                     Some(self.store.failure(&failure.error).into())
@@ -76,16 +92,30 @@ impl Writer {
             };
             self.go_on(job, refused);
         }
-        if let Err(failure) = self.attempt(&mut [], None, true) {
+        if let Err(failure) = self.attempt(&mut [], &[], None, true) {
             self.recover(&failure)?;
             let refused = self.store.failure(&failure.error);
-            self.refuse_all(Vec::new(), None, &refused);
+            self.refuse_all(Vec::new(), &[], None, &refused);
+        }
+        Ok(())
+    }
+
+    /// Stores acknowledgements after a group that failed: all of them, or else one by one.
+    fn write_acks(&mut self, acks: &[Ack]) -> Result<(), Failure> {
+        let Err(failure) = self.attempt(&mut [], acks, None, false) else { return Ok(()) };
+        self.recover(&failure)?;
+        for ack in acks {
+            if let Err(failure) = self.attempt(&mut [], std::slice::from_ref(ack), None, false) {
+                self.recover(&failure)?;
+                ack.refused(&self.store.failure(&failure.error).into());
+            }
         }
         Ok(())
     }
 
     /// Tells requests, a job, and all who wait for messages, why they get nothing now.
-    fn refuse_all(&mut self, requests: Vec<Request>, job: Option<Job>, failure: &Failure) {
+    fn refuse_all(&mut self, requests: Vec<Request>, acks: &[Ack], job: Option<Job>, failure: &Failure) {
+        acks.iter().for_each(|ack| ack.refused(&failure.clone().into()));
         for request in requests {
             request.work.answer(Err(failure.clone().into()));
         }
@@ -128,41 +158,40 @@ impl Writer {
     fn attempt(
         &mut self,
         requests: &mut [Request],
+        acks: &[Ack],
         job: Option<&mut Job>,
-        serve: bool,
+        is_timely: bool,
     ) -> Result<Results, GroupFailure> {
         let running = |error| GroupFailure { error, committing: false };
         let now = self.channel.now();
         let before = self.store.rows_changed();
         self.store.begin_at(now).map_err(running)?;
+        for ack in acks {
+            if let Some(refused) = refusal(self.store.ack(ack.hold.token, &[])).map_err(running)? {
+                ack.refused(&refused);
+            }
+        }
         let mut results = Vec::with_capacity(requests.len());
         for request in requests.iter_mut() {
             results.push(refusal(request.work.run(&mut self.store)).map_err(running)?);
         }
         let of_job = job.map(|job| refusal(job.step(&mut self.store))).transpose().map_err(running)?.flatten();
-        let served = if serve { self.serve().map_err(running)? } else { Vec::new() };
+        if is_timely {
+            self.end_what_is_over().map_err(running)?;
+        }
         let (has_changed, has_acks) = (self.store.rows_changed() > before, self.store.has_acks());
         if is_broken(Break::AckBeforeCommit) {
             requests.iter_mut().zip(&mut results).for_each(|(request, result)| request.answer_early(result.take()));
         }
         pass_those([(has_changed, Point::Committing), (has_acks, Point::AckCommitting)]);
-        if let Err(failure) = self.commit(now, has_changed) {
-            self.wait_again(served);
-            return Err(failure);
-        }
+        self.commit(now, has_changed)?;
         pass_those([(has_changed, Point::Committed), (has_acks, Point::AckCommitted)]);
-        pass_those([(!served.is_empty(), Point::LeaseCommitted)]);
         if has_changed {
             self.channel.count_commit();
             let bytes = requests.iter().map(|request| request.bytes).sum();
             self.checkpointer.committed(self.store.connection(), bytes);
             self.dirty = true;
         }
-        for (pull, deliveries) in served {
-            // Deliveries that nobody waits for any more give their leases back as they are dropped.
-            drop(pull.reply.send(Ok(deliveries)));
-        }
-        self.answer_drains();
         Ok(Results { of_requests: results, of_job })
     }
 
@@ -176,37 +205,43 @@ impl Writer {
         if has_changed { self.store.check_place().map_err(committing) } else { Ok(()) }
     }
 
-    /// Those for whom messages were leased in vain wait on, before those who came after them.
-    fn wait_again(&mut self, served: Vec<(Pull, Vec<Delivery>)>) {
-        // It ends the leases, so that none is given back as the deliveries are dropped.
-        self.store.roll_back();
-        served.into_iter().for_each(|(pull, _)| self.pulls.push_front(pull));
+    /// Lets leases lapse and messages expire, and ends what turned out not to be deliverable.
+    fn end_what_is_over(&mut self) -> rusqlite::Result<()> {
+        refusal(self.store.end_over())?;
+        refusal(self.store.lapse())?;
+        refusal(self.store.expire_all()).map(drop)
     }
 
-    /// Lets leases lapse and messages expire, and leases what is due to those who wait for it, in their order.
-    fn serve(&mut self) -> rusqlite::Result<Vec<(Pull, Vec<Delivery>)>> {
-        if self.store.is_late(self.channel.now()) {
-            refusal(self.store.lapse())?;
-        }
-        refusal(self.store.expire_all())?;
-        let mut served: Vec<(usize, Vec<Delivery>)> = Vec::new();
-        for (place, pull) in self.pulls.iter().enumerate().filter(|(_, pull)| !pull.reply.is_closed()) {
-            let deliveries = match self.store.lease(pull.queue, pull.max, pull.lasts) {
-                Ok(deliveries) => deliveries,
-                Err(Fault::Sqlite(error)) => {
-                    // Before the deliveries that were leased until then are dropped.
-                    self.store.roll_back();
-                    return Err(error);
+    /// Leases what is due to those who wait for it, in their order, and reads ahead. Nothing is written for it.
+    fn serve(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.store.set_now(now);
+        let mut waiting = std::mem::take(&mut self.pulls);
+        while let Some(pull) = waiting.pop_front() {
+            if pull.reply.is_closed() {
+                continue;
+            }
+            match self.store.lease(pull.queue, pull.max, pull.lasts) {
+                Ok(deliveries) if deliveries.is_empty() => self.pulls.push_back(pull),
+                // Deliveries that nobody waits for any more give their leases back as they are dropped.
+                Ok(deliveries) => drop(pull.reply.send(Ok(deliveries))),
+                Err(error) => {
+                    self.pulls.push_back(pull);
+                    self.pulls.append(&mut waiting);
+                    return self.not_served(&error);
                 }
-                Err(Fault::Refused(_)) => Vec::new(),
-            };
-            if !deliveries.is_empty() {
-                served.push((place, deliveries));
             }
         }
-        // From the back, so that the places before stay what they are.
-        let taken = served.into_iter().rev().filter_map(|(place, found)| Some((self.pulls.remove(place)?, found)));
-        Ok(taken.collect())
+        match self.store.look_ahead() {
+            Ok(()) => Ok(()),
+            Err(error) => self.not_served(&error),
+        }
+    }
+
+    /// Tells those who wait for messages why they get none.
+    fn not_served(&mut self, error: &rusqlite::Error) -> Result<(), Failure> {
+        let failure = self.store.failure(error);
+        self.refuse_all(Vec::new(), &[], None, &failure);
+        if is_fatal(error, false) { Err(failure.last()) } else { Ok(()) }
     }
 
     fn answer(&mut self, requests: Vec<Request>, results: Vec<Option<BrokerError>>) {

@@ -65,6 +65,13 @@ pub async fn next(queue: &Arc<dyn Queue>) -> Delivery {
     in_time(queue.pull(1)).await.unwrap().pop().unwrap()
 }
 
+/// The next delivery, which a receiver is about to get.
+pub async fn begun(queue: &Arc<dyn Queue>) -> Delivery {
+    let delivery = next(queue).await;
+    delivery.lease.begin().unwrap();
+    delivery
+}
+
 pub async fn stats(broker: &SqliteBroker, queue: &str) -> QueueStats {
     let all = in_time(broker.stats()).await.unwrap();
     all.into_iter().find(|stats| stats.queue == queue).unwrap_or_default()

@@ -42,9 +42,9 @@ fn caught(by: Break, kind: Kind) -> Option<Caught> {
     found
 }
 
-/// A break that a store cannot have: nothing is committed there.
+/// Whether a store can have a break: in memory nothing is committed, and nothing lost with the process.
 fn is_possible(by: Break, kind: Kind) -> bool {
-    kind == Kind::Sqlite || !matches!(by, Break::AckBeforeCommit | Break::FsyncSkipped)
+    kind == Kind::Sqlite || !matches!(by, Break::AckBeforeCommit | Break::FsyncSkipped | Break::FlightIgnored)
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use wasmpost_broker_sqlite::{SqliteBroker, SqliteOptions, Step, Stepper};
 use wasmpost_delivery::BrokerError;
+use wasmpost_delivery::prove::Point;
 
 use crate::world::{Ended, Life, World};
 
@@ -16,7 +17,8 @@ const SECTOR: usize = 512;
 /// The header of the log, in bytes.
 const LOG_HEADER: usize = 32;
 
-/// A directory for the files of one simulation: each process has copies of its own, made when the one before ended.
+/// A directory for the files of one simulation: each process has copies of its own, made when the one before ended, of
+/// all that was in the page cache then.
 pub struct Disk {
     directory: tempfile::TempDir,
     copies: usize,
@@ -26,7 +28,7 @@ pub struct Disk {
 pub struct Drive {
     path: PathBuf,
     stepper: Stepper,
-    synchronised: [Vec<u8>; 2],
+    synchronised: [Vec<u8>; 3],
     was_synchronous: bool,
 }
 
@@ -64,7 +66,7 @@ impl Disk {
         // As the process ends, SQLite would tidy up: it does that on files that are not looked at any more.
         drop(drive);
         self.copies += 1;
-        for (name, content) in names(&self.path()).iter().zip(files) {
+        for (name, content) in names(&self.path()).iter().zip(files).filter(|(_, content)| !content.is_empty()) {
             std::fs::write(name, content).expect("files can be copied");
         }
     }
@@ -84,7 +86,10 @@ impl Drive {
                         self.stepper.checkpoint();
                     }
                     self.look();
-                    world.durable();
+                    // What is gathered is neither committed nor on disk.
+                    if !self.stepper.gathers() {
+                        world.durable();
+                    }
                     // A disk takes its time.
                     life.unless_over(sleep(Duration::from_millis(dice.u64(0..4)))).await;
                 }
@@ -104,8 +109,14 @@ impl Drive {
                     }
                     break;
                 }
-                Err(why) if why.is::<Ended>() => break,
-                Err(other) => resume_unwind(other),
+                Err(why) => {
+                    let Some(Ended(at)) = why.downcast_ref() else { resume_unwind(why) };
+                    if *at == Point::Leased {
+                        // By then the group is committed and answered.
+                        self.look();
+                    }
+                    break;
+                }
             }
         }
         self
@@ -117,15 +128,17 @@ impl Drive {
         if self.was_synchronous {
             self.synchronised = files(&self.path);
         }
+        // Nobody ever flushes the flight file.
+        self.synchronised[2].clear();
     }
 }
 
-/// The file and its log.
-fn names(path: &Path) -> [PathBuf; 2] {
-    [path.to_owned(), format!("{}-wal", path.display()).into()]
+/// The file, its log, and the flight file.
+fn names(path: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-flight"].map(|suffix| format!("{}{suffix}", path.display()).into())
 }
 
-fn files(path: &Path) -> [Vec<u8>; 2] {
+fn files(path: &Path) -> [Vec<u8>; 3] {
     names(path).map(|name| std::fs::read(name).unwrap_or_default())
 }
 

@@ -86,6 +86,17 @@ impl Lease for FaultyLease {
         Arc::new(FaultyRenewer { inner, about: self.about.clone() })
     }
 
+    fn begin(&self) -> Result<(), BrokerError> {
+        let About { lease, world, life, .. } = &self.about;
+        let inner = self.inner.as_ref().expect("a lease is settled once");
+        // Nothing that comes after the end of a process reaches the broker.
+        if !life.is_over() {
+            inner.begin()?;
+            world.note(What::Begun { lease: *lease });
+        }
+        Ok(())
+    }
+
     async fn ack(mut self: Box<Self>, outbox: Vec<Publication>) -> Result<(), BrokerError> {
         self.settle(How::Ack { published: outbox.len() }, |lease| lease.ack(outbox)).await
     }

@@ -37,6 +37,10 @@ pub enum What {
     Renewed {
         lease: usize,
     },
+    /// The attempt counts from now on, and the receiver is to be called.
+    Begun {
+        lease: usize,
+    },
     /// A receiver was called.
     Began {
         lease: usize,
@@ -58,7 +62,7 @@ pub enum What {
         lease: usize,
         outcome: Outcome,
     },
-    /// An acknowledgement is on disk.
+    /// An acknowledgement is committed and on disk.
     Durable {
         lease: usize,
     },
@@ -68,6 +72,8 @@ pub enum What {
         at: Option<&'static str>,
         frees: bool,
     },
+    /// Power was cut after a process had ended.
+    PowerCut,
     /// A commit failed in a way that leaves unknown what is on disk.
     CommitFailed,
     /// A process was shut down in order.

@@ -126,6 +126,9 @@ impl Hosts {
         self.set(None);
         if let (Store::Sqlite(disk), Some(driver)) = (store, driver) {
             let drive = driver.await.expect("the writer does not panic");
+            if planned.power {
+                world.cut_power();
+            }
             disk.keep(drive, planned.power.then(|| world.plan.dice("power", world.now())));
         }
         true

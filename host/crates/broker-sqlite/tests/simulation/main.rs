@@ -86,6 +86,7 @@ fn nothing_is_violated(kind: Kind, expected: &Expected<'_>) {
 fn sight(what: &What) -> Option<&'static str> {
     Some(match what {
         What::Crashed { at, .. } => at.unwrap_or("killed"),
+        What::PowerCut => "power cut",
         What::CommitFailed => "commit failed",
         What::Drained(_) => "shut down",
         What::Redriving { .. } => "redriven",
@@ -99,10 +100,11 @@ fn sight(what: &What) -> Option<&'static str> {
 }
 
 /// What both stores show.
-const SHOWN: [&str; 12] = [
-    "lease-committed",
+const SHOWN: [&str; 13] = [
+    "leased",
     "before-guest",
     "guest-ok",
+    "acked",
     "ack-committing",
     "ack-committed",
     "killed",
@@ -121,7 +123,7 @@ fn in_memory_no_seed_violates_an_invariant() {
 
 #[test]
 fn on_a_queue_file_no_seed_violates_an_invariant() {
-    let of_file = ["committing", "committed", "dead-letter-moving", "commit failed"];
+    let of_file = ["flight-noted", "power cut", "committing", "committed", "dead-letter-moving", "commit failed"];
     nothing_is_violated(Kind::Sqlite, &Expected { seeds: 120, shows: &[&SHOWN[..], &of_file].concat() });
 }
 

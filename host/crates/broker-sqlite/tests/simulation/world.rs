@@ -17,8 +17,8 @@ use crate::plan::{End, Kind, Plan};
 /// When the wall clock said that the simulation began.
 const BEGAN: u64 = 1_800_000_000_000;
 
-/// Why what passes a point goes no further.
-pub struct Ended;
+/// Why what passes a point goes no further: the process ended there.
+pub struct Ended(pub Point);
 
 /// Everything outside of the processes.
 pub struct World {
@@ -37,6 +37,8 @@ struct State {
     life: Life,
     end: Option<End>,
     commit_failed: bool,
+    /// How often power was cut: the machine has started once more since.
+    cuts: u8,
     /// Leases whose acknowledgements are not on disk yet.
     acked: Vec<usize>,
     running: BTreeMap<&'static str, usize>,
@@ -64,6 +66,7 @@ impl World {
             life: Life(CancellationToken::new()),
             end: None,
             commit_failed: false,
+            cuts: 0,
             acked: Vec::new(),
             running: BTreeMap::new(),
         };
@@ -159,6 +162,12 @@ impl World {
         }
     }
 
+    /// Power is cut, and with it all that was not synchronised may be lost.
+    pub fn cut_power(&self) {
+        self.state.lock().cuts += 1;
+        self.note(What::PowerCut);
+    }
+
     /// A receiver begins to run.
     pub fn run(self: &Arc<Self>, life: &Life, receiver: &'static str) -> (Runs, Running) {
         let mut state = self.state.lock();
@@ -240,7 +249,7 @@ impl Hook for Watch {
         });
         if is_last {
             self.0.crash(Some(point));
-            resume_unwind(Box::new(Ended));
+            resume_unwind(Box::new(Ended(point)));
         }
     }
 
@@ -263,6 +272,10 @@ impl Hook for Watch {
         let wall = self.0.state.lock().wall;
         let elapsed = self.0.began.elapsed();
         Timestamp(BEGAN.saturating_add_signed(wall) + Duration::as_millis(&elapsed) as u64)
+    }
+
+    fn boot(&self) -> [u8; 16] {
+        [self.0.state.lock().cuts; 16]
     }
 
     fn is_broken(&self, by: Break) -> bool {

@@ -46,6 +46,7 @@ impl Lease for MemoryLease {
     async fn ack(mut self: Box<Self>, outbox: Vec<Publication>) -> Result<(), BrokerError> {
         let (broker, ticket) = self.settle();
         let now = broker.now();
+        pass(Point::Acked);
         pass(Point::AckCommitting);
         let acked = broker.open()?.ack(ticket, outbox, now);
         pass(Point::AckCommitted);

@@ -32,7 +32,7 @@ impl MemoryQueue {
     fn take(&self, max: usize, now: Timestamp) -> Result<(Vec<Delivery>, Option<Timestamp>), BrokerError> {
         let (taken, next) = self.broker.open()?.lease(&self.name, max, self.lease, now);
         if !taken.is_empty() {
-            pass(Point::LeaseCommitted);
+            pass(Point::Leased);
         }
         Ok((taken.into_iter().map(|(ticket, entry)| self.delivery(ticket, entry)).collect(), next))
     }

@@ -17,12 +17,16 @@ use crate::timestamp::Timestamp;
 /// A point that the code passes, at which the process may end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Point {
-    /// Deliveries are leased, and counted on disk, but nobody has them yet.
-    LeaseCommitted,
+    /// Deliveries are leased, but nobody has them yet.
+    Leased,
+    /// A delivery is noted as in flight, and the receiver was not called yet.
+    FlightNoted,
     /// The receiver is about to be called.
     BeforeGuest,
     /// The receiver has returned ok, and nothing was settled.
     GuestOk,
+    /// A delivery was acknowledged, and nothing of that is committed.
+    Acked,
     /// Something was written, and is about to be committed.
     Committing,
     /// A commit that contains acknowledgements.
@@ -44,18 +48,22 @@ pub enum Break {
     FsyncSkipped,
     /// Leases that were lost still settle their message.
     NoFencing,
-    /// A delivery is counted when it fails, rather than when it is leased.
+    /// A delivery is counted when it fails, rather than when it begins.
     CountAtFailure,
     /// The messages of a receiver are sent before its message is acknowledged, not with it.
     OutboxEarly,
+    /// What was in flight when a process ended is not looked at by the next.
+    FlightIgnored,
 }
 
 impl Point {
     /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::LeaseCommitted,
+    pub const ALL: [Self; 10] = [
+        Self::Leased,
+        Self::FlightNoted,
         Self::BeforeGuest,
         Self::GuestOk,
+        Self::Acked,
         Self::Committing,
         Self::AckCommitting,
         Self::Committed,
@@ -66,9 +74,11 @@ impl Point {
     /// The name.
     pub fn name(self) -> &'static str {
         match self {
-            Self::LeaseCommitted => "lease-committed",
+            Self::Leased => "leased",
+            Self::FlightNoted => "flight-noted",
             Self::BeforeGuest => "before-guest",
             Self::GuestOk => "guest-ok",
+            Self::Acked => "acked",
             Self::Committing => "committing",
             Self::AckCommitting => "ack-committing",
             Self::Committed => "committed",
@@ -80,8 +90,14 @@ impl Point {
 
 impl Break {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::AckBeforeCommit, Self::FsyncSkipped, Self::NoFencing, Self::CountAtFailure, Self::OutboxEarly];
+    pub const ALL: [Self; 6] = [
+        Self::AckBeforeCommit,
+        Self::FsyncSkipped,
+        Self::NoFencing,
+        Self::CountAtFailure,
+        Self::OutboxEarly,
+        Self::FlightIgnored,
+    ];
 
     /// The name.
     pub fn name(self) -> &'static str {
@@ -91,6 +107,7 @@ impl Break {
             Self::NoFencing => "no-fencing",
             Self::CountAtFailure => "count-at-failure",
             Self::OutboxEarly => "outbox-early",
+            Self::FlightIgnored => "flight-ignored",
         }
     }
 }
@@ -118,6 +135,15 @@ pub fn commit_fails() -> bool {
 pub fn wall() -> Option<Timestamp> {
     #[cfg(feature = "prove")]
     return switched::wall();
+    #[cfg(not(feature = "prove"))]
+    None
+}
+
+/// Which start of the machine this is, if it is not that of the system.
+#[inline]
+pub fn boot() -> Option<[u8; 16]> {
+    #[cfg(feature = "prove")]
+    return switched::boot();
     #[cfg(not(feature = "prove"))]
     None
 }

@@ -19,6 +19,9 @@ pub trait Hook {
     /// The wall clock.
     fn wall(&self) -> Timestamp;
 
+    /// Which start of the machine this is.
+    fn boot(&self) -> [u8; 16];
+
     /// Whether wasmpost is broken in this way.
     fn is_broken(&self, by: Break) -> bool;
 }
@@ -92,6 +95,10 @@ pub(super) fn commit_fails() -> bool {
 
 pub(super) fn wall() -> Option<Timestamp> {
     hooked(|hook| hook.wall())
+}
+
+pub(super) fn boot() -> Option<[u8; 16]> {
+    hooked(|hook| hook.boot())
 }
 
 pub(super) fn is_broken(by: Break) -> bool {

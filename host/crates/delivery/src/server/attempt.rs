@@ -13,8 +13,8 @@ use super::returns::Returns;
 use super::settle::{Outcome, settle};
 use crate::admission::Admission;
 use crate::broker::Queue;
-use crate::error::BrokerErrorKind;
-use crate::lease::Delivery;
+use crate::error::{BrokerError, BrokerErrorKind};
+use crate::lease::{Delivery, Lease};
 use crate::outbox::forwarded;
 use crate::prove::{Point, pass};
 use crate::server::QueueServerOptions;
@@ -89,12 +89,12 @@ impl Worker {
         };
         tokio::select! {
             biased;
-            result = self.receive(message) => result,
+            result = self.receive(&*delivery.lease, message) => result,
             () = context.cancelled().cancelled() => Err(context.interruption()),
         }
     }
 
-    async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
+    async fn receive(&self, lease: &dyn Lease, message: Message) -> Result<(), ReceiveError> {
         let slot = match &self.options.share {
             // A delivery that waits for its tenant when the server stops does not begin any more.
             Some(share) => tokio::select! {
@@ -104,6 +104,7 @@ impl Worker {
             },
             None => None,
         };
+        lease.begin().map_err(|error| not_counted(&error))?;
         let timeout = self.options.timeout;
         pass(Point::BeforeGuest);
         let result = within(timeout, self.receiver.receive(message)).await;
@@ -133,6 +134,12 @@ impl Worker {
             }
         })
     }
+}
+
+/// Why a receiver is not called: what ends with the process then would begin again and again.
+fn not_counted(error: &BrokerError) -> ReceiveError {
+    let reason = if error.kind() == BrokerErrorKind::Stale { Reason::LeaseExpired } else { Reason::HostFault };
+    ReceiveError::new(Disposition::GiveBack, reason, format!("attempt could not be counted: {}", chain(error)))
 }
 
 /// A receiver that published what cannot be published has failed: an ack with half an outbox would lose messages.

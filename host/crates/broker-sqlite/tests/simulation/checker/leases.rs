@@ -8,19 +8,38 @@ use crate::history::{Answer, How, Outcome, Time};
 /// By how much two clocks that count whole milliseconds may differ.
 const TICK: Time = 1;
 
-/// I3: a message whose ack is on disk is not delivered again.
+/// I3: a message is not delivered again once its ack is on disk; unless power is cut, once its ack was answered.
 pub fn acked_is_acked(ledger: &Ledger<'_>) -> Vec<String> {
     let again = ledger.leases.iter().filter_map(|lease| {
-        let durable = lease.durable?;
-        let later = ledger.of_message(lease.queue(), lease.id()).find(|later| later.when > durable)?;
+        let answered = lease.settled.filter(|_| lease.is_ack() && lease.is_settled()).map(|(when, _)| when);
+        let is_again = |later: &&Lease<'_>| {
+            let after = |when: When| later.when > when;
+            let was_answered = answered.is_some_and(|when| after(when) && !ledger.was_cut(when, later.when));
+            lease.durable.is_some_and(after) || was_answered
+        };
+        let later = ledger.of_message(lease.queue(), lease.id()).find(is_again)?;
         Some(format!("{} was delivered after the ack of {}", later.name(), lease.name()))
     });
     again.collect()
 }
 
-/// I4: the count of deliveries grows with each, across restarts too.
+/// I4: the count of deliveries grows with each that a receiver was to get, across restarts too. When power is cut, those
+/// in flight are not counted.
 pub fn deliveries_grow(ledger: &Ledger<'_>) -> Vec<String> {
-    let wrong = ledger.pairs().filter(|(before, after)| after.taken.deliveries <= before.taken.deliveries);
+    let wrong = ledger.pairs().filter(|(before, after)| {
+        let (first, second) = (before.taken.deliveries, after.taken.deliveries);
+        // Nobody is told that what was dropped is given back, nor that an ack is on disk.
+        let is_stored = before.is_settled() && !before.is_ack() && !before.is_dropped();
+        let is_lost = ledger.was_cut(before.when, after.when) && !is_stored;
+        let is_counted = before.has_begun || is_stored;
+        if is_lost {
+            false
+        } else if is_counted {
+            second <= first
+        } else {
+            second < first
+        }
+    });
     wrong.map(|(before, after)| format!("{} came after {}", after.name(), before.name())).collect()
 }
 

@@ -25,6 +25,8 @@ pub struct Ledger<'a> {
     /// The leases of each message of each queue.
     pub messages: BTreeMap<(&'a str, &'a str), Vec<usize>>,
     pub lives: Vec<Life>,
+    /// When power was cut.
+    pub cuts: Vec<When>,
     pub drained: Vec<(When, usize, &'a Left)>,
     pub purging: Vec<(When, &'a str, &'a str)>,
     pub redriving: Vec<(When, &'a str, &'a str)>,
@@ -48,6 +50,8 @@ pub struct Lease<'a> {
     pub life: usize,
     pub renewing: Vec<When>,
     pub renewed: Vec<When>,
+    /// Whether the receiver was about to be called: from then on the attempt counts.
+    pub has_begun: bool,
     pub began: Option<&'a Running>,
     pub answered: Option<(When, &'a Answer, usize)>,
     pub settling: Option<(When, &'a How)>,
@@ -74,6 +78,7 @@ impl<'a> Ledger<'a> {
             leases: Vec::new(),
             messages: BTreeMap::new(),
             lives: Vec::new(),
+            cuts: Vec::new(),
             drained: Vec::new(),
             purging: Vec::new(),
             redriving: Vec::new(),
@@ -103,6 +108,7 @@ impl<'a> Ledger<'a> {
                 self.leases.push(Lease::new(taken, when, life));
             }
             What::Crashed { frees: true, .. } => self.lives[life - 1].freed = Some(when),
+            What::PowerCut => self.cuts.push(when),
             What::Crashed { .. } | What::CommitFailed | What::Calm => {}
             What::Drained(left) => {
                 self.drained.push((when, life, left));
@@ -121,7 +127,7 @@ impl<'a> Ledger<'a> {
     fn add_to_lease(&mut self, when: When, what: &'a What) {
         let number = match what {
             What::Renewing { lease } | What::Renewed { lease } | What::Durable { lease } => *lease,
-            What::Began { lease, .. } | What::Answered { lease, .. } => *lease,
+            What::Begun { lease } | What::Began { lease, .. } | What::Answered { lease, .. } => *lease,
             What::Settling { lease, .. } | What::Settled { lease, .. } => *lease,
             _ => return,
         };
@@ -131,6 +137,7 @@ impl<'a> Ledger<'a> {
             What::Renewing { .. } => lease.renewing.push(when),
             What::Renewed { .. } => lease.renewed.push(when),
             What::Durable { .. } => lease.durable = Some(when),
+            What::Begun { .. } => lease.has_begun = true,
             What::Began { running, .. } => lease.began = Some(running),
             What::Answered { answer, published, .. } => lease.answered = Some((when, answer, *published)),
             What::Settling { how, .. } => lease.settling = Some((when, how)),
@@ -177,6 +184,11 @@ impl<'a> Ledger<'a> {
         purging.any(|(when, ..)| from < *when && *when < to)
     }
 
+    /// Whether power was cut in between.
+    pub fn was_cut(&self, from: When, to: When) -> bool {
+        self.cuts.iter().any(|cut| from < *cut && *cut < to)
+    }
+
     /// Whether a process began in between while the wall clock was further ahead than for the one before.
     pub fn was_set_ahead(&self, from: When, to: When) -> bool {
         let mut lives = self.lives.windows(2).filter(|pair| from < pair[1].began && pair[1].began < to);
@@ -198,6 +210,7 @@ impl<'a> Lease<'a> {
             life,
             renewing,
             renewed,
+            has_begun: false,
             began: None,
             answered: None,
             settling: None,
@@ -232,6 +245,10 @@ impl<'a> Lease<'a> {
 
     pub fn is_reject(&self) -> bool {
         self.settling.is_some_and(|(_, how)| *how == How::Reject)
+    }
+
+    pub fn is_dropped(&self) -> bool {
+        self.settling.is_some_and(|(_, how)| *how == How::Drop)
     }
 
     /// How it is told of in a violation.

@@ -67,6 +67,15 @@ impl Story {
         self.then(at, taken(lease, "work", "a", deliveries, message(None)))
     }
 
+    /// The same, and the receiver is about to get it.
+    fn begun(self, at: Time, lease: usize, deliveries: u32) -> Self {
+        self.lease(at, lease, deliveries).then(at, What::Begun { lease })
+    }
+
+    fn crash(self, at: Time) -> Self {
+        self.then(at, What::Crashed { at: None, frees: true }).then(at, What::Life { wall: 0 })
+    }
+
     fn answer(self, at: Time, lease: usize, answer: Answer, published: usize) -> Self {
         self.then(at, What::Answered { lease, answer, published })
     }
@@ -97,7 +106,9 @@ fn broken() -> Vec<(&'static str, Story, Vec<Dead>)> {
     let running = Running { of_receiver: 3, of_receiver_max: 2, of_share: 3, of_share_max: 9 };
     let left = Left { in_flight: 1, running: 0, ended: true, leased: Some(0) };
     let acked = || Story::new().lease(10, 1, 1).ack(20, 1);
+    let answered = || Story::new().lease(10, 1, 1).settle(20, 1, How::Ack { published: 0 });
     let keyed = |lease, id| taken(lease, "work", id, 1, message(Some("k")));
+    let retried = Story::new().lease(10, 1, 1).answer(20, 1, Answer::Retry, 0);
     let two_keyed =
         || Story(Vec::new()).then(0, What::Life { wall: 0 }).publish("a", Some("k")).publish("b", Some("k"));
     let acked_with_outbox =
@@ -109,18 +120,11 @@ fn broken() -> Vec<(&'static str, Story, Vec<Dead>)> {
         ("I2", acked().then(30, taken(2, "work", "b", 1, message(None))).ack(40, 2), vec![]),
         ("I2", Story::new().then(10, taken(1, "work", "a", 1, other)).ack(20, 1), vec![]),
         ("I3", acked().lease(2000, 2, 2), vec![]),
+        ("I3", answered().lease(2000, 2, 2).ack(2100, 2), vec![]),
+        ("I4", Story::new().begun(10, 1, 1).crash(20).lease(40, 2, 1).ack(50, 2), vec![]),
         ("I4", Story::new().lease(10, 1, 1).settle(20, 1, nack(100)).lease(200, 2, 1).ack(210, 2), vec![]),
         ("I5", Story::new().lease(10, 1, 1).settle(20, 1, nack(5000)).lease(200, 2, 2).ack(210, 2), vec![]),
-        (
-            "I5",
-            Story::new()
-                .lease(10, 1, 1)
-                .answer(20, 1, Answer::Retry, 0)
-                .settle(20, 1, nack(50))
-                .lease(99, 2, 2)
-                .ack(210, 2),
-            vec![],
-        ),
+        ("I5", retried.settle(20, 1, nack(50)).lease(99, 2, 2).ack(210, 2), vec![]),
         ("I6", Story::new().lease(10, 1, 1).lease(1100, 2, 2).ack(1200, 1), vec![]),
         ("I6", Story::new().lease(10, 1, 1).ack(1200, 1), vec![]),
         ("I7", Story::new().lease(10, 1, 1).lease(900, 2, 2).ack(950, 2), vec![]),
@@ -167,6 +171,13 @@ fn a_history_without_a_fault_violates_nothing() {
     let crashed =
         Story::new().lease(10, 1, 1).then(20, What::Crashed { at: None, frees: true }).then(30, What::Life { wall: 0 });
     assert_eq!(crashed.lease(40, 2, 2).ack(50, 2).violates(vec![]), BTreeSet::new());
+    let not_begun = Story::new().lease(10, 1, 1).crash(20).lease(40, 2, 1).ack(50, 2);
+    assert_eq!(not_begun.violates(vec![]), BTreeSet::new());
+    // What was not on disk when power was cut is lost: an ack, and the number of an attempt.
+    let cut = |story: Story| story.crash(30).then(30, What::PowerCut).lease(40, 2, 1).ack(50, 2).violates(vec![]);
+    assert_eq!(cut(Story::new().begun(10, 1, 1)), BTreeSet::new());
+    assert_eq!(cut(Story::new().begun(10, 1, 1).settle(20, 1, How::Ack { published: 0 })), BTreeSet::new());
+    assert!(cut(Story::new().begun(10, 1, 1).settle(20, 1, nack(0))).contains("I4"), "a nack is on disk");
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub(crate) struct Message {
     pub(crate) deliveries: u32,
     pub(crate) failures: u32,
     pub(crate) expires_at: Option<Timestamp>,
+    /// Whether it takes nothing but its two rows: its only queue has it, for the first time, and nothing counts it or
+    /// waits for it.
+    pub(crate) is_plain: bool,
     /// Since when it may be delivered.
     pub(crate) due: Timestamp,
     /// The beginning of its checksum.
@@ -52,6 +55,8 @@ pub(crate) struct Leased {
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) key: Option<Arc<str>>,
     pub(crate) alone: bool,
+    /// As of the message.
+    pub(crate) is_plain: bool,
 }
 
 /// What was read ahead, and all leases.
@@ -353,7 +358,8 @@ impl State {
         let told = (Arc::clone(&of_queue.name), message.id.as_str().into());
         let hold = Arc::new(Hold::new(token, told, lasts, note, message.key.is_some()));
         let key = message.key.as_deref().map(Into::into);
-        let leased = Leased { hold: Arc::clone(&hold), expires_at: message.expires_at, key, alone };
+        let (expires_at, is_plain) = (message.expires_at, message.is_plain);
+        let leased = Leased { hold: Arc::clone(&hold), expires_at, key, alone, is_plain };
         self.leases.insert(token, leased);
         let deadline = now.after(lasts);
         if self.look_at.is_none_or(|look_at| deadline < look_at) {

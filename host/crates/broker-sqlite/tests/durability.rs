@@ -232,6 +232,47 @@ async fn acks_are_gathered_and_stored_in_time_though_nothing_else_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn acks_that_are_stored_together_leave_everything_else() {
+    let file = File::new();
+    let broker = file.open().await;
+    let orders = queue(&broker, "orders").await;
+    broker.queue(QueueSpec { topics: vec!["both".into()], ..QueueSpec::new("orders") }).await.unwrap();
+    broker.queue(QueueSpec { topics: vec!["both".into()], ..QueueSpec::new("copies") }).await.unwrap();
+    // Some have a key, some another queue as well, and each lies among others.
+    let sent = (0..100).map(|number| {
+        let topic = if number % 5 == 0 { "both" } else { "orders" };
+        let key = (number % 7 == 0).then(|| number.to_string());
+        Publication { key, ..publication(topic, &number.to_string()) }
+    });
+    broker.publish(sent.collect()).await.unwrap();
+    let (mut kept, mut left) = (Vec::new(), 100);
+    while left > 0 {
+        for delivery in in_time(orders.pull(100)).await.unwrap() {
+            left -= 1;
+            if delivery.id.ends_with('3') {
+                kept.push(delivery);
+            } else {
+                delivery.lease.ack(Vec::new()).await.unwrap();
+            }
+        }
+    }
+    let counted = stats(&broker, "orders").await;
+    assert_eq!((counted.leased, counted.acked, counted.ready), (10, 90, 0));
+    assert_eq!(stats(&broker, "copies").await.ready, 20);
+    assert_eq!(file.number("SELECT count(*) FROM messages"), 30);
+    assert_eq!(file.number("SELECT count(*) FROM state"), 30);
+    for delivery in kept {
+        delivery.lease.nack(Nack::give_back()).await.unwrap();
+    }
+    for _ in 0..10 {
+        next(&orders).await.lease.ack(Vec::new()).await.unwrap();
+    }
+    in_time(orders.drained()).await.unwrap();
+    assert_eq!(file.number("SELECT count(*) FROM messages"), 20);
+    assert_eq!(file.number("SELECT count(*) FROM history"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_ack_waits_for_the_disk_where_that_is_asked_for() {
     let file = File::new();
     let options = SqliteOptions { durability: Durability::Full, ..file.options() };

@@ -94,7 +94,7 @@ impl Store {
         let values = (queue, grave.message, status, self.now.0 as i64, grave.deliveries, grave.shared, key);
         self.connection.prepare_cached(sql)?.execute(values)?;
         let sql = "INSERT OR REPLACE INTO history (queue, message, attempts) \
-                   SELECT ?1, message, attempts FROM dead WHERE number = ?2";
+                   SELECT ?1, message, attempts FROM dead WHERE number = ?2 AND attempts <> '[]'";
         self.connection.prepare_cached(sql)?.execute((queue, grave.number))?;
         self.connection.prepare_cached("DELETE FROM dead WHERE number = ?1")?.execute([grave.number])?;
         Ok(())

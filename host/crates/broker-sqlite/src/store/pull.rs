@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasmpost_delivery::{Delivery, Evidence, Timestamp};
-use wasmpost_msg::Reason;
+use wasmpost_msg::{Reason, tenant_of};
 
 use super::dead::whole;
 use super::read::stored_at;
@@ -18,7 +18,7 @@ const UNBLOCKED_BYTES_MAX: usize = 1 << 20;
 /// Messages that are ended in one group because they turned out not to be deliverable.
 const OVER_MAX: usize = 512;
 /// The columns of a message that is read ahead: those of its state, and those of the message itself.
-const COLUMNS: &str = "s.message, s.deliveries, s.failures, s.expires_at, s.due, \
+const COLUMNS: &str = "s.message, s.deliveries, s.failures, s.expires_at, s.due, s.shared, \
                        m.id, m.topic, m.key, m.hops, m.published_at, m.checksum, m.attributes, m.body";
 
 /// A message that is due and cannot be delivered.
@@ -210,10 +210,15 @@ impl Store {
         if expires_at.is_some_and(|expires_at| expires_at <= self.now) {
             return Ok(Err(Over::Expired));
         }
-        let Some(stored) = stored_at(row, 5)?.filter(|stored| stored.intact) else { return Ok(Err(Over::Damaged)) };
+        let Some(stored) = stored_at(row, 6)?.filter(|stored| stored.intact) else { return Ok(Err(Over::Damaged)) };
         let attributes: usize = stored.attributes.iter().map(|(name, values)| name.len() + 32 * values.len()).sum();
+        // What is damaged is taken for what it may have been.
+        let [deliveries, failures] = [whole(row.get_ref(1)?), whole(row.get_ref(2)?)];
+        let is_shared = whole(row.get_ref(5)?) != 0;
+        let is_counted = tenant_of(&stored.topic).is_some();
         Ok(Ok(Message {
             number,
+            is_plain: deliveries == 0 && !is_shared && !is_counted && stored.key.is_none(),
             bytes: MESSAGE_BYTES + attributes + stored.body.len(),
             id: stored.id,
             topic: stored.topic,
@@ -222,9 +227,8 @@ impl Store {
             key: stored.key,
             hops: stored.hops,
             published_at: stored.published_at,
-            // What is damaged is taken for what it may have been.
-            deliveries: u32::try_from(whole(row.get_ref(1)?)).unwrap_or(0),
-            failures: u32::try_from(whole(row.get_ref(2)?)).unwrap_or(0),
+            deliveries: u32::try_from(deliveries).unwrap_or(0),
+            failures: u32::try_from(failures).unwrap_or(0),
             expires_at,
             due: Timestamp(u64::try_from(whole(row.get_ref(4)?)).unwrap_or(0)),
             mark: stored.mark,

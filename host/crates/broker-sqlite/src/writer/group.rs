@@ -166,10 +166,8 @@ impl Writer {
         let now = self.channel.now();
         let before = self.store.rows_changed();
         self.store.begin_at(now).map_err(running)?;
-        for ack in acks {
-            if let Some(refused) = refusal(self.store.ack(ack.hold.token, &[])).map_err(running)? {
-                ack.refused(&refused);
-            }
+        for (place, refused) in self.store.ack_all(acks.iter().map(|ack| ack.hold.token)).map_err(running)? {
+            acks.iter().skip(place).take(1).for_each(|ack| ack.refused(&refused));
         }
         let mut results = Vec::with_capacity(requests.len());
         for request in requests.iter_mut() {

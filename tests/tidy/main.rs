@@ -3,6 +3,7 @@
 
 mod documented;
 mod floors;
+mod language;
 
 use std::path::{Path, PathBuf};
 

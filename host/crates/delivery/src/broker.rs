@@ -100,7 +100,7 @@ pub trait Broker: Send + Sync {
     async fn close(&self) -> Result<(), BrokerError>;
 }
 
-/// Where deliveries are pulled from.
+/// A queue, from which deliveries are pulled.
 ///
 /// # Examples
 ///
@@ -205,7 +205,7 @@ pub struct Capabilities {
     pub shared: bool,
 }
 
-/// Which queue is wanted.
+/// The description of a queue.
 ///
 /// # Examples
 ///
@@ -255,7 +255,7 @@ pub struct QueueStats {
     pub leased: u64,
     /// Dead letters.
     pub dead: u64,
-    /// When the oldest message that is not dead was published.
+    /// The time at which the oldest message that is not dead was published.
     pub oldest: Option<Timestamp>,
     /// Messages acknowledged so far.
     pub acked: u64,

@@ -36,17 +36,17 @@ pub struct DeadLetter {
     pub hops: u32,
     /// How often it was delivered.
     pub deliveries: u32,
-    /// When it was published.
+    /// The time at which it was published.
     pub published_at: Timestamp,
-    /// When it died.
+    /// The time at which it died.
     pub dead_at: Timestamp,
-    /// Why it died.
+    /// The reason for which it died.
     pub evidence: Evidence,
     /// The last [`HISTORY_MAX`] attempts with their outcomes, oldest first.
     pub attempts: Vec<Attempt>,
 }
 
-/// Why a message died.
+/// The reason for which a message died.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The kind of failure.
@@ -82,7 +82,7 @@ pub struct Evidence {
 pub struct Attempt {
     /// The number of the delivery, from 1.
     pub number: u32,
-    /// When it began.
+    /// The time at which it began.
     pub started_at: Timestamp,
     /// How long it took; in JSON in microseconds.
     #[serde(rename = "duration_us", with = "crate::micros")]
@@ -109,7 +109,7 @@ pub enum AttemptVerdict {
     Reject,
 }
 
-/// Which dead letters are meant. A filter with nothing set means all.
+/// A filter of dead letters. An empty filter matches all.
 ///
 /// # Examples
 ///

@@ -12,8 +12,8 @@ use crate::error::BrokerErrorKind;
 /// How long another broker may take to confirm.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where the outbox of a receiver goes. Publishing is confirmed before the source is acknowledged: a crash in between
-/// delivers the source again, and what is published again has the same ids.
+/// The broker for the outbox of a receiver. Publishing is confirmed before the source is acknowledged: a crash in
+/// between delivers the source again, and what is published again has the same ids.
 ///
 /// # Examples
 ///

@@ -29,7 +29,7 @@ pub struct Delivery {
     pub hops: u32,
     /// The ordering key.
     pub key: Option<String>,
-    /// When the message was published.
+    /// The time at which the message was published.
     pub published_at: Timestamp,
     /// The right to settle it.
     pub lease: Box<dyn Lease>,

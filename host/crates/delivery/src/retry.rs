@@ -16,7 +16,7 @@ const RETURNS: RetryPolicy = RetryPolicy {
     retry_after_max: Duration::ZERO,
 };
 
-/// When a message is delivered again, and when no more. Pure: the same inputs give the same verdict.
+/// The rule by which messages are delivered again or dead-lettered. Pure: the same inputs give the same verdict.
 ///
 /// # Examples
 ///

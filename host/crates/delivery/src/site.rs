@@ -1,4 +1,4 @@
-//! Where a broker that is a server is, so that two URLs of one can be told.
+//! The place of a server, by which two URLs of one broker are recognised.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

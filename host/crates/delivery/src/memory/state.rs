@@ -21,7 +21,7 @@ use crate::timestamp::Timestamp;
 
 pub(super) struct State {
     queues: BTreeMap<String, Held>,
-    /// Which queues take from a topic.
+    /// The queues that take from a topic.
     bindings: HashMap<String, Vec<String>>,
     /// How many queues or dead letters have a message, where more than one got it.
     copies: HashMap<u64, usize>,
@@ -54,7 +54,7 @@ pub(super) struct Taking<'a> {
     pub(super) put_back: bool,
 }
 
-/// Which lease of which entry is meant.
+/// The lease of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ticket {
     pub(super) queue: Arc<str>,

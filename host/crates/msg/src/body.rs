@@ -40,7 +40,7 @@ enum Source {
     Reader(Pin<Box<dyn AsyncRead + Send>>),
 }
 
-/// Why a body could not be collected.
+/// The error of a body that could not be collected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {

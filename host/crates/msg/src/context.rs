@@ -37,7 +37,7 @@ struct ContextState {
     attempt: u32,
     outbox: Outbox,
     cancelled: CancellationToken,
-    /// Why it was cancelled; a shutdown unless something else is said.
+    /// The reason of the cancellation; a shutdown unless another is given.
     cause: OnceLock<Reason>,
     stopping: CancellationToken,
     usage: Mutex<Usage>,
@@ -61,7 +61,7 @@ pub struct Usage {
     pub component: Option<Arc<Component>>,
 }
 
-/// Which component served a delivery.
+/// The component that served a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Component {
     /// The digest of the file: `sha256:` and 64 hexadecimal digits.

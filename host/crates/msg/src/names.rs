@@ -1,4 +1,4 @@
-//! Which names topics may have, and which names and values attributes.
+//! Rules for names of topics, and for names and values of attributes.
 
 /// The longest name of a topic or queue, in bytes.
 const NAME_BYTES_MAX: usize = 255;

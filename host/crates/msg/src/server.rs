@@ -73,7 +73,7 @@ pub struct GraceExpired {
     pub in_flight: usize,
 }
 
-/// Why a server could not go on.
+/// The error of a server that could not go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 
 use crate::attributes::Attributes;
 
-/// Where messages are written. It may be used from many tasks at once.
+/// A topic, to which messages are written. It may be used from many tasks at once.
 ///
 /// # Examples
 ///
@@ -107,7 +107,7 @@ pub trait MessageWriter: Send {
     async fn close(&mut self) -> Result<(), WriteError>;
 }
 
-/// Why a message could not be written.
+/// The error of a message that could not be written.
 ///
 /// # Examples
 ///

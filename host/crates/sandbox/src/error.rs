@@ -18,7 +18,7 @@ const TEXT_BYTES_MAX: usize = 2_000;
 /// How much of a function's name a backtrace tells, in bytes.
 const FRAME_BYTES_MAX: usize = 256;
 
-/// Why a sandbox could not be set up.
+/// The error of a sandbox that could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxError {
@@ -59,7 +59,7 @@ pub enum SandboxError {
     Network(String),
 }
 
-/// Why a component was not loaded.
+/// The error of a component that was not loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {

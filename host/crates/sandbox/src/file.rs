@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 
 use crate::limits::Size;
 
-/// Why a file was not read.
+/// The error of a file that was not read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {

@@ -1,4 +1,4 @@
-//! Which means of confinement this process has: a kernel can lack them, and a container can forbid them.
+//! The means of confinement that this process has: a kernel can lack them, and a container can forbid them.
 
 use super::{files, filter};
 

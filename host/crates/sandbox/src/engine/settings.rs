@@ -63,7 +63,7 @@ pub struct EngineOptions {
     pub table_elements_max: u32,
     /// The stack of a guest.
     pub stack: Size,
-    /// Where compiled components are kept between runs; nowhere if none.
+    /// The directory in which compiled components are kept between runs; none keeps nothing.
     pub cache_dir: Option<PathBuf>,
     /// Whether guests of different owners may attack each other: stacks are zeroed between them, their clocks show
     /// milliseconds alone, and asynchronous components are not loaded.
@@ -75,7 +75,7 @@ pub struct EngineOptions {
     pub components_mapped_max: usize,
     /// The limits for loading components.
     pub load: LoadLimits,
-    /// Where components are compiled.
+    /// The place where components are compiled.
     pub compiler: Compiler,
     /// How machine code is made.
     pub code: Code,
@@ -104,7 +104,7 @@ pub enum Code {
     Quick,
 }
 
-/// Where components are compiled.
+/// The place where components are compiled.
 ///
 /// # Examples
 ///

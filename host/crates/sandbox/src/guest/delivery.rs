@@ -109,7 +109,7 @@ impl DeliveryState {
         self.context.id().to_owned()
     }
 
-    /// Which attempt to process it this is.
+    /// The number of the attempt to process it.
     pub(crate) fn attempt(&self) -> u32 {
         self.work.call(0);
         self.context.attempt()

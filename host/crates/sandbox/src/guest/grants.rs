@@ -29,7 +29,8 @@ pub struct Grants {
     pub tenant: Option<String>,
     /// The topics that it may publish to.
     pub publish: Vec<TopicPattern>,
-    /// Where it may send HTTP requests. A name leads to public addresses only, unless the address is granted as well.
+    /// The origins that it may send HTTP requests to. A name leads to public addresses only, unless the address is
+    /// granted as well.
     pub http: Vec<HttpOrigin>,
 }
 

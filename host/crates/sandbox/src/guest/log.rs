@@ -49,7 +49,7 @@ pub struct LogRecord<'a> {
     pub message_id: &'a str,
     /// How much the line matters.
     pub level: Level,
-    /// Where it was written.
+    /// The source of the line.
     pub source: LogSource,
     /// The word that groups lines, empty if there is none.
     pub context: &'a str,
@@ -74,7 +74,7 @@ pub enum Level {
     Critical,
 }
 
-/// Where a line was written.
+/// The source of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogSource {
     /// Through `wasi:logging`.

@@ -8,7 +8,7 @@ use std::str::FromStr;
 const NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
-/// Where HTTP requests go: `scheme://host` or `scheme://host:port`. The host is a name or an address.
+/// An origin of HTTP requests: `scheme://host` or `scheme://host:port`. The host is a name or an address.
 ///
 /// # Examples
 ///

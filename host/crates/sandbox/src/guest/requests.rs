@@ -1,4 +1,4 @@
-//! Which requests are sent at all: those to granted origins, as many as a delivery may make and have open.
+//! Admission of requests: those to granted origins, as many as a delivery may make and have open.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,7 +171,7 @@ impl<'a> Asked<'a> {
         Self { method, scheme: uri.scheme_str().unwrap_or("https"), authority }
     }
 
-    /// Where it goes, or what it says if that is no origin.
+    /// The origin, or the text if it is not an origin.
     fn origin(&self) -> Result<HttpOrigin, String> {
         let text = format!("{}://{}", self.scheme, self.authority);
         text.parse().map_err(|_| text)

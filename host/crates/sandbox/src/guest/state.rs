@@ -65,7 +65,7 @@ pub(crate) struct StoreState {
     /// The same.
     pub(crate) http: Option<Http>,
     pub(crate) meter: Arc<Meter>,
-    /// Where CPU time is counted, also that of several messages together.
+    /// The meter of CPU time, also of several messages together.
     pub(crate) payer: Arc<Meter>,
     pub(crate) cpu_exhausted: bool,
     /// The functions of an instance that has been called before.

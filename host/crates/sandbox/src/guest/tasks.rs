@@ -1,4 +1,4 @@
-//! Which of several messages in an instance the guest works on now.
+//! Finding out which of several messages in an instance the guest works on.
 
 use std::sync::Arc;
 

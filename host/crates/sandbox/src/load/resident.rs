@@ -1,5 +1,6 @@
-//! Which components are mapped. The system lets a process have so many mappings and ends it badly beyond; what was not used
-//! for long is therefore unmapped, and mapped again when it is: from the cache, or from a copy where there is none.
+//! Mapping components into memory. The system lets a process have so many mappings and ends it badly beyond; what was
+//! not used for long is therefore unmapped, and mapped again when it is: from the cache, or from a copy where there is
+//! none.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,7 @@ pub(crate) struct Residents {
     mapped: Mutex<VecDeque<Weak<Code>>>,
 }
 
-/// Where the machine code of a component is.
+/// The machine code of a component.
 enum Place {
     Mapped(Arc<Mapped>),
     /// In this process, because no cache has it.

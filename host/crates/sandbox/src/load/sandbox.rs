@@ -101,12 +101,12 @@ impl Sandbox {
         }))
     }
 
-    /// Why compiled components are not kept, if they were to be.
+    /// The reason why compiled components are not kept, although they should be.
     pub fn cache_fault(&self) -> Option<&str> {
         self.cache_fault.as_deref()
     }
 
-    /// Why the compiler of components is not confined, if it is a process of its own and could be.
+    /// The reason why the compiler of components is not confined, if it is a process of its own.
     pub fn confinement_fault(&self) -> Option<&str> {
         self.confinement_fault.as_deref()
     }

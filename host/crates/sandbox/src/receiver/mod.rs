@@ -53,7 +53,7 @@ pub struct ReceiverOptions {
     pub grants: Grants,
     /// The configuration that it reads through `wasi:config`.
     pub config: BTreeMap<String, String>,
-    /// Where its log goes.
+    /// Its log.
     pub log: Arc<dyn LogSink>,
     /// The memory that it may hold together with other receivers.
     pub memory: Option<Arc<MemoryBudget>>,

@@ -28,7 +28,7 @@ const HOSTCALL_EXTRA: usize = 1 << 20;
 pub(crate) struct Setup {
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) loaded: LoadedComponent,
-    /// Which of the component's worlds is used.
+    /// The world of the component that is used.
     pub(crate) world: &'static World,
     pub(crate) shared: Arc<Shared>,
 }

@@ -19,7 +19,7 @@ use crate::guest::{Lent, StoreState};
 
 pub(super) const EXPORT: &str = "wasmpost:messaging/receiver-async@0.1.0";
 
-/// Where the function lies that receives.
+/// The index of the function that receives.
 pub(crate) struct PluginAsync(ComponentExportIndex);
 
 pub(crate) type Receive = TypedFunc<Given, Received>;

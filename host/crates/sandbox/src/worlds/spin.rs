@@ -23,10 +23,10 @@ pub(super) const EXPORT_ASYNC: &str = "spin:redis/inbound-redis@3.0.0";
 
 struct InboundRedis(bindings::RedisTriggerIndices);
 
-/// Where the function lies that receives in version 3.
+/// The index of the function that receives in version 3.
 struct InboundRedisAsync(ComponentExportIndex);
 
-/// Why a handler of version 3 failed.
+/// The error of a handler of version 3.
 #[derive(ComponentType, Lift)]
 #[component(variant)]
 enum RedisError {

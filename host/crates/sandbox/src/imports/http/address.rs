@@ -1,4 +1,4 @@
-//! Which addresses are public: those that a name may lead to without a grant of the address itself.
+//! Public addresses: those that a name may lead to without a grant of the address itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,4 @@
-//! Which queue takes from which topics: told by a stream, known to every host.
+//! The topics of each queue, which every host reads from a stream.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

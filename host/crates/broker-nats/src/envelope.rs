@@ -30,7 +30,7 @@ pub(crate) struct Envelope {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) attributes: Attributes,
-    /// When it was published, if that was before it was stored where it lies.
+    /// The time at which it was published, if that was before it was stored here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) published_at: Option<Timestamp>,
     /// How often it was delivered before it was redriven.

@@ -39,7 +39,7 @@ pub(crate) async fn in_time<T, E: Into<Source>>(
     }
 }
 
-/// Why a message was not stored.
+/// The error of a message that was not stored.
 pub(crate) fn not_stored(subject: &str, error: PublishError) -> BrokerError {
     let what = format!("message was not stored under {subject}");
     let refused = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<ServerError>());

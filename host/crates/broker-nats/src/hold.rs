@@ -53,7 +53,7 @@ enum Phase {
 
 /// The parts of a hold that its delivery is told by.
 pub(crate) struct Told {
-    /// When it came: the lease is counted from then.
+    /// The time at which it came: the lease begins then.
     pub(crate) arrived: Instant,
     pub(crate) reply: Subject,
     pub(crate) sequence: u64,

@@ -33,7 +33,7 @@ pub(crate) struct Link {
     pub(crate) bindings: Bindings,
     pub(crate) admission: Admission,
     pub(crate) clock: Clock,
-    /// Where leases that are dropped are given back.
+    /// Gives back leases that are dropped.
     pub(crate) runtime: Handle,
     pub(crate) closed: CancellationToken,
     holds: Mutex<Holds>,

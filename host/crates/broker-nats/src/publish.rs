@@ -24,7 +24,7 @@ pub(crate) struct Outgoing {
     pub(crate) payload: Bytes,
 }
 
-/// Where a message was stored.
+/// The place at which a message was stored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stored {
     pub(crate) duplicate: bool,

@@ -29,9 +29,9 @@ pub(crate) struct NatsQueue {
 }
 
 struct Pulled {
-    /// When the last pull ended.
+    /// The time at which the last pull ended.
     at: Option<Instant>,
-    /// Which consumer is looked at first.
+    /// The consumer that is looked at first.
     first: usize,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Record {
     pub(crate) seen: u32,
     pub(crate) failures: u32,
     pub(crate) attempts: Vec<Attempt>,
-    /// Where this is stored.
+    /// The subject under which this is stored.
     #[serde(skip)]
     pub(crate) at: Option<u64>,
 }

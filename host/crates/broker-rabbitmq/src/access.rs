@@ -18,7 +18,7 @@ use crate::error::{answered, invalid};
 /// twice as long is gone.
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// Where to connect, and as whom.
+/// The address and the credentials of the connection.
 pub(crate) struct Target {
     uri: AMQPUri,
     tls: Option<Arc<RustlsConnector>>,
@@ -59,7 +59,7 @@ impl Target {
         Ok(Self { uri, tls, properties })
     }
 
-    /// Where it is, without any secret.
+    /// Its address, without any secret.
     pub(crate) fn shown(&self) -> String {
         let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
         format!("{scheme}://{}:{} (virtual host {vhost:?})", authority.host, authority.port)

@@ -51,7 +51,7 @@ pub(crate) struct Head {
     pub(crate) expires: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) attempts: Vec<Attempt>,
-    /// Why and when it died, where it did.
+    /// The reason for which it died and the time, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) death: Option<Death>,
 }

@@ -9,7 +9,7 @@ use wasmpost_msg::attribute_fault;
 use crate::envelope::{Envelope, Head};
 use crate::names;
 
-/// Where a message came from.
+/// The origin of a message.
 pub(crate) struct Origin<'a> {
     pub(crate) exchange: &'a str,
     pub(crate) queue: &'a str,

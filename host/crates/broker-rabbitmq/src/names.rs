@@ -10,7 +10,7 @@ use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 const NAME_BYTES_MAX: usize = 220;
 const TOPIC: &str = "wasmpost.topic.";
 
-/// Where the topics' exchanges send what no queue is bound for.
+/// The exchange for messages of topics that no queue is bound to.
 pub(crate) const UNROUTED: &str = "wasmpost.unrouted";
 /// The queue that has the catalogue.
 pub(crate) const CATALOGUE: &str = "wasmpost.catalogue";
@@ -39,12 +39,12 @@ pub(crate) fn dead(queue: &str) -> ShortString {
     short(format!("wasmpost.dead.{queue}"))
 }
 
-/// Where messages of a queue wait for so long.
+/// The queue in which messages wait for so long.
 pub(crate) fn delay(queue: &str, tier: Duration) -> ShortString {
     short(format!("wasmpost.delay.{}.{queue}", tier.as_millis()))
 }
 
-/// Where a topic that no queue takes from keeps its messages.
+/// The queue that keeps the messages of a topic that no queue takes from.
 pub(crate) fn kept(topic: &str) -> ShortString {
     short(format!("wasmpost.kept.{topic}"))
 }

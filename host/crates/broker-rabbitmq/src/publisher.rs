@@ -24,7 +24,7 @@ use crate::names::{self, short};
 const LANES: usize = 4;
 /// How many callers can wait for a batch; more wait for room.
 const JOBS_MAX: usize = 256;
-/// Where a batch ends.
+/// The bounds of a batch.
 const BATCH_MESSAGES: usize = 256;
 /// A larger message goes alone: if the broker refuses it for its size, nothing else fails with it.
 const BATCH_BYTES: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! Which broker an address leads to. Two spellings of one broker are one: it is opened once, and what is piped from it to
+//! The identity of a broker. Two addresses of one broker are one: it is opened once, and what is piped from it to
 //! itself goes in circles.
 
 use std::os::unix::fs::MetadataExt;
@@ -53,7 +53,7 @@ impl FileIdentity {
     }
 }
 
-/// Where a file that is not there would be made.
+/// The place at which a missing file would be made.
 fn place(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {

@@ -244,7 +244,8 @@ impl Address {
         (self.scheme()?.check_access)(self.clone()).await
     }
 
-    /// Which broker it is, whatever its spelling; none for one in memory, which is never that of another address.
+    /// The identity of the broker, whatever its spelling; none for one in memory, which is never that of another
+    /// address.
     pub fn identity(&self) -> Option<Identity> {
         let file = || self.file().map(|file| Identity::File(FileIdentity::of(&file)));
         self.site.clone().map(Identity::Server).or_else(file)

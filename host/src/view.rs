@@ -71,6 +71,6 @@ pub struct Reloaded {
     pub outcome: String,
     /// The digest of the component that serves now.
     pub digest: String,
-    /// Why the new one was refused.
+    /// The error, if the new one was refused.
     pub error: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked to, and its exit code.
+//! The error of a command and its exit code.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use super::output;
 use crate::config::ConfigError;
 use crate::host::HostError;
 
-/// Why a command did not do what it was asked to.
+/// The error of a command.
 #[derive(Debug)]
 pub struct Failure {
     error: anyhow::Error,

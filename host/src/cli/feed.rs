@@ -19,7 +19,7 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long the broker is kept while messages come one after the other. A queue file is then free for the next command.
 const KEPT: Duration = Duration::from_millis(500);
-/// Where closing it takes long, as on a slow disk, it is kept for so many times as long: opening takes about as long, and
+/// If closing it takes long, as on a slow disk, it is kept for so many times as long: opening takes about as long, and
 /// most of the time is to go into publishing.
 const KEPT_TIMES: u32 = 20;
 /// It is kept no longer than this in any case: others wait for their turn.
@@ -34,7 +34,7 @@ pub(super) struct Piece {
     pub(super) lines: Vec<(u64, Result<Publication, String>)>,
     /// How many bytes of the input were read so far.
     pub(super) position: u64,
-    /// Why nothing more can be read, if it is not just the end.
+    /// The error, if nothing more can be read for another reason than the end.
     pub(super) fault: Option<String>,
     bytes: usize,
 }

@@ -23,9 +23,9 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Writes messages to a topic.
 ///
-/// When it ends with exit code 0, what was published is stored. It works while a host has the queue file open and while
-/// none has. It prints the id of the message. Lines of NDJSON are published as they come: at the latest some hundredths
-/// of a second after the input pauses. Exit code 3 says that --fail-on-duplicate found a duplicate.
+/// Messages are stored when it ends with exit code 0. It works while a host has the queue file open and while none has.
+/// It prints the id of the message. Lines of NDJSON are published as they come: at the latest some hundredths of a
+/// second after the input pauses. Exit code 3 says that --fail-on-duplicate found a duplicate.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -66,7 +66,7 @@ impl Queues {
     }
 }
 
-/// Which figures are shown, beside those that every broker tells.
+/// The figures to show, beside those that every broker has.
 #[derive(Clone, Copy)]
 struct Columns {
     redelivered: bool,

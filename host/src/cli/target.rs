@@ -1,4 +1,4 @@
-//! Which broker a command is about, and the way to it: the file itself, or the host that has it open.
+//! The broker of a command, and the way to it: the file itself, or the host that has it open.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::registry::{Address, Purpose};
 /// The configuration file that is used when it exists and no other is named.
 pub(super) const DEFAULT_CONFIG: &str = "wasmpost.toml";
 
-/// Which broker a command is about.
+/// The broker of a command.
 #[derive(Debug, Args)]
 pub(super) struct Target {
     /// The configuration that names the broker [default: wasmpost.toml, where there is one].

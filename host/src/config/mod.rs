@@ -70,7 +70,7 @@ pub struct ReceiverConfig {
     pub queue: QueueSpec,
     /// The file of its component.
     pub component: PathBuf,
-    /// Where the configuration names the component, as `file:line:column`.
+    /// The place of the component in the configuration, as `file:line:column`.
     pub component_at: Option<String>,
     /// The most deliveries in flight.
     pub concurrency: usize,
@@ -176,8 +176,8 @@ pub(crate) fn read_text(path: &Path, max: Size) -> Result<String, ConfigError> {
     String::from_utf8(bytes).map_err(|_| ConfigError::unreadable(path, &"it is not text in UTF-8"))
 }
 
-/// Where compiled components are kept: `$XDG_CACHE_HOME/wasmpost`, or `~/.cache/wasmpost`. A relative path in one of the
-/// variables is ignored, as an empty one is.
+/// The directory of compiled components: `$XDG_CACHE_HOME/wasmpost`, or `~/.cache/wasmpost`. A relative path in one of
+/// the variables is ignored, as an empty one is.
 pub fn default_cache_dir() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;

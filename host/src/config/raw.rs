@@ -80,8 +80,8 @@ struct RawReceiver {
     #[serde(default)]
     #[schemars(with = "Vec<Pattern>")]
     publish: Vec<Spanned<Pattern>>,
-    /// Where it may send HTTP requests, as scheme://host or scheme://host:port. Nowhere unless given. A name leads to
-    /// public addresses only, unless the address is given as well.
+    /// The origins that it may send HTTP requests to, as scheme://host or scheme://host:port. None unless given. A name
+    /// leads to public addresses only, unless the address is given as well.
     #[serde(default)]
     #[schemars(with = "Vec<Origin>")]
     http: Vec<Spanned<Origin>>,
@@ -166,7 +166,7 @@ fn lease() -> Span {
 pub(super) struct Source<'a> {
     text: &'a str,
     path: &'a Path,
-    /// Where each line begins.
+    /// The offset of each line.
     lines: Vec<usize>,
 }
 

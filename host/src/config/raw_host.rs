@@ -30,7 +30,8 @@ pub(super) struct RawHost {
     memory_max: Size,
     /// The stack of a guest.
     stack: Size,
-    /// Where compiled components are kept between runs, relative to this file; the user's cache unless given.
+    /// The directory of compiled components, which are kept between runs, relative to this file; the user's cache
+    /// unless given.
     cache_dir: Option<PathBuf>,
     /// Limits for loading components: their size and parts, and the resources to compile one.
     load: LoadLimits,

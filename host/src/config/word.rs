@@ -32,7 +32,7 @@ pub(super) struct BrokerUrl(pub(super) Address);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pattern(pub(crate) TopicPattern);
 
-/// Where HTTP requests go.
+/// An origin of HTTP requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin(pub(crate) HttpOrigin);
 

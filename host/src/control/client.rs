@@ -43,7 +43,7 @@ pub struct RemoteBroker {
     kept: Mutex<Option<(Frames, Instant)>>,
 }
 
-/// Why there is no answer of the host to a request.
+/// The reason why the host did not answer a request.
 pub(super) enum Missed {
     /// The host did not get the request.
     NotSent(String),

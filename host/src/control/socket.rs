@@ -1,4 +1,4 @@
-//! Where the socket for a queue file is, and a way to it that is short enough for every path.
+//! The socket for a queue file, and a path to it that is short enough.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -21,7 +21,7 @@ pub(super) struct Socket {
     directory: File,
 }
 
-/// Where the socket for a queue file is: beside the file that all ways to it lead to.
+/// The path of the socket for a queue file: beside the file that all ways to it lead to.
 pub fn socket_path(file: &Path) -> PathBuf {
     // Where the directory does not exist, nobody listens in it.
     let file = resolved(file).unwrap_or_else(|_| file.to_owned());

@@ -23,7 +23,7 @@ pub struct Additions {
 }
 
 impl Additions {
-    /// Where components log to.
+    /// The log of components.
     pub(super) fn log(&self) -> Arc<dyn LogSink> {
         self.log.clone().unwrap_or_else(|| Arc::new(TracingSink))
     }

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::control::socket_path;
 use crate::registry::Address;
 
-/// Where SQLite looks for a directory for temporary files, behind the variables.
+/// Directories in which SQLite makes temporary files, unless variables name others.
 const TEMPORARY: [&str; 3] = ["/var/tmp", "/usr/tmp", "/tmp"];
 /// Where the system says how many processors there are, how many mappings a process can have, and which
 /// of its starts this is.
@@ -86,7 +86,7 @@ fn add_broker(files: &mut Files, address: &Address) {
     files.read.extend(given.into_iter().flatten().map(|file| directory(file)));
 }
 
-/// Where SQLite makes temporary files.
+/// The directory in which SQLite makes temporary files.
 fn temporary() -> Option<PathBuf> {
     let told = ["SQLITE_TMPDIR", "TMPDIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
     told.chain(TEMPORARY.map(PathBuf::from)).find(|directory| directory.is_dir())

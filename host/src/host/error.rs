@@ -1,4 +1,4 @@
-//! Why a host did not start or stopped.
+//! Errors of a host at start and while it serves.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use wasmpost_sandbox::{LoadError, SandboxError};
 
 use crate::config::ReceiverConfig;
 
-/// Why a host did not start or stopped.
+/// Errors of a host at start and while it serves.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
@@ -42,7 +42,7 @@ pub enum HostError {
     Component {
         /// The receiver.
         receiver: String,
-        /// Where the configuration names the component.
+        /// The place of the component in the configuration.
         at: Option<String>,
         /// The fault.
         source: LoadError,

@@ -20,7 +20,7 @@ pub(super) struct Loads {
     files: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// Why there is nothing loaded.
+/// The reason why nothing was loaded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotLoaded {
     /// It took too long.

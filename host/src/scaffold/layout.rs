@@ -29,7 +29,7 @@ zig-cache/
 /// A file of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectFile {
-    /// Where it lies in the project.
+    /// The path in the project.
     pub path: String,
     /// The content.
     pub content: Vec<u8>,
@@ -64,7 +64,7 @@ impl Project {
         vec![format!("rustup target add {TARGET}"), format!("cargo build --release --target {TARGET}")]
     }
 
-    /// Where the component lies in the project once it is built.
+    /// The path of the built component in the project.
     pub fn component(&self) -> String {
         if self.template.text("build.sh").is_some() {
             return "build/receiver.wasm".to_owned();

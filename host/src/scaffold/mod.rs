@@ -23,7 +23,7 @@ pub struct Project {
     template: &'static Template,
 }
 
-/// Why a project was not made.
+/// The reason why a project was not made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScaffoldError {
@@ -41,7 +41,7 @@ pub enum ScaffoldError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }

@@ -7,7 +7,7 @@ const NAME: &str = "webhook-triage";
 const NAME_WITH_UNDERSCORES: &str = "webhook_triage";
 /// The root of the repository, as an example sees it.
 const ROOT: &str = "../../";
-/// Where the repository is to be read.
+/// The address of the repository.
 const REPOSITORY: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/");
 
 /// The text of a file of an example, as the project has it.

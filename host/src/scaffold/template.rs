@@ -9,7 +9,7 @@ pub(super) struct Template {
     pub(super) language: &'static str,
     /// The example that it is.
     pub(super) example: Example,
-    /// Where it has the contract.
+    /// The paths of the contract in it.
     pub(super) contracts: &'static [&'static str],
     /// Its files.
     pub(super) files: &'static [TemplateFile],
@@ -18,7 +18,7 @@ pub(super) struct Template {
 /// A file of a template.
 #[derive(Debug)]
 pub(super) struct TemplateFile {
-    /// Where it lies in the directory.
+    /// The path in the directory.
     pub(super) path: &'static str,
     /// The content.
     pub(super) content: &'static [u8],

@@ -30,7 +30,7 @@ pub(super) struct Project {
     pub(super) config: Config,
     /// The command that builds it.
     pub(super) build: String,
-    /// Where its samples are, if it has any.
+    /// The path of its samples, if it has any.
     pub(super) samples: Option<PathBuf>,
     /// The name of the broker and the queue that samples go to.
     pub(super) entry: (String, String),
@@ -163,7 +163,7 @@ fn entry(dev: &Dev, config: &Config) -> Result<(String, String), Failure> {
     }
 }
 
-/// Where each broker of the configuration is: a file in `place` for each, or the one that is asked for.
+/// The address of each broker of the configuration: a file in `place` for each, or the one that is asked for.
 fn brokers(dev: &Dev, config: &Config, place: &Path) -> Result<BTreeMap<String, Address>, Failure> {
     let asked = match &dev.broker {
         None => None,

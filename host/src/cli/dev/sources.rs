@@ -39,7 +39,7 @@ const READ_BYTES_MAX: u64 = 1 << 20;
 /// Times of files are this coarse, with some to spare: a file that was written later is read again.
 const TIME_GRAIN: Duration = Duration::from_secs(2);
 
-/// Which files have changed.
+/// Files that have changed.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     /// Files that the component may be built from.

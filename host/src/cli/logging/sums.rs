@@ -28,7 +28,7 @@ pub(super) struct Kind {
     pub(super) about: String,
 }
 
-/// Where a line comes from.
+/// The origin of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     /// A line of the host's own.

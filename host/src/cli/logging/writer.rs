@@ -40,7 +40,7 @@ struct State {
     is_woken: bool,
 }
 
-/// Where lines go, and how far they got.
+/// The output of lines, and its progress.
 struct Device<W> {
     inner: W,
     is_torn: bool,

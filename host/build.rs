@@ -1,6 +1,6 @@
 //! Makes templates for `wasmpost new` of the directories in `guest-examples`: each that explains itself in a README is one,
 //! and so is `echo` within it, where links lead to what both have.
-//! What the repository does not keep, such as what a build leaves, is no part of a template.
+//! Files that the repository does not keep, such as those that a build leaves, are not part of a template.
 #![allow(clippy::unwrap_used, clippy::panic)] // A fault fails the build.
 
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ fn main() {
     std::fs::write(out.join("templates.rs"), code).unwrap();
 }
 
-/// What lies in a directory.
+/// The files of a directory.
 #[derive(Default)]
 struct Found {
     /// The name of each file, with its place.
@@ -72,7 +72,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// What a template has of the directory in which it lies.
+    /// The files that a template has of its directory.
     fn below(&self, top: &Path) -> Found {
         let mut found = Found::default();
         self.descend(top, top, &mut found);

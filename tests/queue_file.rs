@@ -144,7 +144,7 @@ fn a_host_is_reached_however_long_its_path_and_wherever_temporary_files_are() {
 fn only_a_socket_is_removed_to_make_one() {
     let (place, noop) = (Place::default(), noop());
     let path = place.write("wasmpost.db.sock", "mine");
-    place.run(&run(&noop, &[])).fails(1, &["wasmpost.db.sock", "no socket"]);
+    place.run(&run(&noop, &[])).fails(1, &["wasmpost.db.sock", "not a socket"]);
     assert_eq!(std::fs::read(path).unwrap(), b"mine");
 }
 

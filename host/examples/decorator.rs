@@ -44,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
     let safe = SafeReceiver(ReceiverFunc(receive));
     let receiver = Lz4Receiver::new(Counted { receiver: safe, failed: Arc::clone(&failed) }, BODY_BYTES_MAX);
 
-    // What is written to this topic goes to the outbox of a delivery, compressed.
+    // Messages of this topic go to the outbox of a delivery, compressed.
     let context = Context::default();
     let topic = Lz4Topic(context.topic("reports"));
     for chunks in [vec![Bytes::from(vec![b'x'; 10_000]); 10], Vec::new()] {

@@ -106,15 +106,16 @@ fn a_first_build_that_fails_is_tried_again_when_something_changes() {
 }
 
 fn saves_during_a_build_cause_one_more_build() {
-    let place = project(&format!("echo buil''ding; {COPY}; while [ -f held ]; do sleep 0.01; done"));
+    let place = project(&format!("echo buil''ding; {COPY}; while [ -f .held ]; do sleep 0.01; done"));
     let session = start(&place);
     session.shows("published out");
-    place.write("held", "");
+    place.write(".held", "");
+    place.write("notes.txt", "begin");
     session.shows("building");
     for number in 0..3 {
         place.write("notes.txt", format!("{number}"));
     }
-    std::fs::remove_file(place.path().join("held")).unwrap();
+    std::fs::remove_file(place.path().join(".held")).unwrap();
     let between = session.shows("building");
     assert!(between.iter().any(|line| line.contains("-- built in")), "{between:?}");
     session.shows("published out");

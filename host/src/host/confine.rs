@@ -13,8 +13,8 @@ use crate::registry::Address;
 
 /// Directories in which SQLite makes temporary files, unless variables name others.
 const TEMPORARY: [&str; 3] = ["/var/tmp", "/usr/tmp", "/tmp"];
-/// Where the system says how many processors there are, how many mappings a process can have, and which
-/// of its starts this is.
+/// Files in which the system tells the number of processors, the number of mappings that a process can have, and which of
+/// its starts this is.
 const MACHINE: [&str; 5] =
     ["/proc/sys/vm", "/proc/sys/kernel/random", "/sys/fs/cgroup", "/sys/devices/system/cpu", "/dev/urandom"];
 /// Files that the loader of programs reads.

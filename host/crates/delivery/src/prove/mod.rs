@@ -52,7 +52,7 @@ pub enum Break {
     CountAtFailure,
     /// The messages of a receiver are sent before its message is acknowledged, not with it.
     OutboxEarly,
-    /// What was in flight when a process ended is not looked at by the next.
+    /// A process does not look at deliveries that were in flight when the last one ended.
     FlightIgnored,
 }
 

@@ -1,6 +1,6 @@
 //! `wasmpost dev`: what is saved is built and handled, faults are shown while the old component serves, and nothing is left
 //! behind.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 
 mod session;
 

@@ -52,6 +52,7 @@ pub(crate) fn arrive(feed: &Arc<Feed>, session: &Arc<Session>, consumer: u64, ar
         _ if returns >= LOSSES_MAX => Detour::Quarantine,
         _ => return feed.offer(Incoming { hold, envelope, returns }),
     };
+    feed.passed(consumer);
     // As many at a time as consumers have credit.
     let closed = feed.hub().link.closed().clone();
     tokio::spawn(closed.run_until_cancelled_owned(take_detour(Arc::clone(feed), hold, envelope, returns, detour)));

@@ -144,15 +144,23 @@ impl Feed {
         taken
     }
 
-    /// Hands a delivery to whoever pulls.
+    /// Hands a delivery to whoever pulls. It is counted as come under the same lock, or the driver could see its credit
+    /// gone and nothing waiting, and ask for one more.
     pub(crate) fn offer(&self, incoming: Incoming) {
         let mut state = self.state.lock();
         state.idle_since = Instant::now();
+        state.came(incoming.hold.consumer());
         // Another of the same tag came over a channel that has ended. Dropping it takes the lock.
         let gone = state.waiting.insert(incoming.hold.tag(), incoming);
         drop(state);
         drop(gone);
         self.arrived.notify_waiters();
+    }
+
+    /// A delivery came that nobody who pulls gets: whether another one is needed is looked at again.
+    pub(crate) fn passed(&self, consumer: u64) {
+        self.state.lock().came(consumer);
+        self.changed.notify_one();
     }
 
     /// A consumer may have one more.
@@ -274,12 +282,7 @@ impl Feed {
         let mut fault = None;
         while let Some(next) = consumer.next().await {
             match next {
-                Ok(delivery) => {
-                    if let Some(open) = self.state.lock().consumers.get_mut(&number) {
-                        open.free -= 1;
-                    }
-                    arrival::arrive(&self, &session, number, delivery);
-                }
+                Ok(delivery) => arrival::arrive(&self, &session, number, delivery),
                 Err(error) => fault = Some(error),
             }
         }
@@ -333,6 +336,15 @@ impl Feed {
             if let Err(error) = incoming.hold.requeue().await {
                 tracing::debug!(queue = self.queue(), error = %chain(&error), "delivery goes back with its channel");
             }
+        }
+    }
+}
+
+impl State {
+    /// A consumer has one more that is not settled.
+    fn came(&mut self, consumer: u64) {
+        if let Some(open) = self.consumers.get_mut(&consumer) {
+            open.free -= 1;
         }
     }
 }

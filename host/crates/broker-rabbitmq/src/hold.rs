@@ -30,6 +30,10 @@ impl Hold {
         &self.session
     }
 
+    pub(crate) fn consumer(&self) -> u64 {
+        self.consumer
+    }
+
     pub(crate) fn tag(&self) -> u64 {
         self.tag
     }

@@ -36,11 +36,12 @@ fn allow(path: &Path, mode: u32) {
     std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// A program where everybody can run it.
+/// A program where everybody can run it. Another process copies it: a test that starts a program at that moment would
+/// inherit a file that is open for writing, and a program that somebody writes to cannot be started.
 fn reachable(place: &Place, program: &Path) -> PathBuf {
     let path = place.path().join(program.file_name().unwrap());
     if !path.exists() {
-        std::fs::copy(program, &path).unwrap();
+        assert!(Command::new("cp").arg(program).arg(&path).status().unwrap().success());
         allow(&path, 0o755);
     }
     path

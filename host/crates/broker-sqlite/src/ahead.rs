@@ -207,6 +207,11 @@ impl Ahead {
         (waiting, AHEAD_MAX.saturating_sub(waiting), bytes.min(AHEAD_BYTES_ALL_MAX.saturating_sub(state.bytes)))
     }
 
+    /// There may be more for a queue than was read.
+    pub(crate) fn has_more(&self, queue: i64) {
+        self.0.lock().queues.entry(queue).or_default().has_more = true;
+    }
+
     /// The queues for which more is to be read.
     pub(crate) fn asked(&self) -> Vec<i64> {
         let state = self.0.lock();

@@ -296,3 +296,6 @@ impl DeadLetters for SqliteBroker {
         self.end_letters(Fate::Purged, filter).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,13 +5,12 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::Instant;
 use wasmpost_delivery::prove::{Point, pass};
 use wasmpost_delivery::{Admission, BrokerError, BrokerErrorKind, Clock, Delivery, Quotas, Timestamp};
 use wasmpost_msg::chain;
 
+use crate::acks::{Ack, Acks, Closed, Gathered};
 use crate::ahead::{Ahead, Taken, Wish};
 use crate::error::{Failure, Outcome};
 use crate::flight::Flight;
@@ -21,9 +20,6 @@ use crate::store::Store;
 
 /// How many operations may wait for the writer at a time.
 const WAITING_MAX: usize = 4096;
-
-/// How many acknowledgements are gathered before they are committed whatever the time.
-const ACKS_GATHERED: usize = 1024;
 
 /// A place in the channel.
 pub(crate) type Room = OwnedSemaphorePermit;
@@ -54,21 +50,6 @@ pub(crate) struct Request {
     pub(crate) bytes: usize,
     pub(crate) work: Box<dyn Work>,
     _room: Option<Room>,
-}
-
-/// A lease that was acknowledged, and nobody waits for that to be stored.
-pub(crate) struct Ack {
-    pub(crate) hold: Arc<Hold>,
-    _room: Room,
-}
-
-/// Acknowledgements that are to be stored together.
-#[derive(Default)]
-struct Acks {
-    list: Vec<Ack>,
-    /// When the first of them came.
-    since: Option<Instant>,
-    is_urgent: bool,
 }
 
 /// A wish for deliveries.
@@ -117,8 +98,7 @@ pub(crate) struct Channel {
     quotas: Arc<Quotas>,
     ahead: Ahead,
     flight: OnceLock<Flight>,
-    acks: Mutex<Acks>,
-    ack_flush: Duration,
+    acks: Acks,
     commits: AtomicU64,
     end: OnceLock<End>,
     /// Tells a writer without a thread that a command was sent.
@@ -161,18 +141,6 @@ impl Work for Answered {
     fn answer(self: Box<Self>, _: Result<(), BrokerError>) {}
 }
 
-impl Ack {
-    pub(crate) fn new(hold: Arc<Hold>, room: Room) -> Self {
-        Self { hold, _room: room }
-    }
-
-    /// Tells that it was not stored.
-    pub(crate) fn refused(&self, error: &BrokerError) {
-        let Hold { queue, id, .. } = &*self.hold;
-        tracing::error!(%queue, %id, error = %chain(error), "not settled; will be redelivered");
-    }
-}
-
 impl Request {
     /// Answers before the commit, which leaves nothing to be answered.
     pub(crate) fn answer_early(&mut self, refused: Option<BrokerError>) {
@@ -192,8 +160,7 @@ impl Channel {
             quotas,
             ahead: Ahead::default(),
             flight: OnceLock::new(),
-            acks: Mutex::default(),
-            ack_flush,
+            acks: Acks::new(ack_flush),
             commits: AtomicU64::new(0),
             end: OnceLock::new(),
             #[cfg(feature = "prove")]
@@ -245,36 +212,17 @@ impl Channel {
         taken.deliveries(self)
     }
 
-    /// Whether an acknowledgement is answered before it is stored.
-    pub(crate) fn gathers(&self) -> bool {
-        !self.ack_flush.is_zero()
+    pub(crate) fn acks(&self) -> &Acks {
+        &self.acks
     }
 
     /// Has an acknowledgement stored with others, soon.
     pub(crate) fn gather(&self, ack: Ack) -> Result<(), BrokerError> {
-        let mut acks = self.acks.lock();
-        let (is_first, was_urgent) = (acks.list.is_empty(), acks.is_urgent);
-        // What waits behind it for its key is not to wait longer.
-        acks.is_urgent |= ack.hold.has_key || acks.list.len() + 1 >= ACKS_GATHERED;
-        let becomes_urgent = acks.is_urgent && !was_urgent;
-        if is_first {
-            acks.since = Some(Instant::now());
+        match self.acks.gather(ack) {
+            Ok(Gathered { wakes: true }) => self.send(Command::Look),
+            Ok(Gathered { wakes: false }) => Ok(()),
+            Err(Closed) => Err(self.closed()),
         }
-        acks.list.push(ack);
-        drop(acks);
-        if is_first || becomes_urgent { self.send(Command::Look) } else { Ok(()) }
-    }
-
-    /// How long gathered acknowledgements may wait on; none where there are none.
-    pub(crate) fn acks_wait(&self) -> Option<Duration> {
-        let acks = self.acks.lock();
-        let since = acks.since?;
-        Some(if acks.is_urgent { Duration::ZERO } else { self.ack_flush.saturating_sub(since.elapsed()) })
-    }
-
-    /// The acknowledgements that were gathered.
-    pub(crate) fn take_acks(&self) -> Vec<Ack> {
-        std::mem::take(&mut *self.acks.lock()).list
     }
 
     pub(crate) fn commits(&self) -> u64 {
@@ -290,6 +238,7 @@ impl Channel {
         // The first cause stands.
         drop(self.end.set(End { failure, is_gone }));
         self.room.close();
+        self.acks.end();
     }
 
     /// An error if the writer ended because the file is gone.
@@ -308,6 +257,11 @@ impl Channel {
     fn closed(&self) -> BrokerError {
         let unknown = || BrokerError::new(BrokerErrorKind::Closed, "writer of the queue file ended");
         self.end.get().map_or_else(unknown, |end| end.failure.clone().into())
+    }
+
+    /// A place for an acknowledgement that is gathered, waiting until there is one.
+    pub(crate) async fn ack_room(&self) -> Result<Room, BrokerError> {
+        self.acks.room().await.map_err(|_| self.closed())
     }
 
     /// A place in the channel, waiting until there is one.

@@ -76,11 +76,16 @@ pub(crate) fn not_synchronised() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC), None)
 }
 
+/// Whether what is in the way now may be out of it later: a disk that is full, or another program that writes.
+pub(crate) fn is_passing(error: &rusqlite::Error) -> bool {
+    let passing = [ErrorCode::DiskFull, ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];
+    error.sqlite_error_code().is_some_and(|code| passing.contains(&code))
+}
+
 /// Whether it is unknown after this error what of the file reached the disk, so that nothing may be confirmed any more.
 pub(crate) fn is_fatal(error: &rusqlite::Error, committing: bool) -> bool {
     let fsync = [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC];
     let extended = error.sqlite_extended_error_code();
     let synchronising = extended.is_some_and(|code| fsync.contains(&code) || code == MOVED);
-    let passing = [ErrorCode::DiskFull, ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];
-    synchronising || committing && error.sqlite_error_code().is_none_or(|code| !passing.contains(&code))
+    synchronising || committing && !is_passing(error)
 }

@@ -79,17 +79,15 @@ impl Flight {
         crate::held::with_suffix(queue_file, SUFFIX)
     }
 
-    /// Begins the file of a run. Places of earlier runs are told apart by their number.
+    /// Begins the file of a run. It is a new one: what lies in its place, or what a link there leads to, may be of others.
     pub(crate) fn create(path: &Path, run: u64) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NONBLOCK | O_NOFOLLOW);
-        let file = options.open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is not a plain file"));
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
         // Made large enough at once, so that a disk that is full later is no hindrance to what is stored already.
-        let made = u32::try_from(file.metadata()?.len() / PLACE_BYTES as u64).unwrap_or(u32::MAX).saturating_sub(1);
-        let made = if made < PLACES_ADDED { add(&file, 0)? } else { made.min(PLACES_MAX) };
+        let made = add(&file, 0)?;
         file.write_all_at(&header(run, boot().unwrap_or_default()), 0)?;
         let places = Places { free: (0..made).rev().collect(), made };
         Ok(Self { file, run, places: Mutex::new(places) })

@@ -9,7 +9,8 @@ use wasmpost_delivery::prove::{Break, Point, is_broken, pass};
 use wasmpost_delivery::{BrokerError, BrokerErrorKind, Evidence, Lease, Nack, Renewer, Timestamp};
 use wasmpost_msg::{Publication, chain};
 
-use crate::channel::{Ack, Channel};
+use crate::acks::Ack;
+use crate::channel::Channel;
 use crate::flight::{Flight, Note};
 use crate::store::Store;
 
@@ -127,6 +128,14 @@ impl Hold {
         self.place.get().copied()
     }
 
+    /// The settlement was not stored, and is going to be: the lease does not lapse before.
+    pub(crate) fn settle_later(&self) {
+        let mut phase = self.phase.lock();
+        if let Phase::Live(deadline) = *phase {
+            *phase = Phase::Settling(deadline);
+        }
+    }
+
     /// The settlement was not stored: the lease goes on until its time has passed. Says when that is.
     pub(crate) fn revive(&self, now: Timestamp) -> Timestamp {
         let mut phase = self.phase.lock();
@@ -194,8 +203,8 @@ impl Lease for SqliteLease {
             let early = std::mem::take(&mut outbox);
             self.channel.call(0, move |store| store.publish_all(&early)).await?;
         }
-        if outbox.is_empty() && self.channel.gathers() {
-            let room = self.channel.room().await?;
+        if outbox.is_empty() && self.channel.acks().gathers() {
+            let room = self.channel.ack_room().await?;
             self.hold.settle(self.channel.now())?;
             self.left = true;
             if let Some(flight) = self.channel.flight() {

@@ -13,12 +13,13 @@
 //!
 //! 1. `checkpoint` · `error` · `held`
 //! 2. `damage` · `flight` · `reader`
-//! 3. `ahead` (`channel`, `lease`) · `broker` (`channel`, `check`, `job`, `look`, `open`, `queue`, `stepper`, `store`, `writer`) ·
-//!    `channel` (`ahead`, `job`, `lease`, `store`) · `check` (`look`, `store`) · `job` (`channel`, `store`) ·
-//!    `lease` (`channel`, `store`) · `look` (`migrate`, `open`, `store`) · `migrate` (`store`) ·
+//! 3. `acks` (`lease`) · `ahead` (`channel`, `lease`) · `broker` (`channel`, `check`, `job`, `look`, `open`, `queue`, `stepper`, `store`, `writer`) ·
+//!    `channel` (`acks`, `ahead`, `job`, `lease`, `store`) · `check` (`look`, `store`) · `job` (`channel`, `store`) ·
+//!    `lease` (`acks`, `channel`, `store`) · `look` (`migrate`, `open`, `store`) · `migrate` (`store`) ·
 //!    `open` (`broker`, `migrate`) · `queue` (`ahead`, `channel`) · `stepper` (`channel`, `store`, `writer`) ·
-//!    `store` (`ahead`, `broker`, `channel`, `open`) · `writer` (`channel`, `job`, `store`)
+//!    `store` (`ahead`, `broker`, `channel`, `open`) · `writer` (`acks`, `channel`, `job`, `store`)
 
+mod acks;
 mod ahead;
 mod broker;
 mod channel;

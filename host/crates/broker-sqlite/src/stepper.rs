@@ -68,7 +68,7 @@ impl Stepper {
 
     /// Whether acknowledgements were given that are not committed.
     pub fn gathers(&self) -> bool {
-        self.channel.acks_wait().is_some()
+        self.channel.acks().wait().is_some()
     }
 
     /// Copies the log into the file, as the thread for it does now and then.

@@ -171,7 +171,7 @@ impl Writer {
         let ids_next = self.store.ids_next().filter(|_| !self.dirty);
         let until_ids = ids_next.map(|next| next.since(now).max(Duration::from_millis(1)));
         let until_copied = (!self.jobs.is_empty()).then_some(HELD_UP);
-        let until_acks = self.channel.acks_wait();
+        let until_acks = self.channel.acks().wait();
         [until_next, until_idle, until_ids, until_copied, until_acks].into_iter().flatten().min()
     }
 

@@ -276,3 +276,46 @@ async fn messages_with_one_key_stay_one_at_a_time_when_their_queues_become_one()
     held.lease.ack(Vec::new()).await.unwrap();
     assert_eq!(next(&billing).await.id, "a");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_expires_behind_its_key_makes_way_for_nobody() {
+    let file = File::new();
+    let broker = file.open().await;
+    let orders = queue(&broker, "orders").await;
+    let keyed = |id: &str| Publication { key: Some("k".into()), ..publication("orders", id) };
+    broker.publish(vec![keyed("a"), keyed("b")]).await.unwrap();
+    next(&orders).await.lease.reject(Evidence::by_host(Reason::Rejected, "no")).await.unwrap();
+    let held = next(&orders).await;
+    broker.publish(vec![Publication { ttl: Some(Duration::from_secs(1)), ..keyed("c") }]).await.unwrap();
+    assert_eq!(broker.dead_letters().unwrap().redrive(&DeadLetterFilter::default()).await.unwrap(), 1);
+    file.clock.advance(Duration::from_secs(2));
+    publish(&broker, "orders", "other").await;
+    assert_eq!(stats(&broker, "orders").await.expired, 1);
+    let told: Vec<_> = in_time(orders.pull(10)).await.unwrap().into_iter().map(|delivery| delivery.id).collect();
+    assert_eq!(told, ["other"], "another message with the key is in flight");
+    held.lease.ack(Vec::new()).await.unwrap();
+    while next(&orders).await.id != "a" {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_goes_on_when_queues_become_one_while_its_first_message_is_back_from_the_dead_letters() {
+    let file = File::new();
+    let broker = file.open().await;
+    let orders = queue(&broker, "orders").await;
+    let keyed = |id: &str| Publication { key: Some("k".into()), ..publication("orders", id) };
+    broker.publish(vec![keyed("a"), keyed("b")]).await.unwrap();
+    next(&orders).await.lease.reject(Evidence::by_host(Reason::Rejected, "no")).await.unwrap();
+    assert_eq!(broker.dead_letters().unwrap().redrive(&DeadLetterFilter::default()).await.unwrap(), 1);
+    publish(&broker, "more", "c").await;
+    let topics = vec!["more".to_owned()];
+    let spec = wasmpost_delivery::QueueSpec { topics, ..wasmpost_delivery::QueueSpec::new("orders") };
+    let orders = broker.queue(spec).await.unwrap();
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let delivery = next(&orders).await;
+        told.push(delivery.id);
+        delivery.lease.ack(Vec::new()).await.unwrap();
+    }
+    told.sort_unstable();
+    assert_eq!(told, ["a", "b", "c"]);
+}

@@ -200,3 +200,20 @@ async fn what_an_earlier_version_had_leased_counts_as_interrupted() {
 fn flight_file(file: &File) -> PathBuf {
     format!("{}-flight", file.path().display()).into()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acks_that_another_program_holds_up_are_kept_and_stored_when_it_is_done() {
+    let file = File::new();
+    let broker = file.open().await;
+    let orders = queue(&broker, "orders").await;
+    publish(&broker, "orders", "a").await;
+    let delivery = begun(&orders).await;
+    let other = rusqlite::Connection::open(file.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    delivery.lease.ack(Vec::new()).await.unwrap();
+    in_time(broker.publish(vec![publication("orders", "b")])).await.unwrap_err();
+    other.execute_batch("ROLLBACK").unwrap();
+    file.clock.advance(orders.lease() * 2);
+    in_time(orders.drained()).await.unwrap();
+    assert_eq!(stats(&broker, "orders").await.acked, 1);
+}

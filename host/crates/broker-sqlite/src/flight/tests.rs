@@ -66,19 +66,28 @@ fn places_are_used_again_and_no_more_are_made_than_may_be() {
     }
     assert!(flight.begin(&a_note(3)).is_err());
     drop(flight);
-    // The next run has all of these places, and takes none of them for its own.
+    // The next run begins with a new file.
     let next = Flight::create(&path, RUN + 1).unwrap();
     next.begin(&a_note(4)).unwrap();
     assert_eq!(read(&path, RUN + 1).notes, [(a_note(4), Phase::InFlight)]);
 }
 
 #[test]
-fn what_is_no_plain_file_is_neither_read_nor_written() {
+fn what_lies_in_its_place_is_not_read_and_makes_way_unchanged() {
     let directory = tempfile::tempdir().unwrap();
-    let (fifo, link) = (directory.path().join("fifo"), directory.path().join("link"));
+    let [fifo, link, name, of_others] = ["fifo", "link", "name", "of others"].map(|name| directory.path().join(name));
+    std::fs::write(&of_others, "precious").unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    std::os::unix::fs::symlink("elsewhere", &link).unwrap();
-    for path in [&fifo, &link] {
-        assert!(Flight::create(path, RUN).is_err() && read(path, RUN).fault.is_some(), "{path:?}");
+    std::os::unix::fs::symlink(&of_others, &link).unwrap();
+    std::fs::hard_link(&of_others, &name).unwrap();
+    for path in [&fifo, &link, &name] {
+        assert!(read(path, RUN).fault.is_some(), "{path:?}");
+        let flight = Flight::create(path, RUN).unwrap();
+        flight.begin(&a_note(1)).unwrap();
+        assert_eq!(read(path, RUN).notes, [(a_note(1), Phase::InFlight)], "{path:?}");
     }
+    assert_eq!(std::fs::read_to_string(&of_others).unwrap(), "precious");
+    let occupied = directory.path().join("directory");
+    std::fs::create_dir(&occupied).unwrap();
+    assert!(Flight::create(&occupied, RUN).is_err() && read(&occupied, RUN).fault.is_some());
 }

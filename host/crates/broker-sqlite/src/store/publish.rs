@@ -73,9 +73,8 @@ impl Store {
     /// After messages of two queues came together: only the first of each key may be ready.
     fn queue_up_keys(&self, queue: i64) -> Outcome<()> {
         let sql = "UPDATE state SET status = ?2 WHERE queue = ?1 AND key IS NOT NULL AND status = ?3 AND \
-                   (message <> (SELECT min(message) FROM state AS other WHERE other.queue = ?1 AND other.key = state.key) \
-                    OR EXISTS (SELECT 1 FROM state AS other WHERE other.queue = ?1 AND other.key = state.key \
-                               AND other.status IN (?4, ?5)))";
+                   EXISTS (SELECT 1 FROM state AS other WHERE other.queue = ?1 AND other.key = state.key AND \
+                           (other.status IN (?4, ?5) OR other.status = ?3 AND other.message < state.message))";
         self.connection.execute(sql, (queue, BEHIND, READY, LEASED, ALONE))?;
         self.queue_up_behind_leased(queue)
     }

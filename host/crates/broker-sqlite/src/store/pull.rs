@@ -8,7 +8,7 @@ use wasmpost_msg::{Reason, tenant_of};
 use super::dead::whole;
 use super::read::stored_at;
 use super::{ALONE, READY, Store};
-use crate::ahead::{AHEAD_MAX, MESSAGE_BYTES, Message, Wish};
+use crate::ahead::{MESSAGE_BYTES, Message, Wish};
 use crate::error::Outcome;
 
 /// Messages whose numbers are no further apart than this are read by one statement.
@@ -78,9 +78,13 @@ impl Store {
         }
         let Some(channel) = self.channel.upgrade() else { return Ok(()) };
         for (queue, count) in std::mem::take(&mut self.unblocked) {
-            // Where nothing was read, who pulls next gets them in their order.
-            if channel.ahead().room(queue).0 > 0 {
-                self.read_some(queue, count.min(AHEAD_MAX), UNBLOCKED_BYTES_MAX, false)?;
+            match channel.ahead().room(queue) {
+                // Where nothing was read, who pulls next gets them in their order.
+                (0, ..) => {}
+                (_, 0, _) | (_, _, 0) => channel.ahead().has_more(queue),
+                (_, places, bytes) => {
+                    self.read_some(queue, count.min(places), bytes.min(UNBLOCKED_BYTES_MAX), false)?;
+                }
             }
         }
         channel.ahead().asked().into_iter().try_for_each(|queue| self.read_ahead(queue, 1))

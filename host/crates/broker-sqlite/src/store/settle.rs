@@ -137,14 +137,15 @@ impl Store {
     /// Takes a message out of a queue and makes the next with its key ready. The message itself goes when asked and when
     /// no other queue and no dead letter has it. Says whether it was there.
     pub(super) fn end(&mut self, queue: i64, message: i64, forget: bool) -> Outcome<bool> {
-        let sql = "DELETE FROM state WHERE queue = ?1 AND message = ?2 RETURNING key, shared, deliveries";
+        let sql = "DELETE FROM state WHERE queue = ?1 AND message = ?2 RETURNING key, shared, deliveries, status";
         let mut delete = self.connection.prepare_cached(sql)?;
         let row = delete.query_row((queue, message), |row| {
-            Ok((row.get::<_, Option<String>>(0)?, row.get::<_, bool>(1)?, row.get::<_, i64>(2)?))
+            Ok((row.get::<_, Option<String>>(0)?, row.get::<_, bool>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
         });
-        let Some((key, shared, deliveries)) = row.optional()? else { return Ok(false) };
+        let Some((key, shared, deliveries, status)) = row.optional()? else { return Ok(false) };
         drop(delete);
-        if let Some(key) = key {
+        // One that waited for another with its key, and expired, makes way for nobody.
+        if let Some(key) = key.filter(|_| status != BEHIND) {
             let next = "UPDATE state SET status = iif(crashes > 0, ?4, ?3) WHERE queue = ?1 AND status = ?5 AND \
                         message = (SELECT min(message) FROM state WHERE queue = ?1 AND key = ?2) RETURNING status";
             let mut next = self.connection.prepare_cached(next)?;

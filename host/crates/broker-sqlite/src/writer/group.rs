@@ -6,8 +6,9 @@ use wasmpost_delivery::prove::{Break, Point, is_broken, pass};
 use wasmpost_delivery::{BrokerError, Timestamp};
 
 use super::Writer;
-use crate::channel::{Ack, Request};
-use crate::error::{Failure, Fault, Outcome, is_fatal};
+use crate::acks::Ack;
+use crate::channel::Request;
+use crate::error::{Failure, Fault, Outcome, is_fatal, is_passing};
 use crate::job::Job;
 
 /// How often the time is stored while there is work.
@@ -35,17 +36,17 @@ impl Writer {
         let mut job = self.next_job();
         let now = self.channel.now();
         let has_to_write = !requests.is_empty() || job.is_some() || is_last || self.store.has_to_write(now);
-        let acks_are_due = self.channel.acks_wait().is_some_and(|wait| wait.is_zero());
-        let acks = if has_to_write || acks_are_due { self.channel.take_acks() } else { Vec::new() };
+        let acks_are_due = self.channel.acks().wait().is_some_and(|wait| wait.is_zero());
+        let acks = if has_to_write || acks_are_due { self.channel.acks().take(is_last) } else { Vec::new() };
         if has_to_write || !acks.is_empty() {
-            self.write(requests, &acks, job.take())?;
+            self.write(requests, acks, job.take())?;
         }
         self.answer_drains();
         self.serve(self.channel.now())
     }
 
-    fn write(&mut self, mut requests: Vec<Request>, acks: &[Ack], mut job: Option<Job>) -> Result<(), Failure> {
-        match self.attempt(&mut requests, acks, job.as_mut(), true) {
+    fn write(&mut self, mut requests: Vec<Request>, acks: Vec<Ack>, mut job: Option<Job>) -> Result<(), Failure> {
+        match self.attempt(&mut requests, &acks, job.as_mut(), true) {
             Ok(results) => {
                 self.answer(requests, results.of_requests);
                 self.go_on(job, results.of_job);
@@ -53,13 +54,14 @@ impl Writer {
             }
             Err(failure) => {
                 if let Err(last) = self.recover(&failure) {
-                    self.refuse_all(requests, acks, job, &last);
+                    self.refuse_all(requests, &acks, job, &last);
                     return Err(last);
                 }
                 if failure.error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) {
                     // It was waited for once; those of a group do not wait one after the other.
                     let refused = self.store.failure(&failure.error);
-                    self.refuse_all(requests, acks, job, &refused);
+                    self.keep_acks(acks, &refused);
+                    self.refuse_all(requests, &[], job, &refused);
                     return Ok(());
                 }
             }
@@ -70,7 +72,7 @@ impl Writer {
                 Ok(results) => results.of_requests,
                 Err(failure) => {
                     if let Err(last) = self.recover(&failure) {
-                        self.refuse_all(alone, &[], job, &last);
+                        self.refuse_all(alone, &acks, job, &last);
                         return Err(last);
                     }
                     vec![Some(self.store.failure(&failure.error).into())]
@@ -100,17 +102,41 @@ impl Writer {
         Ok(())
     }
 
-    /// Stores acknowledgements after a group that failed: all of them, or else one by one.
-    fn write_acks(&mut self, acks: &[Ack]) -> Result<(), Failure> {
-        let Err(failure) = self.attempt(&mut [], acks, None, false) else { return Ok(()) };
-        self.recover(&failure)?;
-        for ack in acks {
+    /// Stores acknowledgements after a group that failed: all of them, later if what is in the way passes, or else one by
+    /// one.
+    fn write_acks(&mut self, acks: Vec<Ack>) -> Result<(), Failure> {
+        let Err(failure) = self.attempt(&mut [], &acks, None, false) else { return Ok(()) };
+        self.recover_acks(&failure, &acks)?;
+        if is_passing(&failure.error) {
+            self.keep_acks(acks, &self.store.failure(&failure.error));
+            return Ok(());
+        }
+        let mut left = acks.as_slice();
+        while let Some((ack, others)) = left.split_first() {
             if let Err(failure) = self.attempt(&mut [], std::slice::from_ref(ack), None, false) {
-                self.recover(&failure)?;
+                self.recover_acks(&failure, left)?;
                 ack.refused(&self.store.failure(&failure.error).into());
             }
+            left = others;
         }
         Ok(())
+    }
+
+    /// The same as `recover`, and tells acknowledgements that they are not stored if the file is not used any more.
+    fn recover_acks(&mut self, failure: &GroupFailure, acks: &[Ack]) -> Result<(), Failure> {
+        self.recover(failure).inspect_err(|last| acks.iter().for_each(|ack| ack.refused(&last.clone().into())))
+    }
+
+    /// Has acknowledgements stored later: they were answered, and their messages are not to come again.
+    fn keep_acks(&self, acks: Vec<Ack>, failure: &Failure) {
+        let count = acks.len();
+        match self.channel.acks().keep(acks) {
+            Ok(()) if count == 0 => {}
+            Ok(()) => {
+                tracing::error!(count, error = %failure.text, "acks could not be stored; they are kept and stored later")
+            }
+            Err(acks) => acks.iter().for_each(|ack| ack.refused(&failure.clone().into())),
+        }
     }
 
     /// Tells requests, a job, and all who wait for messages, why they get nothing now.

@@ -1,0 +1,65 @@
+//! What is read ahead has its bounds, and what is answered is stored.
+
+use std::path::Path;
+
+use wasmpost_delivery::Delivery;
+use wasmpost_msg::Attributes;
+
+use super::*;
+
+const LARGE: usize = 256 << 10;
+/// What is read ahead for a queue at most, in messages and bytes.
+const AHEAD_MAX: usize = 1024;
+const AHEAD_BYTES_MAX: usize = 4 << 20;
+
+async fn open(directory: &Path) -> (Arc<SqliteBroker>, Arc<dyn Queue>) {
+    let broker = SqliteBroker::open(&directory.join("queue.db"), SqliteOptions::default()).await.unwrap();
+    let orders = broker.queue(QueueSpec::new("orders")).await.unwrap();
+    (broker, orders)
+}
+
+async fn next(queue: &Arc<dyn Queue>) -> Delivery {
+    queue.pull(1).await.unwrap().pop().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_behind_small_ones_with_their_keys_are_read_as_far_as_there_is_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let (broker, orders) = open(directory.path()).await;
+    let keyed = |key: usize, bytes: usize| Publication {
+        key: Some(key.to_string()),
+        ..Publication::new("orders", Attributes::new(), vec![0; bytes])
+    };
+    broker.publish((0..200).map(|key| keyed(key, 1)).collect()).await.unwrap();
+    for key in 0..150 {
+        broker.publish(vec![keyed(key, LARGE)]).await.unwrap();
+    }
+    for _ in 0..150 {
+        next(&orders).await.lease.ack(Vec::new()).await.unwrap();
+        // The ack is stored, and what it made ready was read, as far as it is.
+        broker.stats().await.unwrap();
+        broker.stats().await.unwrap();
+    }
+    let (waiting, places, _) = broker.channel.ahead().room(1);
+    assert_eq!(waiting + places, AHEAD_MAX, "it is the queue");
+    assert!(waiting > 50 && waiting <= 50 + AHEAD_BYTES_MAX / LARGE + 1, "{waiting} messages are read ahead");
+    for _ in 0..200 {
+        next(&orders).await.lease.ack(Vec::new()).await.unwrap();
+    }
+    orders.drained().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ack_behind_the_last_group_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (broker, orders) = open(directory.path()).await;
+    broker.publish(vec![Publication::new("orders", Attributes::new(), "a")]).await.unwrap();
+    let delivery = next(&orders).await;
+    // As the last group does before the file is closed.
+    assert!(broker.channel.acks().take(true).is_empty());
+    let error = delivery.lease.ack(Vec::new()).await.unwrap_err();
+    assert_eq!(error.kind(), BrokerErrorKind::Closed);
+    broker.close().await.unwrap();
+    let (_broker, orders) = open(directory.path()).await;
+    assert_eq!(next(&orders).await.deliveries, 2);
+}

@@ -23,11 +23,13 @@ enum Measure {
     Figure(&'static str, f64),
     /// The time of a row, in milliseconds.
     Millis(&'static str),
+    /// The CPU time of a row, in microseconds.
+    CpuMicros(&'static str),
 }
 
 use Bound::{AtLeast, AtMost};
 use By::{Cpu, Wall};
-use Measure::{Cost, Figure, Millis, Speed};
+use Measure::{Cost, CpuMicros, Figure, Millis, Speed};
 
 const AIMS: &[(&str, &str, Measure, Bound)] = &[
     (
@@ -125,6 +127,36 @@ const AIMS: &[(&str, &str, Measure, Bound)] = &[
         Speed("durable-both", "durable-slower", Wall),
         AtLeast(0.7),
     ),
+    ("D1", "CPU µs, durable queue, no-op guest, reused", CpuMicros("noop-1024-host-durable-reused"), AtMost(25.0)),
+    ("D1", "the same, fresh", CpuMicros("noop-1024-host-durable"), AtMost(40.0)),
+    (
+        "D3",
+        "published and handled, reused ÷ SQLite alone",
+        Speed("rival-whole-reused", "rival-whole-alone", Wall),
+        AtLeast(0.6),
+    ),
+    (
+        "D4",
+        "durable queue, 64 publishers ÷ raw SQLite loop",
+        Speed("durable-publish", "durable-raw", Wall),
+        AtLeast(0.8),
+    ),
+    (
+        "D7",
+        "reused ÷ Watermill with Postgres",
+        Speed("rival-whole-reused", "rival-whole-watermill", Wall),
+        AtLeast(1.0),
+    ),
+    ("D7", "reused ÷ Redis Streams", Speed("rival-whole-reused", "rival-whole-redis", Wall), AtLeast(1.0)),
+    ("D7", "reused ÷ NATS JetStream", Speed("rival-whole-reused", "rival-whole-nats", Wall), AtLeast(1.0)),
+    (
+        "D7",
+        "CPU: Watermill with Postgres ÷ reused",
+        Speed("rival-whole-reused", "rival-whole-watermill", Cpu),
+        AtLeast(1.0),
+    ),
+    ("D7", "CPU: Redis Streams ÷ reused", Speed("rival-whole-reused", "rival-whole-redis", Cpu), AtLeast(1.0)),
+    ("D7", "CPU: NATS JetStream ÷ reused", Speed("rival-whole-reused", "rival-whole-nats", Cpu), AtLeast(1.0)),
     ("", "1 000 receivers: cost of a message ÷ one receiver", Cost("receivers-1000", "receivers-1", Cpu), AtMost(1.5)),
     ("", "milliseconds of a run with one message, component cached", Millis("cold-start"), AtMost(50.0)),
     ("", "% of a core, idle host of 100 receivers", Figure("idle-cpu", 1.0), AtMost(0.5)),
@@ -164,6 +196,7 @@ fn value(report: &Report, measure: Measure) -> Option<f64> {
         Speed(own, base, by) => Some(report.row(own)?.speed_of(report.row(base)?, by)),
         Cost(own, base, by) => Some(1.0 / report.row(own)?.speed_of(report.row(base)?, by)),
         Figure(id, times) => Some(report.value(id)? * times),
+        CpuMicros(id) => Some(report.row(id)?.median(Cpu) * 1e6),
         Millis(id) => Some(report.row(id)?.median(Wall) * 1e3),
     }
 }

@@ -16,6 +16,7 @@ mod peers;
 mod process;
 mod raw;
 mod report;
+mod rivals;
 mod tenants;
 mod threads;
 mod work;
@@ -38,8 +39,19 @@ const USAGE: &str = "usage: throughput [GROUP...] [--rows PART-OF-ID] [--long] [
                      BEFORE.json[,...] AFTER.json[,...]";
 
 /// What is measured, in this order.
-const GROUPS: &[&str] =
-    &["work", "limits", "threads", "tenants", "memory", "languages", "process", "durable", "backlog", "letters"];
+const GROUPS: &[&str] = &[
+    "work",
+    "limits",
+    "threads",
+    "tenants",
+    "memory",
+    "languages",
+    "process",
+    "durable",
+    "backlog",
+    "letters",
+    "peers-durable",
+];
 
 /// What was asked for.
 #[derive(Default)]
@@ -108,6 +120,7 @@ fn measure(arguments: &Arguments) {
             "process" => process::run(&mut report, plan),
             "durable" => durable::run(&mut report, plan.rounds),
             "letters" => letters::run(&mut report),
+            "peers-durable" => rivals::run(&mut report, plan.rounds),
             _ => backlog::run(&mut report, &depths, plan.rounds),
         }
     }

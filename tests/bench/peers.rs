@@ -30,7 +30,11 @@ impl Piped {
         self.input.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
-    fn line(&mut self) -> String {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         line.trim().to_owned()
@@ -49,6 +53,17 @@ impl Drop for Piped {
         drop(self.input.take());
         self.child.wait().unwrap();
     }
+}
+
+/// CPU time of a process with all threads and descendants so far, those that have ended included.
+pub(crate) fn tree_cpu(id: u32) -> Duration {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{id}/stat")) else { return Duration::ZERO };
+    // The name, which may have spaces, is in parentheses; user and system time, own and of children, are 12 fields on.
+    let fields = text.rsplit(')').next().unwrap().split_whitespace().skip(11).take(4);
+    let ticks: u64 = fields.map(|field| field.parse::<u64>().unwrap()).sum();
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    let children = children.split_whitespace().map(|child| tree_cpu(child.parse().unwrap()));
+    Duration::from_nanos(ticks * TICK_NANOS) + children.sum::<Duration>()
 }
 
 /// Extism as `tests/peers/setup.sh` built it, if it is there.

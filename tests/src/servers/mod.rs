@@ -2,8 +2,10 @@
 //! ended by their id.
 
 mod nats;
+mod postgres;
 mod process;
 mod rabbitmq;
+mod redis;
 pub mod virtual_hosts;
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -11,8 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use nats::NatsServer;
+pub use postgres::PostgresServer;
 use process::Process;
 pub use rabbitmq::RabbitServer;
+pub use redis::RedisServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -10,6 +10,7 @@
 //! | [`sandbox`] | a component as a receiver, behind limits |
 //! | `wasmpost-broker-sqlite` | the embedded durable queue |
 //! | `wasmpost-broker-rabbitmq` | RabbitMQ, with the feature `rabbitmq` |
+//! | `wasmpost-ingress` | messages by HTTP |
 //! | this one | configuration ([`config`]), brokers by URL ([`registry`]), the host ([`host`]), messages in files ([`fixture`]), new projects ([`scaffold`]), the command line ([`cli`]) |
 //!
 //! # Floors

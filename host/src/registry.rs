@@ -30,6 +30,8 @@ pub struct Scheme {
     pub is_remote: bool,
     /// Whether it keeps quotas of tenants.
     pub keeps_quotas: bool,
+    /// Whether it drops a message whose id it stored before.
+    pub deduplicates: bool,
     /// Checks a URL without user and password, and gives where the server is, if it is one.
     pub check: fn(&str) -> Result<Option<Site>, BrokerError>,
     /// Checks the credentials, as far as that can be done without connecting.
@@ -97,6 +99,7 @@ pub const SCHEMES: &[Scheme] = &[
         what: "the embedded durable queue, in one file",
         is_remote: false,
         keeps_quotas: true,
+        deduplicates: true,
         check: check_sqlite,
         check_access: |_| Box::pin(async { Ok(()) }),
         check_queue: QueueSpec::check,
@@ -108,6 +111,7 @@ pub const SCHEMES: &[Scheme] = &[
         what: "in memory, gone with the process",
         is_remote: false,
         keeps_quotas: true,
+        deduplicates: true,
         check: check_memory,
         check_access: |_| Box::pin(async { Ok(()) }),
         check_queue: QueueSpec::check,
@@ -120,6 +124,7 @@ pub const SCHEMES: &[Scheme] = &[
         what: "NATS JetStream, shared by several hosts",
         is_remote: true,
         keeps_quotas: false,
+        deduplicates: true,
         check: |url| NatsBroker::site(url).map(Some),
         check_access: |address| Box::pin(async move { NatsBroker::check_access(&address.access).await }),
         check_queue: QueueSpec::check,
@@ -132,6 +137,7 @@ pub const SCHEMES: &[Scheme] = &[
         what: "NATS without streams, at most once: nothing is kept, what fails is lost",
         is_remote: true,
         keeps_quotas: false,
+        deduplicates: false,
         check: |url| NatsCoreBroker::site(url).map(Some),
         check_access: |address| Box::pin(async move { NatsBroker::check_access(&address.access).await }),
         check_queue: NatsCoreBroker::check_queue,
@@ -144,6 +150,7 @@ pub const SCHEMES: &[Scheme] = &[
         what: "RabbitMQ, shared by several hosts",
         is_remote: true,
         keeps_quotas: false,
+        deduplicates: false,
         check: |url| RabbitBroker::site(url).map(Some),
         check_access: |address| Box::pin(async move { RabbitBroker::check_access(address.url(), &address.access) }),
         check_queue: RabbitBroker::check_queue,
@@ -156,6 +163,7 @@ pub const SCHEMES: &[Scheme] = &[
         what: "the same, encrypted",
         is_remote: true,
         keeps_quotas: false,
+        deduplicates: false,
         check: |url| RabbitBroker::site(url).map(Some),
         check_access: |address| Box::pin(async move { RabbitBroker::check_access(address.url(), &address.access) }),
         check_queue: RabbitBroker::check_queue,

@@ -157,6 +157,12 @@ const AIMS: &[(&str, &str, Measure, Bound)] = &[
     ),
     ("D7", "CPU: Redis Streams ÷ reused", Speed("rival-whole-reused", "rival-whole-redis", Cpu), AtLeast(1.0)),
     ("D7", "CPU: NATS JetStream ÷ reused", Speed("rival-whole-reused", "rival-whole-nats", Cpu), AtLeast(1.0)),
+    (
+        "Q3",
+        "publishing by HTTP, 64 connections ÷ by the library, 64 tasks",
+        Speed("durable-http", "durable-publish", Wall),
+        AtLeast(0.7),
+    ),
     ("", "1 000 receivers: cost of a message ÷ one receiver", Cost("receivers-1000", "receivers-1", Cpu), AtMost(1.5)),
     ("", "milliseconds of a run with one message, component cached", Millis("cold-start"), AtMost(50.0)),
     ("", "% of a core, idle host of 100 receivers", Figure("idle-cpu", 1.0), AtMost(0.5)),

@@ -12,6 +12,7 @@ use wasmpost_msg::{Attributes, Publication, ReceiverFunc, Server};
 
 use crate::BODY_BYTES;
 use crate::measure::{By, Row, Sample, timed_async};
+use crate::posted;
 use crate::report::Report;
 
 const PUBLISHERS: usize = 64;
@@ -105,6 +106,7 @@ pub(crate) fn run(report: &mut Report, rounds: usize) {
     let mut rows = [
         ("durable-raw", "raw SQLite group-commit loop"),
         ("durable-publish", "durable queue, publish"),
+        ("durable-http", "durable queue, publish by HTTP"),
         ("durable-serve", "durable queue, lease, native receiver, ack"),
         ("durable-both", "durable queue, both at once"),
         ("durable-slower", "the slower of the two alone"),
@@ -123,11 +125,14 @@ pub(crate) fn run(report: &mut Report, rounds: usize) {
             let broker = open(&directory.path().join("queue.db")).await;
             let published = publish_all(&broker).await;
             commits = broker.commits();
+            let other = open(&directory.path().join("http.db")).await;
+            let posted = posted::post_all(&other, PUBLISHERS, MESSAGES).await;
+            other.close().await.unwrap();
             let served = serve(&broker, async {}).await;
             let both = serve(&broker, async { _ = publish_all(&broker).await }).await;
             broker.close().await.unwrap();
             let slower = if published.wall > served.wall { published } else { served };
-            [raw_took, published, served, both, slower]
+            [raw_took, published, posted, served, both, slower]
         });
         // The first round warms up.
         if round > 0 {

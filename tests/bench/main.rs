@@ -13,6 +13,7 @@ mod limits;
 mod measure;
 mod memory;
 mod peers;
+mod posted;
 mod process;
 mod raw;
 mod report;

@@ -78,6 +78,7 @@ fn configuration() -> String {
         ("## `[brokers.NAME]`", "RawBrokerTable"),
         ("## `[[receivers]]`", "RawReceiver"),
         ("### `receivers.retry`", "RawRetry"),
+        ("## `[[ingress]]`", "RawIngress"),
         ("## `[tenants.NAME]`", "RawTenant"),
         ("## `[host]`", "RawHost"),
         ("### `host.load`", "LoadLimits"),

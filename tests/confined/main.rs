@@ -7,7 +7,8 @@
 mod attempts;
 
 use std::collections::BTreeMap;
-use std::net::{TcpListener, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitCode, Output};
@@ -194,8 +195,19 @@ fn a_compiler_that_was_ended_is_told_as_that() {
 
 fn a_hostile_host_serves_reloads_and_ends() {
     let place = Place::default();
-    configure(&place, "hostile = true\ncache_dir = \"cache/new\"", "http = [\"http://localhost:1\"]");
+    let ingress =
+        "[[ingress]]\nlisten = \"127.0.0.1:0\"\npath = \"/a\"\ntopic = \"@acme/orders\"\nsignature = \"none\"";
+    let receiver = format!("http = [\"http://localhost:1\"]\n{ingress}");
+    configure(&place, "hostile = true\ncache_dir = \"cache/new\"", &receiver);
     let mut host = place.start(&["run"]);
+    // The address was bound before the right to bind any was given up.
+    let listening = host.wait_for("listening for requests");
+    let mut sender = TcpStream::connect(listening["address"].as_str().unwrap()).unwrap();
+    sender.set_read_timeout(Some(PATIENCE)).unwrap();
+    sender.write_all(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}").unwrap();
+    let mut answer = String::new();
+    sender.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
     let publish = |body: &str| drop(place.run_with(&["publish", "@acme/orders", "-"], body).exits(0));
     publish("first");
     // All threads are bound, whichever of them started first.

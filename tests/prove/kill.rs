@@ -14,8 +14,9 @@ use wasmpost_tests::prove::account::{Rules, assert_none, faults};
 use wasmpost_tests::prove::order;
 use wasmpost_tests::prove::seen::{Ledger, Life, Standing};
 use wasmpost_tests::{Place, prove};
-use wasmpost_tests_host::prove::host::{CONCURRENCY, Proved, command, database, place};
+use wasmpost_tests_host::prove::host::{CONCURRENCY, Proved, command, database, place_with_http};
 use wasmpost_tests_host::prove::load::publish_all;
+use wasmpost_tests_host::prove::posting::post_all;
 use wasmpost_tests_host::prove::{number, random};
 
 const RULES: Rules = Rules { concurrency: CONCURRENCY, crashes_max: 3 };
@@ -51,7 +52,7 @@ struct Campaign {
 
 impl Campaign {
     fn new(random: fastrand::Rng) -> Self {
-        let place = place();
+        let place = place_with_http();
         let ledger = Mutex::new(Ledger::kept_in(&place.path().join("ledger")).unwrap());
         Self { place, ledger, lives: vec![], reached: BTreeMap::new(), random }
     }
@@ -68,20 +69,24 @@ impl Campaign {
 
     /// One life of a host, from its start to an end.
     async fn live(&mut self, end: End) {
-        let (messages, name) = (self.messages(), format!("life-{}", self.lives.len()));
+        let (mut messages, name) = (self.messages(), format!("life-{}", self.lives.len()));
         let mut command = command(&self.place, prove::program(), &[]);
         if let End::At(point, number) = end {
             command.env("WASMPOST_CRASH", format!("{}:{number}", point.name()));
         }
         let mut host = Proved::start(&self.place, command, &name);
         if host.connect().await.is_some() {
+            // One of the publishers sends its messages by HTTP.
+            let posted = messages.remove(0);
+            let address = host.http().await;
             let (database, mut random) = (database(&self.place), self.random.fork());
             let load = publish_all(&database, messages, &mut random, &self.ledger);
+            let posting = post_all(address, posted, &self.ledger);
             let ending = tokio::task::spawn_blocking(move || {
                 let has_ended = finish(&mut host, end);
                 (host, has_ended)
             });
-            let ((), ended) = tokio::join!(load, ending);
+            let ((), (), ended) = tokio::join!(load, posting, ending);
             let (ended_host, has_ended) = ended.unwrap();
             host = ended_host;
             if let End::At(point, _) = end {

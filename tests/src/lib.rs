@@ -153,6 +153,11 @@ impl Place {
 
     /// Starts a host and waits until it receives.
     pub fn start(&self, arguments: &[&str]) -> Host {
+        self.start_until(arguments, "receiving").0
+    }
+
+    /// Starts a host and waits until it logs a message, of which it gives the line.
+    pub fn start_until(&self, arguments: &[&str], message: &str) -> (Host, Value) {
         let mut command = self.command(arguments);
         command.args(["--log-format", "json"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -161,8 +166,8 @@ impl Place {
         // Read as it comes: a host whose log nobody reads stands still when the pipe is full.
         std::thread::spawn(move || log.lines().map_while(Result::ok).all(|line| send.send(line).is_ok()));
         let mut host = Host { child, log: lines };
-        host.wait_for("receiving");
-        host
+        let line = host.wait_for(message);
+        (host, line)
     }
 }
 

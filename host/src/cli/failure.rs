@@ -71,6 +71,7 @@ impl From<HostError> for Failure {
             HostError::Component { .. }
             | HostError::Sandbox(_)
             | HostError::NoReceivers
+            | HostError::Ingress { .. }
             | HostError::Access { .. }
             | HostError::Queue { .. } => Self::usage(error),
             other => Self::failed(other),

@@ -1,6 +1,7 @@
 //! `wasmpost run`: serves messages until it is told to stop.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +12,7 @@ use super::signals::Signals;
 use super::target::DEFAULT_CONFIG;
 use super::{Failure, output};
 use crate::config::{self, Config, DEFAULT_FILE, ReceiverConfig};
-use crate::host::{self, Host, HostError};
+use crate::host::{self, Additions, Host, HostError, Sockets};
 use crate::registry::Address;
 
 /// The exit code of a process that a second signal ended.
@@ -62,6 +63,8 @@ pub(super) struct Run {
 #[derive(Debug)]
 struct Begun {
     config: Config,
+    /// The addresses for messages by HTTP, which a confined process cannot bind.
+    sockets: Arc<Sockets>,
     /// Keeps the process confined.
     _confined: Option<Confined>,
 }
@@ -70,8 +73,9 @@ impl Run {
     /// Reads the configuration, and confines the process where it says so, which only binds threads that start afterwards.
     pub(super) fn begin(mut self) -> Result<Self, Failure> {
         let config = self.config()?;
+        let sockets = Arc::new(Sockets::bind(&config)?);
         let confined = host::confine(&config)?;
-        self.begun = Some(Begun { config, _confined: confined });
+        self.begun = Some(Begun { config, sockets, _confined: confined });
         Ok(self)
     }
 
@@ -84,11 +88,13 @@ impl Run {
             Some(begun) => begun.config.clone(),
             None => self.config()?,
         };
+        let sockets = begun.as_ref().map(|begun| Arc::clone(&begun.sockets));
+        let additions = Additions { sockets, ..Additions::default() };
         if let Some(id) = &self.id {
             config.id.clone_from(id);
         }
         let mut host = tokio::select! {
-            host = Host::start(config) => host?,
+            host = Host::start_with(config, additions) => host?,
             // Nothing is in flight yet.
             () = signals.next() => return Ok(()),
         };

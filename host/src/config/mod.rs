@@ -5,6 +5,7 @@ mod raw;
 mod raw_broker;
 mod raw_dev;
 mod raw_host;
+mod raw_ingress;
 mod raw_promise;
 mod raw_tenant;
 pub(crate) mod word;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wasmpost_delivery::{QueueSpec, RetryPolicy, TenantQuota};
+use wasmpost_ingress::{EndpointOptions, ListenerOptions};
 use wasmpost_sandbox::{Compiler, EngineOptions, Grants, Limits, Size, read_plain_file};
 
 use crate::registry::Address;
@@ -38,6 +40,8 @@ pub struct Config {
     pub brokers: BTreeMap<String, Address>,
     /// The receivers.
     pub receivers: Vec<ReceiverConfig>,
+    /// The paths at which messages are taken by HTTP.
+    pub ingress: Vec<IngressConfig>,
     /// The tenants, who own receivers, by name.
     pub tenants: BTreeMap<String, Tenant>,
     /// The engine for components.
@@ -96,6 +100,17 @@ pub struct ReceiverConfig {
     pub concurrent: u32,
 }
 
+/// A path at which messages are taken by HTTP.
+#[derive(Debug, Clone)]
+pub struct IngressConfig {
+    /// The name of the broker that has the topic.
+    pub broker: String,
+    /// The address.
+    pub listener: ListenerOptions,
+    /// The path, the topic, and how senders prove who they are.
+    pub endpoint: EndpointOptions,
+}
+
 impl Config {
     /// The configuration in a file. Paths in it are relative to its directory.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
@@ -115,6 +130,7 @@ impl Config {
             id: default_id(),
             brokers: [(receiver.broker.clone(), broker)].into(),
             receivers: vec![receiver],
+            ingress: Vec::new(),
             tenants: BTreeMap::new(),
             engine: EngineOptions {
                 cache_dir: default_cache_dir(),
@@ -127,12 +143,16 @@ impl Config {
         }
     }
 
-    /// The brokers that receivers take from or publish to, by name.
+    /// The brokers that receivers take from or publish to, and those that messages come to by HTTP, by name.
     pub fn brokers_in_use(&self) -> impl Iterator<Item = (&String, &Address)> {
         let named = |receiver: &ReceiverConfig, name: &String| {
             receiver.broker == *name || receiver.publish_broker.as_ref() == Some(name)
         };
-        self.brokers.iter().filter(move |(name, _)| self.receivers.iter().any(|receiver| named(receiver, name)))
+        let is_used = move |name: &String| {
+            self.receivers.iter().any(|receiver| named(receiver, name))
+                || self.ingress.iter().any(|one| one.broker == *name)
+        };
+        self.brokers.iter().filter(move |(name, _)| is_used(name))
     }
 
     /// The quota of each tenant at a broker.

@@ -14,6 +14,7 @@ use wasmpost_sandbox::{Grants, Limits, Span};
 use super::raw_broker::RawBroker;
 use super::raw_dev::RawDev;
 use super::raw_host::{RawEngine, RawHost};
+use super::raw_ingress::{self, RawIngress};
 use super::raw_promise;
 use super::raw_tenant::RawTenant;
 use super::word::{Concurrent, Name, Origin, Pattern, TenantName};
@@ -35,6 +36,9 @@ pub struct RawConfig {
     /// The receivers.
     #[serde(default)]
     receivers: Vec<RawReceiver>,
+    /// The paths at which messages are taken by HTTP.
+    #[serde(default)]
+    ingress: Vec<RawIngress>,
     /// The tenants, who own receivers, and limits for all receivers of a tenant together.
     #[serde(default)]
     #[schemars(with = "BTreeMap<TenantName, RawTenant>")]
@@ -230,14 +234,15 @@ impl RawConfig {
             }
             receivers.push(receiver);
         }
+        let ingress = raw_ingress::checked(self.ingress, &source, &brokers, &tenants)?;
         let is_hostile = self.host.is_hostile();
-        raw_promise::check_quotas(&source, &brokers, &receivers, &tenants, &tables, is_hostile)?;
+        raw_promise::check_quotas(&source, &brokers, (&receivers, &ingress), &tenants, &tables, is_hostile)?;
         let engine = self.host.engine(&source);
         let grace = self.host.grace();
         let id = self.host.id();
         let obsolete = self.engine.obsolete();
         let dev = self.dev.checked(&source);
-        Ok(Config { id, brokers, receivers, tenants, engine, grace, obsolete, dev })
+        Ok(Config { id, brokers, receivers, ingress, tenants, engine, grace, obsolete, dev })
     }
 }
 

@@ -169,7 +169,7 @@ fn acks(
 }
 
 /// A file that has to be there.
-fn file(source: &Source<'_>, path: Option<Spanned<PathBuf>>) -> Result<Option<PathBuf>, ConfigError> {
+pub(super) fn file(source: &Source<'_>, path: Option<Spanned<PathBuf>>) -> Result<Option<PathBuf>, ConfigError> {
     let Some(path) = path else { return Ok(None) };
     let resolved = source.resolved(path.get_ref());
     match resolved.is_file() {
@@ -179,7 +179,7 @@ fn file(source: &Source<'_>, path: Option<Spanned<PathBuf>>) -> Result<Option<Pa
 }
 
 /// A secret from a file, without the end of its line, or from the environment.
-fn secret(
+pub(super) fn secret(
     source: &Source<'_>,
     path: Option<Spanned<PathBuf>>,
     variable: Option<Spanned<String>>,

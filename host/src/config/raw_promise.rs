@@ -6,7 +6,7 @@ use toml::Spanned;
 use wasmpost_msg::tenant_of;
 
 use super::raw::Source;
-use super::{ConfigError, ReceiverConfig};
+use super::{ConfigError, IngressConfig, ReceiverConfig};
 use crate::registry::Address;
 use crate::tenant::Tenant;
 
@@ -15,7 +15,7 @@ use crate::tenant::Tenant;
 pub(super) fn check_quotas(
     source: &Source<'_>,
     brokers: &BTreeMap<String, Address>,
-    receivers: &[ReceiverConfig],
+    (receivers, ingress): (&[ReceiverConfig], &[IngressConfig]),
     tenants: &BTreeMap<String, Tenant>,
     tables: &BTreeMap<String, Spanned<()>>,
     is_hostile: bool,
@@ -23,7 +23,13 @@ pub(super) fn check_quotas(
     for (name, tenant) in tenants {
         let Some(table) = tables.get(name) else { continue };
         let keeps = |address: &Address| address.scheme().is_ok_and(|scheme| scheme.keeps_quotas);
-        let used = brokers.iter().filter(|(broker, _)| receivers.iter().any(|one| brings(one, broker, name)));
+        let is_sent = |one: &IngressConfig, broker: &str| {
+            one.broker == broker && tenant_of(&one.endpoint.topic) == Some(name.as_str())
+        };
+        let is_used = |broker: &String| {
+            receivers.iter().any(|one| brings(one, broker, name)) || ingress.iter().any(|one| is_sent(one, broker))
+        };
+        let used = brokers.iter().filter(|(broker, _)| is_used(broker));
         let (keeping, others): (Vec<_>, Vec<_>) = used.partition(|(_, address)| keeps(address));
         let asks = |key: &str, is_set: bool| is_set.then(|| key.to_owned());
         let asked = asks("messages", tenant.messages.is_some()).or(asks("topics_max", tenant.topics_max.is_some()));

@@ -6,6 +6,7 @@ use wasmpost_delivery::Observer;
 use wasmpost_msg::Receiver;
 use wasmpost_sandbox::{LogSink, TracingSink};
 
+use super::ingress::Sockets;
 use crate::config::ReceiverConfig;
 
 /// Makes a receiver that hands messages on to the one it is given.
@@ -18,6 +19,8 @@ pub struct Additions {
     pub observer: Option<Arc<dyn Observer>>,
     /// Takes the lines that components log, instead of the log of the host.
     pub log: Option<Arc<dyn LogSink>>,
+    /// The addresses for messages by HTTP, where they were bound before; otherwise the host binds them.
+    pub sockets: Option<Arc<Sockets>>,
     /// Puts a receiver around that of each component. It stays when the component is replaced.
     pub around: Option<Around>,
 }

@@ -66,6 +66,14 @@ pub enum HostError {
         /// Why.
         source: std::io::Error,
     },
+    /// An address for messages by HTTP could not be listened on.
+    #[error("{address} could not be listened on")]
+    Ingress {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The threads for guests could not be started.
     #[error("threads for guests could not be started")]
     Threads(#[source] std::io::Error),
@@ -122,6 +130,7 @@ mod tests {
             HostError::Queue { receiver: receiver(), source: broker() },
             HostError::Serve { receiver: receiver(), source: ServeError::Broker(Box::new(broker())) },
             HostError::Control { path: "wasmpost.sock".into(), source: disk() },
+            HostError::Ingress { address: ([127, 0, 0, 1], 80).into(), source: disk() },
             HostError::Threads(disk()),
             HostError::NotClosed { broker: "default".into(), source: broker() },
             HostError::Confine(disk()),

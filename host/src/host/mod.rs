@@ -4,6 +4,7 @@ mod additions;
 mod components;
 mod confine;
 mod error;
+mod ingress;
 mod loads;
 mod prepare;
 mod replaceable;
@@ -18,6 +19,7 @@ use tokio::task::JoinSet;
 use wasmpost_delivery::{
     Broker, BrokerError, BrokerErrorKind, Forward, Queue, QueueServer, QueueServerOptions, Share, Threads,
 };
+use wasmpost_ingress::Ingress;
 use wasmpost_msg::{Receiver, Server, chain};
 use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget};
 
@@ -29,6 +31,7 @@ pub use additions::{Additions, Around};
 pub use components::Components;
 pub use confine::confine;
 pub use error::HostError;
+pub use ingress::Sockets;
 pub use prepare::{Prepared, prepare};
 use replaceable::Replaceable;
 use served::{Served, ServedTenant, Serving, ViewOf, wasm_receiver};
@@ -39,6 +42,8 @@ const CALL_SLACK: Duration = Duration::from_secs(10);
 /// How long closing the brokers may take. With the default grace and the time for settling, the process ends within
 /// thirty seconds.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long requests by HTTP that are being answered may take once the host ends.
+const INGRESS_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// A host at work.
 pub struct Host {
@@ -46,6 +51,7 @@ pub struct Host {
     tasks: JoinSet<Result<(), HostError>>,
     brokers: BTreeMap<String, Arc<dyn Broker>>,
     control: Vec<control::Listener>,
+    ingress: Vec<Ingress>,
     grace: Duration,
     /// Guests run on threads of their own, so that none of them keeps leases from being renewed.
     _threads: Threads,
@@ -59,6 +65,11 @@ impl Host {
 
     /// Starts everything that the configuration names, with additions of the program that runs it.
     pub async fn start_with(config: Config, additions: Additions) -> Result<Self, HostError> {
+        // An address that is taken is told before components are loaded.
+        let sockets = match &additions.sockets {
+            Some(sockets) => Arc::clone(sockets),
+            None => Arc::new(Sockets::bind(&config)?),
+        };
         let Prepared { sandbox, components } = prepare(&config).await?;
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         let preempt = {
@@ -80,14 +91,19 @@ impl Host {
             tasks: JoinSet::new(),
             brokers: BTreeMap::new(),
             control: Vec::new(),
+            ingress: Vec::new(),
             grace: config.grace,
             _threads: threads,
         };
         let started = host.wire(&config, &components).await;
-        if let Err(error) = started {
-            // Everything that was started is ended in order, so that no lease has to lapse.
-            drop(host.stop().await);
-            return Err(error);
+        let started = started.and_then(|()| sockets.serve(&host.brokers));
+        match started {
+            Ok(ingress) => host.ingress = ingress,
+            Err(error) => {
+                // Everything that was started is ended in order, so that no lease has to lapse.
+                drop(host.stop().await);
+                return Err(error);
+            }
         }
         Ok(host)
     }
@@ -175,6 +191,11 @@ impl Host {
         self.brokers.get(name).cloned()
     }
 
+    /// The addresses at which it takes messages by HTTP.
+    pub fn ingress_addresses(&self) -> Vec<std::net::SocketAddr> {
+        self.ingress.iter().map(Ingress::address).collect()
+    }
+
     /// The view that other commands have of it.
     pub fn view(&self) -> Arc<dyn View> {
         Arc::clone(&self.served) as Arc<dyn View>
@@ -228,7 +249,9 @@ impl Host {
         let grace = self.grace;
         let servings = self.served.receivers.read().clone();
         let ending = servings.iter().map(|serving| serving.server.shutdown(grace));
-        let ended = futures::future::join_all(ending).await;
+        // Requests whose messages are being stored are answered before the brokers are closed.
+        let ingress = std::mem::take(&mut self.ingress).into_iter().map(|ingress| ingress.stop(INGRESS_TIMEOUT));
+        let (ended, _) = tokio::join!(futures::future::join_all(ending), futures::future::join_all(ingress));
         let in_flight = ended.iter().filter_map(|ended| ended.as_ref().err()).map(|expired| expired.in_flight).sum();
         self.control.clear();
         self.served.brokers.write().clear();

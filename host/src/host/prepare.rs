@@ -21,8 +21,12 @@ pub struct Prepared {
 /// Checks all of a configuration that can be checked without connecting to a broker, and loads its components.
 pub async fn prepare(config: &Config) -> Result<Prepared, HostError> {
     config.obsolete.iter().for_each(|text| tracing::warn!("{text}"));
-    if config.receivers.is_empty() {
+    if config.receivers.is_empty() && config.ingress.is_empty() {
         return Err(HostError::NoReceivers);
+    }
+    for one in &config.ingress {
+        let address = one.listener.address;
+        one.listener.check().map_err(|source| HostError::Ingress { address, source })?;
     }
     for (name, address) in config.brokers_in_use() {
         let refused = |source| HostError::Access { broker: name.clone(), source };

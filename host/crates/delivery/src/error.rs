@@ -20,6 +20,7 @@ use std::fmt;
 pub struct BrokerError {
     kind: BrokerErrorKind,
     context: String,
+    is_of_quota: bool,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -72,7 +73,7 @@ pub enum BrokerErrorKind {
 impl BrokerError {
     /// An error of `kind`; `context` names the thing and what to do.
     pub fn new(kind: BrokerErrorKind, context: impl Into<String>) -> Self {
-        Self { kind, context: context.into(), source: None }
+        Self { kind, context: context.into(), is_of_quota: false, source: None }
     }
 
     /// The same error with its cause.
@@ -80,6 +81,18 @@ impl BrokerError {
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same error, caused by the quota of a tenant and not by the broker.
+    #[must_use]
+    pub fn of_quota(mut self) -> Self {
+        self.is_of_quota = true;
+        self
+    }
+
+    /// Whether the quota of a tenant caused it, and not the broker.
+    pub fn is_of_quota(&self) -> bool {
+        self.is_of_quota
     }
 
     /// The kind of an error, which says what the caller does next.

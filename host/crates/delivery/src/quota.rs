@@ -240,11 +240,11 @@ impl Tenant {
             if wanted.messages > max {
                 let wanted = wanted.messages;
                 let context = format!("tenant {name:?} may have {max} messages; {wanted} at once never have room");
-                return Err(BrokerError::new(BrokerErrorKind::Limit, context));
+                return Err(BrokerError::new(BrokerErrorKind::Limit, context).of_quota());
             }
             let context =
                 format!("tenant {name:?} has {held} messages, dead letters included, of the {max} that it may have");
-            return Err(BrokerError::new(BrokerErrorKind::Full, context));
+            return Err(BrokerError::new(BrokerErrorKind::Full, context).of_quota());
         }
         let mut added = wanted.topics.iter().filter(|topic| !self.waiting.contains(**topic));
         let max = self.quota.topics.unwrap_or(TOPICS_MAX);
@@ -256,7 +256,7 @@ impl Tenant {
             "topic {topic:?}: {whose} messages in {waiting} topics that no queue takes from, and {max} are the most; \
              have a queue take from them"
         );
-        Err(BrokerError::new(BrokerErrorKind::Limit, context))
+        Err(BrokerError::new(BrokerErrorKind::Limit, context).of_quota())
     }
 }
 

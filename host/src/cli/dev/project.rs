@@ -62,7 +62,7 @@ impl Project {
         let samples = samples.map_or_else(|| found_samples(&directory), |samples| std::path::absolute(samples).ok());
         let entry = entry(dev, &config)?;
         let brokers = brokers(dev, &config, place)?;
-        let config = Config { brokers, grace: GRACE, engine: quick(config.engine), ..config };
+        let config = Config { brokers, ingress: Vec::new(), grace: GRACE, engine: quick(config.engine), ..config };
         Ok(Self { directory, file, config, build, samples, entry })
     }
 

@@ -77,6 +77,7 @@ impl Shown {
             observer: Some(Arc::clone(self) as Arc<dyn Observer>),
             log: Some(Arc::clone(self) as Arc<dyn LogSink>),
             around: Some(Arc::new(around)),
+            ..Additions::default()
         }
     }
 

@@ -1,10 +1,12 @@
 //! A host to be proved: a process that may end at any time, and its log in a file.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use wasmpost::control::RemoteBroker;
 use wasmpost_tests::prove::log::events;
 use wasmpost_tests::prove::seen::Life;
@@ -26,6 +28,17 @@ pub struct Proved {
 /// A directory with a configuration: the guest `obeying` on the queue `work`, which publishes to `out`.
 pub fn place() -> Place {
     set_up(Place::default(), "")
+}
+
+/// The same, with messages taken by HTTP.
+pub fn place_with_http() -> Place {
+    let names = super::posting::HEADERS;
+    let (id, key) = (super::posting::ID, super::posting::KEY);
+    let ingress = format!(
+        "[[ingress]]\nlisten = \"127.0.0.1:0\"\npath = \"/work\"\ntopic = \"work\"\nsignature = \"none\"\n\
+         headers = {names:?}\nid_header = {id:?}\nkey_header = {key:?}\n"
+    );
+    set_up(Place::default(), &ingress)
 }
 
 /// The same in a directory within another one, with leases that lapse soon where something could not be settled.
@@ -86,6 +99,24 @@ impl Proved {
             }
             assert!(began.elapsed() < PATIENCE, "host does not listen: {}", self.log());
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until the host takes messages by HTTP, and tells where; none if it ended before.
+    pub async fn http(&mut self) -> Option<SocketAddr> {
+        let began = Instant::now();
+        loop {
+            let log = self.log();
+            let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let told = events.into_iter().find(|event| event["message"] == "listening for requests");
+            if let Some(event) = told {
+                return Some(event["address"].as_str()?.parse().unwrap());
+            }
+            if self.child.try_wait().unwrap().is_some() {
+                return None;
+            }
+            assert!(began.elapsed() < PATIENCE, "host takes nothing by HTTP: {log}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 

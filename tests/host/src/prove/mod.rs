@@ -3,6 +3,7 @@
 pub mod file;
 pub mod host;
 pub mod load;
+pub mod posting;
 
 /// A number that may be set for long runs.
 pub fn number(name: &str, default: u64) -> u64 {

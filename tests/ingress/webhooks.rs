@@ -74,27 +74,35 @@ fn webhooks_of_github_are_taken_once_each_and_forged_ones_are_not() {
 #[test]
 fn an_old_request_of_stripe_or_slack_is_refused_and_a_new_one_taken() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let stripe =
-        |time: u64| vec![("Stripe-Signature", format!("t={time},v1={}", signed(SECRET, &format!("{time}.{{}}"))))];
-    let slack = |time: u64| {
-        let signature = format!("v0={}", signed(SECRET, &format!("v0:{time}:{{}}")));
+    let stripe = |time: u64, body: &str| {
+        vec![("Stripe-Signature", format!("t={time},v1={}", signed(SECRET, &format!("{time}.{body}"))))]
+    };
+    let slack = |time: u64, body: &str| {
+        let signature = format!("v0={}", signed(SECRET, &format!("v0:{time}:{body}")));
         vec![("X-Slack-Request-Timestamp", time.to_string()), ("X-Slack-Signature", signature)]
     };
-    let methods: [(&str, &dyn Fn(u64) -> Vec<(&'static str, String)>); 2] = [("stripe", &stripe), ("slack", &slack)];
+    let methods: [(&str, &dyn Fn(u64, &str) -> Vec<(&'static str, String)>); 2] =
+        [("stripe", &stripe), ("slack", &slack)];
     for (method, sign) in methods {
         let place = Place::default();
         place.write("secret", format!("a new secret\n{SECRET}\n"));
         configure(&place, &format!("signature = \"{method}\"\nsecret_file = \"secret\""), "");
         let (host, address) = start(&place);
-        let send = |time: u64| {
-            let headers = sign(time);
+        let send_as = |time: u64, body: &str| {
+            let headers = sign(time, body);
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            post(address, "/hooks", &headers, "{}")
+            post(address, "/hooks", &headers, body)
         };
+        let send = |time: u64| send_as(time, "{}");
         send(now).stored();
         send(now - 3600).refuses(401, "within 5 minutes");
         send(now + 3600).refuses(401, "within 5 minutes");
-        wait_until_acked(&place, "hooks", 1);
+        // Slack tries an address before it sends anything there. To others that is a message.
+        let tried = send_as(now, r#"{"token":"t","challenge":"3eZbrw1aB10","type":"url_verification"}"#);
+        let (status, challenge) = (tried.status, tried.json()["challenge"].clone());
+        let is_slack = method == "slack";
+        assert_eq!((status, challenge == "3eZbrw1aB10"), if is_slack { (200, true) } else { (202, false) });
+        wait_until_acked(&place, "hooks", if is_slack { 1 } else { 2 });
         stop(host);
     }
 }

@@ -74,11 +74,6 @@ impl Acks {
         !self.flush.is_zero()
     }
 
-    /// How long what is answered may wait for the disk.
-    pub(crate) fn flush(&self) -> Duration {
-        self.flush
-    }
-
     /// A place for one, waiting until there is one.
     pub(crate) async fn room(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
         Arc::clone(&self.room).acquire_owned().await

@@ -66,9 +66,9 @@ impl Stepper {
         self.channel.sent.notified().await;
     }
 
-    /// Whether acknowledgements were given that are not committed, or not on disk.
+    /// Whether acknowledgements were given that are not committed.
     pub fn gathers(&self) -> bool {
-        self.channel.acks().wait().is_some() || self.writer.as_ref().is_some_and(Writer::is_behind)
+        self.channel.acks().wait().is_some()
     }
 
     /// Copies the log into the file, as the thread for it does now and then.
@@ -76,11 +76,6 @@ impl Stepper {
         if let Some(writer) = &self.writer {
             writer.copy_log();
         }
-    }
-
-    /// Whether log and file are on disk when the log has been copied.
-    pub fn copies_to_disk(&self) -> bool {
-        self.writer.as_ref().is_some_and(Writer::copies_to_disk)
     }
 
     /// Whether what is committed now is on disk when the commit returns.

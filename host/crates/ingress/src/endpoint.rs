@@ -45,6 +45,12 @@ enum Taken {
     Batch { messages: Vec<Receipt> },
 }
 
+/// The answer to a sender that tries the address.
+#[derive(Serialize)]
+struct Tried {
+    challenge: String,
+}
+
 impl Endpoint {
     /// The path that the options tell, with messages stored by `broker`.
     pub fn new(options: EndpointOptions, broker: Arc<dyn Broker>) -> Self {
@@ -92,6 +98,9 @@ impl Endpoint {
         let mut buffer = buffers.begin();
         let body = read(body, &bounds, &mut buffer).await?;
         self.options.signature.end(&claim, &body)?;
+        if let Some(challenge) = self.options.signature.challenge(&body) {
+            return Ok(json(StatusCode::OK, "application/json", &Tried { challenge }));
+        }
         let messages = publications(&self.options, form, &head.headers, body)?;
         self.rate.as_ref().map_or(Ok(()), |rate| rate.take(messages.len())).map_err(over_rate)?;
         place.set(Phase::Storing);

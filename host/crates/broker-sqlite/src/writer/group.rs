@@ -7,7 +7,7 @@ use wasmpost_delivery::{BrokerError, Timestamp};
 
 use super::Writer;
 use crate::acks::Ack;
-use crate::channel::{Flush, Request};
+use crate::channel::Request;
 use crate::error::{Failure, Fault, Outcome, is_fatal, is_passing};
 use crate::job::Job;
 
@@ -35,8 +35,7 @@ impl Writer {
     pub(super) fn group(&mut self, requests: Vec<Request>, is_last: bool) -> Result<(), Failure> {
         let mut job = self.next_job();
         let now = self.channel.now();
-        let has_to_flush = self.flushes.wait().is_some_and(|wait| wait.is_zero()) || is_last;
-        let has_to_write = !requests.is_empty() || job.is_some() || has_to_flush || self.store.has_to_write(now);
+        let has_to_write = !requests.is_empty() || job.is_some() || is_last || self.store.has_to_write(now);
         let acks_are_due = self.channel.acks().wait().is_some_and(|wait| wait.is_zero());
         let acks = if has_to_write || acks_are_due { self.channel.acks().take(is_last) } else { Vec::new() };
         if has_to_write || !acks.is_empty() {
@@ -175,7 +174,6 @@ impl Writer {
 
     fn recover(&mut self, failure: &GroupFailure) -> Result<(), Failure> {
         self.store.roll_back();
-        self.flushes.failed();
         if is_fatal(&failure.error, failure.committing) {
             return Err(self.store.failure(&failure.error).last());
         }
@@ -193,9 +191,6 @@ impl Writer {
         let running = |error| GroupFailure { error, committing: false };
         let now = self.channel.now();
         let before = self.store.rows_changed();
-        let can_wait = !requests.is_empty() && requests.iter().all(|request| request.flush == Flush::Soon);
-        let wanted = if can_wait && job.is_none() { Flush::Soon } else { Flush::Now };
-        let flush = self.flushes.begin(self.store.connection(), wanted).map_err(running)?;
         self.store.begin_at(now).map_err(running)?;
         for (place, refused) in self.store.ack_all(acks.iter().map(|ack| ack.hold.token)).map_err(running)? {
             acks.iter().skip(place).take(1).for_each(|ack| ack.refused(&refused));
@@ -208,10 +203,6 @@ impl Writer {
         if is_timely {
             self.end_what_is_over().map_err(running)?;
         }
-        if flush == Flush::Now && self.flushes.is_behind() {
-            // The disk gets what was committed before with the next page that is written.
-            self.store.keep_time(now).map_err(running)?;
-        }
         let (has_changed, has_acks) = (self.store.rows_changed() > before, self.store.has_acks());
         if is_broken(Break::AckBeforeCommit) {
             requests.iter_mut().zip(&mut results).for_each(|(request, result)| request.answer_early(result.take()));
@@ -220,7 +211,6 @@ impl Writer {
         self.commit(now, has_changed)?;
         pass_those([(has_changed, Point::Committed), (has_acks, Point::AckCommitted)]);
         if has_changed {
-            self.flushes.committed(flush);
             self.channel.count_commit();
             let bytes = requests.iter().map(|request| request.bytes).sum();
             self.checkpointer.committed(self.store.connection(), bytes);

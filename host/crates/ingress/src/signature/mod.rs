@@ -130,6 +130,13 @@ impl Signature {
     }
 }
 
+impl Signature {
+    /// The text that a sender wants to see again, if it only tries the address.
+    pub(crate) fn challenge(&self, body: &[u8]) -> Option<String> {
+        if self.method == Method::Slack { slack::challenge(body) } else { None }
+    }
+}
+
 impl Claim {
     fn nothing() -> Self {
         Self { before: Vec::new(), signatures: Vec::new() }

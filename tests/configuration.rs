@@ -21,7 +21,7 @@ fn a_queue_and_a_component_are_enough() {
     assert_eq!(receiver.component.to_str(), Some("etc/orders.wasm"), "paths are relative to the file");
     assert_eq!(config.brokers["default"].url(), "sqlite:etc/wasmpost.db");
     assert!(!config.id.is_empty());
-    assert_eq!((receiver.concurrency, receiver.retry.attempts_max), (16, 8));
+    assert_eq!((receiver.concurrency, receiver.retry.attempts_max), (None, 8));
     assert!(receiver.grants.publish.is_empty() && receiver.grants.http.is_empty(), "nothing is granted by default");
     assert_eq!(config.grace, Duration::from_secs(25));
 }

@@ -16,7 +16,7 @@ mod bindings {
         exports: { default: async },
         with: {
             "wasmpost:messaging/types.message": super::Incoming,
-            "wasmpost:messaging/topic.message-writer": super::Writer,
+            "wasmpost:messaging/types.message-writer": super::Writer,
         },
     });
 }
@@ -177,6 +177,15 @@ impl bindings::wasmpost::messaging::types::HostMessage for State {
         Ok(std::mem::take(&mut self.body).into())
     }
 
+    fn new_writer(&mut self, _: Resource<Incoming>, topic: String) -> Published<Resource<Writer>> {
+        bindings::wasmpost::messaging::topic::Host::new_writer(self, topic)
+    }
+
+    fn publish(&mut self, _: Resource<Incoming>, _: String, attributes: AttributeList, body: Vec<u8>) -> Published {
+        drop((attributes, body));
+        Ok(Ok(()))
+    }
+
     fn drop(&mut self, _: Resource<Incoming>) -> wasmtime::Result<()> {
         Ok(())
     }
@@ -193,7 +202,7 @@ impl bindings::wasmpost::messaging::topic::Host for State {
     }
 }
 
-impl bindings::wasmpost::messaging::topic::HostMessageWriter for State {
+impl bindings::wasmpost::messaging::types::HostMessageWriter for State {
     fn set_attribute(&mut self, _: Resource<Writer>, _: String, _: String) -> Published {
         Ok(Ok(()))
     }

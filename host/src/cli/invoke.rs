@@ -1,4 +1,4 @@
-//! `wasmpost invoke`: one message through a component, without a queue.
+//! `wasmpost invoke`: messages through a component, without a queue.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,24 +8,26 @@ use clap::Args;
 use parking_lot::Mutex;
 use serde::Serialize;
 use wasmpost_delivery::{RetryPolicy, Verdict};
-use wasmpost_msg::{Attributes, Context, Message, Publication, ReceiveError, Receiver, Usage};
+use wasmpost_msg::{Attributes, Batch, Context, Message, Publication, ReceiveError, Receiver, Usage};
 use wasmpost_sandbox::{
-    EngineOptions, Grants, HttpOrigin, Limits, LogRecord, LogSink, ReceiverOptions, Size, TopicPattern, WasmReceiver,
+    BATCH_MAX, EngineOptions, Grants, HttpOrigin, Limits, LogRecord, LogSink, ReceiverOptions, Size, TopicPattern, WasmReceiver,
 };
 
+use super::ndjson::Lines;
 use super::output::JsonBody;
 use super::publish::{attribute, attributes, read_body};
 use super::single::{engine, sandbox};
 use super::{Failure, output};
 
-/// Hands one message to a component, without a queue.
+/// Hands a message to a component, without a queue, or several in one call.
 ///
-/// Prints the verdict, what was published, the log, and what was used. The exit code is 0 when the message was
-/// processed, and 1 when it was not.
+/// Prints the verdict, what was published, the log, and what was used. The exit code is 0 when every message was processed,
+/// and 1 when one was not.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  wasmpost invoke triage.wasm --attribute X-Github-Event=ping --body ping.json --publish 'github.*'")]
+  wasmpost invoke triage.wasm --attribute X-Github-Event=ping --body ping.json --publish 'github.*'
+  wasmpost invoke sums.wasm --ndjson numbers.ndjson --publish out")]
 pub(super) struct Invoke {
     /// The component.
     component: PathBuf,
@@ -35,6 +37,10 @@ pub(super) struct Invoke {
     /// The file with the body; - for standard input. Empty unless given.
     #[arg(long, value_name = "FILE|-")]
     body: Option<PathBuf>,
+    /// The file with several messages, one JSON object on each line, as for publish; - for standard input. A component that
+    /// takes batches gets all of them in one call, another one after the other.
+    #[arg(long, value_name = "FILE|-", conflicts_with_all = ["body", "attribute", "id"])]
+    ndjson: Option<PathBuf>,
     /// The configuration that the component reads through wasi:config.
     #[arg(long, value_name = "K=V", value_parser = pair)]
     config: Vec<(String, String)>,
@@ -56,7 +62,7 @@ pub(super) struct Invoke {
     /// The id of the message.
     #[arg(long, default_value = "invoked")]
     id: String,
-    /// Print one JSON object.
+    /// Print one JSON object; with --ndjson, one on a line for each message.
     #[arg(long)]
     json: bool,
 }
@@ -69,6 +75,9 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// The outcome of the message.
 #[derive(Serialize)]
 struct Report {
+    /// The id of the message, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     delay_ms: Option<u64>,
@@ -123,7 +132,7 @@ impl LogSink for Collected {
 
 impl Invoke {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let body = self.body.as_ref().map(read_body).transpose()?.unwrap_or_default();
+        let messages = self.messages()?;
         let limits = Limits::default();
         let sandbox = sandbox(EngineOptions { pool_instances: 4, ..engine() }, limits.memory)?;
         let loaded = sandbox.load_file(&self.component).map_err(Failure::usage)?;
@@ -140,26 +149,88 @@ impl Invoke {
             ..ReceiverOptions::default()
         };
         let receiver = WasmReceiver::new(sandbox, loaded, options).map_err(Failure::usage)?;
-        let context = Context::new(self.id.clone(), self.attempt, Default::default());
-        let attributes = attributes(&self.attribute);
-        let message = Message { attributes, body: body.into(), context: context.clone() };
+        if self.ndjson.is_some() {
+            return self.receive_batch(&receiver, messages, &log).await;
+        }
+        let Some(message) = messages.into_iter().next() else { return Ok(()) };
+        let context = message.context.clone();
         let result = receiver.receive(message).await;
         let log = log.0.lock().clone();
-        let report = Report::new(&result, context.outbox().take(), log, context.usage());
-        if self.json {
-            output::json(&report)?
-        } else {
-            report.print()
-        }
+        self.tell(&Report::new(None, &result, context.outbox().take(), log, context.usage()))?;
         match result {
             Ok(()) => Ok(()),
             Err(_) => Err(Failure::failed(anyhow::anyhow!("message was not processed"))),
         }
     }
+
+    /// The messages that are given.
+    fn messages(&self) -> Result<Vec<Message>, Failure> {
+        let Some(path) = &self.ndjson else {
+            let body = self.body.as_ref().map(read_body).transpose()?.unwrap_or_default();
+            let context = Context::new(self.id.clone(), self.attempt, Default::default());
+            return Ok(vec![Message { attributes: attributes(&self.attribute), body: body.into(), context }]);
+        };
+        let text = read_body(path)?;
+        let mut lines = Lines::new(&*text);
+        let mut messages = Vec::new();
+        let unreadable = |fault: String| Failure::usage(anyhow::anyhow!("{}: {fault}", path.display()));
+        while let Some(line) = lines.next().map_err(|error| unreadable(error.to_string()))? {
+            let number = lines.number();
+            let line = line.map_err(|fault| unreadable(format!("line {number} {fault}")))?;
+            let id = line.id.unwrap_or_else(|| format!("{}-{number}", self.id));
+            let context = Context::new(id, self.attempt, Default::default());
+            messages.push(Message { attributes: line.attributes, body: line.body.into(), context });
+        }
+        if messages.is_empty() || messages.len() > BATCH_MAX as usize {
+            let fault = format!("{} messages; a call has 1 to {BATCH_MAX}", messages.len());
+            return Err(unreadable(fault));
+        }
+        Ok(messages)
+    }
+
+    /// Hands all messages over in one call, and tells what became of each.
+    async fn receive_batch(
+        &self,
+        receiver: &WasmReceiver,
+        messages: Vec<Message>,
+        log: &Collected,
+    ) -> Result<(), Failure> {
+        let contexts: Vec<_> = messages.iter().map(|message| message.context.clone()).collect();
+        let results = receiver.receive_batch(Batch { messages, is_again: false }).await;
+        let results = results.unwrap_or_else(|error| vec![Err(error); contexts.len()]);
+        // The log is that of the call: it is shown with the first message.
+        let mut log = std::mem::take(&mut *log.0.lock());
+        for (context, result) in contexts.iter().zip(&results) {
+            let id = Some(context.id().to_owned());
+            let log = std::mem::take(&mut log);
+            self.tell(&Report::new(id, result, context.outbox().take(), log, context.usage()))?;
+        }
+        match results.iter().filter(|result| result.is_err()).count() {
+            0 => Ok(()),
+            failed => {
+                Err(Failure::failed(anyhow::anyhow!("{failed} of {} messages were not processed", results.len())))
+            }
+        }
+    }
+
+    fn tell(&self, report: &Report) -> Result<(), Failure> {
+        match (self.json, &self.ndjson) {
+            (true, Some(_)) => output::json_line(report)?,
+            (true, None) => output::json(report)?,
+            (false, _) => report.print(),
+        }
+        Ok(())
+    }
 }
 
 impl Report {
-    fn new(result: &Result<(), ReceiveError>, outbox: Vec<Publication>, log: Vec<LogLine>, usage: Usage) -> Self {
+    fn new(
+        id: Option<String>,
+        result: &Result<(), ReceiveError>,
+        outbox: Vec<Publication>,
+        log: Vec<LogLine>,
+        usage: Usage,
+    ) -> Self {
         let error = result.as_ref().err();
         let (verdict, delay) = match RetryPolicy::default().verdict(0, 0, result, 0.0) {
             Verdict::Ack => ("ack", None),
@@ -169,6 +240,7 @@ impl Report {
         // The messages of a failed delivery are dropped, as they would be in a queue.
         let outbox = if error.is_some() { Vec::new() } else { outbox };
         Self {
+            id,
             verdict,
             delay_ms: delay.map(millis),
             reason: error.map(|error| error.reason().as_str()),
@@ -186,6 +258,9 @@ impl Report {
     fn print(&self) {
         let after =
             self.delay_ms.map(|delay| format!(" after {}", humantime::format_duration(Duration::from_millis(delay))));
+        if let Some(id) = &self.id {
+            output::line(format_args!("message     {id}"));
+        }
         output::line(format_args!("verdict     {}{}", self.verdict, after.unwrap_or_default()));
         if let (Some(reason), Some(error)) = (self.reason, &self.error) {
             output::line(format_args!("reason      {reason}"));

@@ -1,5 +1,6 @@
 //! The configuration file: read strictly, checked once, with errors that tell line and column.
 
+mod batch;
 mod error;
 mod raw;
 mod raw_broker;
@@ -20,6 +21,8 @@ use wasmpost_sandbox::{Compiler, EngineOptions, Grants, Limits, Size, read_plain
 
 use crate::registry::Address;
 use crate::tenant::Tenant;
+pub use batch::BatchConfig;
+pub(crate) use batch::concurrency_or_default;
 pub use error::ConfigError;
 pub use raw::RawConfig;
 
@@ -76,8 +79,10 @@ pub struct ReceiverConfig {
     pub component: PathBuf,
     /// The place of the component in the configuration, as `file:line:column`.
     pub component_at: Option<String>,
-    /// The most deliveries in flight.
-    pub concurrency: usize,
+    /// The most deliveries in flight, if it is given: 16, or twice a batch, unless it is.
+    pub concurrency: Option<usize>,
+    /// How messages are gathered, for a component that gets several in one call.
+    pub batch: BatchConfig,
     /// When failed messages are delivered again, and when they are dead-lettered.
     pub retry: RetryPolicy,
     /// The limits of each delivery, capped by those of its tenant.
@@ -175,7 +180,8 @@ impl ReceiverConfig {
             queue: QueueSpec::new(queue),
             component,
             component_at: None,
-            concurrency: raw::CONCURRENCY as usize,
+            concurrency: None,
+            batch: BatchConfig::default(),
             retry: RetryPolicy::default(),
             limits: Limits::default(),
             grants: Grants::default(),

@@ -1,6 +1,7 @@
 //! The file as it is written, and the check that turns it into a configuration.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use serde::Deserialize;
 use toml::Spanned;
 use wasmpost_delivery::{QueueSpec, RetryPolicy};
 use wasmpost_msg::{qualified, tenant_of};
-use wasmpost_sandbox::{Grants, Limits, Span};
+use wasmpost_sandbox::{Grants, Limits, Size, Span};
 
+use super::batch::RawBatch;
 use super::raw_broker::RawBroker;
 use super::raw_dev::RawDev;
 use super::raw_host::{RawEngine, RawHost};
@@ -89,10 +91,20 @@ struct RawReceiver {
     #[serde(default)]
     #[schemars(with = "Vec<Origin>")]
     http: Vec<Spanned<Origin>>,
-    /// The most messages in flight at a time.
-    #[serde(default = "concurrency")]
+    /// The most messages in flight at a time: 16, or twice a batch where the component gets several messages in one call,
+    /// unless given.
     #[schemars(range(min = 1))]
-    concurrency: std::num::NonZeroU32,
+    concurrency: Option<NonZeroU32>,
+    /// The most messages in one call of a component that gets several, up to 256: 64, or as many as may be in flight, unless
+    /// given.
+    #[schemars(with = "Option<NonZeroU32>")]
+    batch: Option<Spanned<NonZeroU32>>,
+    /// How long the first message of a call waits for others, up to a minute: 5 ms unless given.
+    #[schemars(with = "Option<Span>")]
+    batch_wait: Option<Spanned<Span>>,
+    /// The most bytes of bodies and attributes in one call, up to 64 MiB: 4 MiB unless given. A larger message comes alone.
+    #[schemars(with = "Option<Size>")]
+    batch_bytes: Option<Spanned<Size>>,
     /// When failed messages are delivered again, and when they are dead-lettered.
     #[serde(default)]
     retry: RawRetry,
@@ -112,7 +124,7 @@ struct RawReceiver {
     /// next one; an instance that failed is never used again.
     #[serde(default = "once")]
     #[schemars(range(min = 1))]
-    reuse: std::num::NonZeroU32,
+    reuse: NonZeroU32,
     /// How many messages an instance may have at a time. More than 1 takes an asynchronous component. One that traps, runs
     /// into a limit or takes too long ends the instance, and the others are given back.
     #[serde(default)]
@@ -130,7 +142,7 @@ struct RawReceiver {
 #[serde(default, deny_unknown_fields)]
 struct RawRetry {
     /// How many failures a message may have; with the last it becomes a dead letter.
-    attempts: std::num::NonZeroU32,
+    attempts: NonZeroU32,
     /// The delay after the first failure; each further failure doubles it.
     backoff_first: Span,
     /// The longest delay.
@@ -145,7 +157,7 @@ impl Default for RawRetry {
     fn default() -> Self {
         let policy = RetryPolicy::default();
         Self {
-            attempts: std::num::NonZeroU32::new(policy.attempts_max).unwrap_or(std::num::NonZeroU32::MIN),
+            attempts: NonZeroU32::new(policy.attempts_max).unwrap_or(NonZeroU32::MIN),
             backoff_first: Span(policy.backoff_first),
             backoff_max: Span(policy.backoff_max),
             jitter: policy.jitter,
@@ -154,12 +166,12 @@ impl Default for RawRetry {
     }
 }
 
-pub(super) fn concurrency() -> std::num::NonZeroU32 {
-    std::num::NonZeroU32::new(CONCURRENCY).unwrap_or(std::num::NonZeroU32::MIN)
+pub(super) fn concurrency() -> NonZeroU32 {
+    NonZeroU32::new(CONCURRENCY).unwrap_or(NonZeroU32::MIN)
 }
 
-fn once() -> std::num::NonZeroU32 {
-    std::num::NonZeroU32::MIN
+fn once() -> NonZeroU32 {
+    NonZeroU32::MIN
 }
 
 fn lease() -> Span {
@@ -276,6 +288,13 @@ impl RawReceiver {
         let at = source.at(self.component.span().start);
         let publish = self.publish.into_iter().map(|pattern| pattern.into_inner().0).collect();
         let http = self.http.into_iter().map(|origin| origin.into_inner().0).collect();
+        let batch = RawBatch {
+            messages: self.batch.as_ref(),
+            wait: self.batch_wait.as_ref(),
+            bytes: self.batch_bytes.as_ref(),
+            concurrency: self.concurrency,
+        };
+        let batch = batch.checked(source)?;
         let broker = self.broker.map_or_else(|| DEFAULT_BROKER.to_owned(), Spanned::into_inner);
         Ok(ReceiverConfig {
             publish_broker: self.publish_broker.map(Spanned::into_inner).filter(|other| *other != broker),
@@ -288,7 +307,8 @@ impl RawReceiver {
             },
             component: source.resolved(self.component.get_ref()),
             component_at: Some(at),
-            concurrency: self.concurrency.get() as usize,
+            concurrency: self.concurrency.map(|concurrency| concurrency.get() as usize),
+            batch,
             retry: self.retry.policy(),
             grants: Grants { tenant: name.cloned(), publish, http },
             limits: Limits { memory, ..limits },

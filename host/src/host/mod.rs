@@ -23,7 +23,7 @@ use wasmpost_ingress::Ingress;
 use wasmpost_msg::{Receiver, Server, chain};
 use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget};
 
-use crate::config::{Config, ReceiverConfig};
+use crate::config::{Config, ReceiverConfig, concurrency_or_default};
 use crate::control::{self, Reached};
 use crate::registry::{Address, Purpose};
 pub use crate::view::{ReceiverStatus, Reloaded, TenantStatus, View};
@@ -290,9 +290,16 @@ fn serving(
     tenant: &ServedTenant,
     loaded: &LoadedComponent,
 ) -> Result<Arc<Serving>, LoadError> {
+    let (concurrency, batch) = if loaded.takes_batches(config.world.as_deref())? {
+        let (concurrency, batch) = config.batch.options(config.concurrency);
+        (concurrency, Some(batch))
+    } else {
+        (concurrency_or_default(config.concurrency), None)
+    };
     let options = QueueServerOptions {
         receiver: config.name.clone(),
-        concurrency: config.concurrency,
+        concurrency,
+        batch,
         retry: config.retry.clone(),
         timeout: config.limits.wall.0 + CALL_SLACK,
         hops_max: config.limits.hops,

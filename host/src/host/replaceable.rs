@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
-use wasmpost_msg::{Message, ReceiveError, Receiver};
+use wasmpost_msg::{Batch, Message, ReceiveError, Receiver};
 
 /// Hands each message to the current receiver. Messages in flight end with the receiver that they began with.
 pub(super) struct Replaceable(RwLock<Arc<dyn Receiver>>);
@@ -24,5 +24,10 @@ impl Receiver for Replaceable {
     async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
         let receiver = Arc::clone(&self.0.read());
         receiver.receive(message).await
+    }
+
+    async fn receive_batch(&self, batch: Batch) -> Result<Vec<Result<(), ReceiveError>>, ReceiveError> {
+        let receiver = Arc::clone(&self.0.read());
+        receiver.receive_batch(batch).await
     }
 }

@@ -202,6 +202,10 @@ pub(super) fn wasm_receiver(
     memory: Option<Arc<MemoryBudget>>,
     log: Arc<dyn LogSink>,
 ) -> Result<WasmReceiver, LoadError> {
+    let world = config.world.as_deref();
+    if let Some(setting) = config.batch.given().filter(|_| loaded.takes_batches(world).is_ok_and(|takes| !takes)) {
+        return Err(loaded.no_batches(world, setting));
+    }
     let options = wasmpost_sandbox::ReceiverOptions {
         name: config.name.clone(),
         limits: config.limits.clone(),

@@ -10,7 +10,7 @@ use wasmpost_sandbox::HttpOrigin;
 pub(crate) fn configuration(text: &str) {
     match Config::parse(text, Path::new("dir/wasmpost.toml")) {
         Ok(config) => {
-            assert!(config.receivers.iter().all(|receiver| receiver.concurrency > 0 && receiver.reuse > 0));
+            assert!(config.receivers.iter().all(|receiver| receiver.concurrency != Some(0) && receiver.reuse > 0));
             assert!(config.receivers.iter().all(|receiver| config.brokers.contains_key(&receiver.broker)));
         }
         Err(error) => {

@@ -1,8 +1,9 @@
 //! The message being received.
 
-use std::io::{BufRead, Read, Result};
+use std::io::{BufRead, Read, Result as IoResult};
 
 use crate::bindings::wasmpost::messaging::types;
+use crate::publish::{MessageWriter, PublishError};
 
 /// Names and their values, in order. Names are case-insensitive and canonicalised as MIME header keys.
 pub type Attributes = Vec<(String, Vec<String>)>;
@@ -44,6 +45,21 @@ impl<'a> Message<'a> {
         self.lent.attribute(name)
     }
 
+    /// Publishes a message in answer to this one, once this one has been processed.
+    pub fn publish(
+        &self,
+        topic: &str,
+        attributes: &[(String, Vec<String>)],
+        body: impl AsRef<[u8]>,
+    ) -> Result<(), PublishError> {
+        Ok(self.lent.publish(topic, attributes, body.as_ref())?)
+    }
+
+    /// A writer for one message to `topic` in answer to this one.
+    pub fn new_writer(&self, topic: &str) -> Result<MessageWriter, PublishError> {
+        Ok(MessageWriter(self.lent.new_writer(topic)?))
+    }
+
     /// All that is left of the body.
     pub fn body(&mut self) -> Vec<u8> {
         let rest = self.lent.body();
@@ -57,7 +73,7 @@ impl<'a> Message<'a> {
 }
 
 impl Read for Message<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> IoResult<usize> {
         let mut fetched = self.fill_buf()?;
         let read = fetched.read(buffer)?;
         self.consume(read);
@@ -66,7 +82,7 @@ impl Read for Message<'_> {
 }
 
 impl BufRead for Message<'_> {
-    fn fill_buf(&mut self) -> Result<&[u8]> {
+    fn fill_buf(&mut self) -> IoResult<&[u8]> {
         if self.read >= self.chunk.len() {
             (self.chunk, self.read) = (self.lent.read(CHUNK_BYTES), 0);
         }

@@ -4,7 +4,7 @@ use std::fmt::{Display, Formatter};
 use std::io::{Error, Result as IoResult, Write};
 use std::time::Duration;
 
-use crate::bindings::wasmpost::messaging::topic;
+use crate::bindings::wasmpost::messaging::{topic, types};
 use crate::failure::nanoseconds;
 
 /// Why a message was not published.
@@ -26,15 +26,17 @@ pub enum PublishError {
 /// Collects one message piece by piece. [`close`](Self::close) hands it over; dropped before, it publishes nothing.
 ///
 /// Each write is a call of the host: put a [`BufWriter`](std::io::BufWriter) around it for many small pieces.
-pub struct MessageWriter(topic::MessageWriter);
+pub struct MessageWriter(pub(crate) types::MessageWriter);
 
-/// Publishes a message once the receiver has returned ok.
+/// Publishes a message once the receiver has returned ok. A receiver of batches publishes with
+/// [`Message::publish`](crate::Message::publish) instead.
 pub fn publish(topic: &str, attributes: &[(String, Vec<String>)], body: impl AsRef<[u8]>) -> Result<(), PublishError> {
     Ok(topic::publish(topic, attributes, body.as_ref())?)
 }
 
 impl MessageWriter {
-    /// A writer for one message to `topic`.
+    /// A writer for one message to `topic`. A receiver of batches makes it with
+    /// [`Message::new_writer`](crate::Message::new_writer) instead.
     pub fn new(topic: &str) -> Result<Self, PublishError> {
         Ok(Self(topic::new_writer(topic)?))
     }
@@ -71,14 +73,14 @@ impl Write for MessageWriter {
     }
 }
 
-impl From<topic::PublishError> for PublishError {
-    fn from(error: topic::PublishError) -> Self {
+impl From<types::PublishError> for PublishError {
+    fn from(error: types::PublishError) -> Self {
         match error {
-            topic::PublishError::Closed => Self::Closed,
-            topic::PublishError::Denied(why) => Self::Denied(why),
-            topic::PublishError::TooLarge(most) => Self::TooLarge(most),
-            topic::PublishError::LimitExceeded(why) => Self::LimitExceeded(why),
-            topic::PublishError::InvalidAttribute(why) => Self::InvalidAttribute(why),
+            types::PublishError::Closed => Self::Closed,
+            types::PublishError::Denied(why) => Self::Denied(why),
+            types::PublishError::TooLarge(most) => Self::TooLarge(most),
+            types::PublishError::LimitExceeded(why) => Self::LimitExceeded(why),
+            types::PublishError::InvalidAttribute(why) => Self::InvalidAttribute(why),
         }
     }
 }

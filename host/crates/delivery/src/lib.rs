@@ -62,7 +62,7 @@ pub use observer::{Observer, Settled};
 pub use outbox::{HOPS_MAX, forwarded};
 pub use quota::{Quotas, TOPICS_MAX, TenantQuota, WaitingTopics};
 pub use retry::{RetryPolicy, Verdict};
-pub use server::{BreakerState, QueueServer, QueueServerOptions};
+pub use server::{BatchOptions, BreakerState, QueueServer, QueueServerOptions};
 pub use share::{Share, ShareUsage};
 pub use site::Site;
 pub use threads::{Lane, Preempt, Threads};

@@ -97,6 +97,8 @@ reasons! {
     PublishLimit = "publish-limit",
     /// The guest returned more than the host takes.
     ResultTooLarge = "result-too-large",
+    /// The guest returned another number of results than it had messages.
+    ResultCount = "result-count",
     /// The call took longer than it may.
     Timeout = "timeout",
     /// The body is larger than the receiver takes.

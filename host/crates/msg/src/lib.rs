@@ -41,7 +41,7 @@ pub use bounds::{ATTRIBUTE_VALUES_MAX, ATTRIBUTES_BYTES_MAX, BODY_BYTES_MAX, DEL
 pub use chain::{Chain, chain};
 pub use context::{Component, Context, OutboxTopic, Usage};
 pub use error::{Disposition, Reason, ReceiveError};
-pub use message::Message;
+pub use message::{Batch, Message};
 pub use names::{
     RESERVED_PREFIX, attribute_fault, is_reserved, qualified, tenant_name_fault, tenant_of, topic_name_fault,
 };

@@ -33,6 +33,33 @@ pub struct Message {
     pub context: Context,
 }
 
+/// Several messages that a receiver gets in one call.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{Attributes, Batch, Message, Receiver, ReceiverFunc};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let receiver = ReceiverFunc(|message: Message| async move {
+///     println!("{:?}", message.attributes);
+///     Ok(())
+/// });
+/// let messages = ["one", "two"].map(|body| Message::new(Attributes::new(), body));
+/// let batch = Batch { messages: messages.into(), ..Batch::default() };
+/// assert_eq!(receiver.receive_batch(batch).await, Ok(vec![Ok(()), Ok(())]));
+/// # }
+/// ```
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// Whether they were in a call that failed as a whole. What earlier calls left behind may have been the reason, so that
+    /// a receiver with a state begins with a new one.
+    pub is_again: bool,
+}
+
 impl Message {
     /// A message that came with no delivery: it has an empty id and is the first attempt.
     pub fn new(attributes: Attributes, body: impl Into<Body>) -> Self {

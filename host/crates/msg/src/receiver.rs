@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures::FutureExt;
 
 use crate::error::{Disposition, Reason, ReceiveError};
-use crate::message::Message;
+use crate::message::{Batch, Message};
 
 /// Processes a message.
 ///
@@ -49,10 +49,28 @@ pub trait Receiver: Send + Sync {
     /// The [`Disposition`](crate::Disposition) of the error says how to settle the message: deliver it again, not
     /// before a time, or never. An error without more is [`ReceiveError::retry`].
     async fn receive(&self, message: Message) -> Result<(), ReceiveError>;
+
+    /// Processes several messages in one call, and returns one result for each, in their order. A receiver that has no
+    /// better way processes one after the other.
+    ///
+    /// # Errors
+    ///
+    /// The call failed as a whole, which is the fault of none of the messages in particular, nor of all. A server hands
+    /// them over again by halves until the one at fault is alone.
+    async fn receive_batch(&self, batch: Batch) -> Result<Vec<Result<(), ReceiveError>>, ReceiveError> {
+        let mut results = Vec::with_capacity(batch.messages.len());
+        for message in batch.messages {
+            results.push(self.receive(message).await);
+        }
+        Ok(results)
+    }
 }
 
 /// The future of `receive`.
 type Receiving<'call> = Pin<Box<dyn Future<Output = Result<(), ReceiveError>> + Send + 'call>>;
+/// The future of `receive_batch`.
+type ReceivingBatch<'call> =
+    Pin<Box<dyn Future<Output = Result<Vec<Result<(), ReceiveError>>, ReceiveError>> + Send + 'call>>;
 
 /// An adapter to use an ordinary async function as a [`Receiver`].
 ///
@@ -111,10 +129,17 @@ impl<R: Receiver> Receiver for SafeReceiver<R> {
     async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
         // A receiver that panicked is used again for other messages; what it shares between them is its own affair.
         // The call itself is inside as well: a receiver may panic before it returns its future.
-        AssertUnwindSafe(async { self.0.receive(message).await }).catch_unwind().await.unwrap_or_else(|panic| {
-            let text = format!("receiver panicked: {}", panic_text(&*panic));
-            Err(ReceiveError::new(Disposition::Retry, Reason::Panic, text))
-        })
+        AssertUnwindSafe(async { self.0.receive(message).await })
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|panic| Err(panicked(&*panic)))
+    }
+
+    async fn receive_batch(&self, batch: Batch) -> Result<Vec<Result<(), ReceiveError>>, ReceiveError> {
+        AssertUnwindSafe(async { self.0.receive_batch(batch).await })
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|panic| Err(panicked(&*panic)))
     }
 }
 
@@ -127,6 +152,14 @@ impl<R: Receiver + ?Sized> Receiver for std::sync::Arc<R> {
     {
         (**self).receive(message)
     }
+
+    fn receive_batch<'own, 'call>(&'own self, batch: Batch) -> ReceivingBatch<'call>
+    where
+        'own: 'call,
+        Self: 'call,
+    {
+        (**self).receive_batch(batch)
+    }
 }
 
 impl<R: Receiver + ?Sized> Receiver for Box<R> {
@@ -138,6 +171,19 @@ impl<R: Receiver + ?Sized> Receiver for Box<R> {
     {
         (**self).receive(message)
     }
+
+    fn receive_batch<'own, 'call>(&'own self, batch: Batch) -> ReceivingBatch<'call>
+    where
+        'own: 'call,
+        Self: 'call,
+    {
+        (**self).receive_batch(batch)
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> ReceiveError {
+    let text = format!("receiver panicked: {}", panic_text(panic));
+    ReceiveError::new(Disposition::Retry, Reason::Panic, text)
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

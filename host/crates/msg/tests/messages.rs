@@ -257,7 +257,7 @@ async fn what_is_published_through_a_message_waits_in_its_outbox() {
 #[test]
 fn the_words_for_reasons_stay_what_dead_letters_say_already() {
     let words = "failed attempts rejected panic trap cpu-limit memory-limit table-limit handle-limit publish-limit \
-                 result-too-large timeout body-too-large loop crash lease-expired shutdown host-busy host-fault";
+                 result-too-large result-count timeout body-too-large loop crash lease-expired shutdown host-busy host-fault";
     for word in words.split(' ') {
         assert_eq!(word.parse::<Reason>().map(Reason::as_str), Ok(word));
     }

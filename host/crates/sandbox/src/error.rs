@@ -10,7 +10,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::file::FileError;
-use crate::limits::{Limiter, Limits, Size};
+use crate::limits::{Limiter, Limits, Size, Span};
 
 /// The most of a text that a file can make long, in bytes.
 const TEXT_BYTES_MAX: usize = 2_000;
@@ -141,6 +141,14 @@ pub enum LoadError {
         /// How many messages there were to be in an instance.
         concurrent: u32,
     },
+    /// Its world has one message in a call.
+    #[error("world {world:?} takes one message in a call: {setting} needs wasmpost:messaging/batch-plugin")]
+    NoBatches {
+        /// The world by which it is to receive.
+        world: String,
+        /// The setting that only receivers of batches have.
+        setting: &'static str,
+    },
     /// It imports what the host does not offer.
     #[error("component cannot be linked: {0}")]
     Import(String),
@@ -210,6 +218,8 @@ pub(crate) fn cut(mut text: String) -> String {
 /// The circumstances of a failed call, beside its error.
 pub(crate) struct Circumstances<'a> {
     pub(crate) limits: &'a Limits,
+    /// How many messages the call had.
+    pub(crate) messages: u32,
     pub(crate) limiter: &'a Limiter,
     pub(crate) cpu_exhausted: bool,
     /// Whether the guest wanted to publish more than it may.
@@ -252,18 +262,25 @@ pub(crate) fn out_of_budget(max: Size, cause: &str) -> ReceiveError {
 
 /// A delivery that used up its CPU time.
 pub(crate) fn cpu_limit(limits: &Limits) -> ReceiveError {
-    ReceiveError::new(Disposition::Retry, Reason::CpuLimit, cpu_text(limits))
+    ReceiveError::new(Disposition::Retry, Reason::CpuLimit, cpu_text(limits, 1))
 }
 
-fn cpu_text(limits: &Limits) -> String {
-    format!("guest used more than {} of CPU time", limits.cpu)
+fn cpu_text(limits: &Limits, messages: u32) -> String {
+    let budget = Span(limits.cpu.0.saturating_mul(messages));
+    format!("guest used more than {budget} of CPU time")
+}
+
+/// A call that returned another number of results than it had messages.
+pub(crate) fn other_count(results: usize, messages: usize) -> ReceiveError {
+    let text = format!("guest returned {results} results for {messages} messages");
+    ReceiveError::new(Disposition::Retry, Reason::ResultCount, text)
 }
 
 fn reason(error: &wasmtime::Error, circumstances: &Circumstances<'_>) -> (Reason, String) {
     let Circumstances { limits, limiter, .. } = circumstances;
     let cause = error.root_cause().to_string();
     if circumstances.cpu_exhausted {
-        return (Reason::CpuLimit, cpu_text(limits));
+        return (Reason::CpuLimit, cpu_text(limits, circumstances.messages));
     }
     // A guest whose allocation failed usually traps; what it trapped for is the memory that it was refused.
     if limiter.memory_refused {

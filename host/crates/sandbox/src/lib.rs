@@ -34,7 +34,7 @@ mod sync;
 mod worlds;
 
 pub use confine::{Confined, Files, Kernel, confine_compiler, confine_server};
-pub use engine::{CONCURRENT_MAX, Code, Compiler, EngineOptions, Profile};
+pub use engine::{BATCH_MAX, CONCURRENT_MAX, Code, Compiler, EngineOptions, Profile};
 #[doc(hidden)] // For the loops that this crate is measured against.
 pub use engine::{is_change_told, map_zeroes};
 pub use error::{LoadError, SandboxError};

@@ -54,6 +54,8 @@ pub enum Break {
     OutboxEarly,
     /// A process does not look at deliveries that were in flight when the last one ended.
     FlightIgnored,
+    /// Each message of a batch is settled by the result of another one.
+    ResultsShifted,
 }
 
 impl Point {
@@ -90,13 +92,14 @@ impl Point {
 
 impl Break {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::AckBeforeCommit,
         Self::FsyncSkipped,
         Self::NoFencing,
         Self::CountAtFailure,
         Self::OutboxEarly,
         Self::FlightIgnored,
+        Self::ResultsShifted,
     ];
 
     /// The name.
@@ -108,6 +111,7 @@ impl Break {
             Self::CountAtFailure => "count-at-failure",
             Self::OutboxEarly => "outbox-early",
             Self::FlightIgnored => "flight-ignored",
+            Self::ResultsShifted => "results-shifted",
         }
     }
 }

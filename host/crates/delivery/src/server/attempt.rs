@@ -14,10 +14,11 @@ use super::settle::{Outcome, settle};
 use crate::admission::Admission;
 use crate::broker::Queue;
 use crate::error::{BrokerError, BrokerErrorKind};
-use crate::lease::{Delivery, Lease};
+use crate::lease::Delivery;
 use crate::outbox::forwarded;
 use crate::prove::{Point, pass};
 use crate::server::QueueServerOptions;
+use crate::timestamp::Timestamp;
 
 /// The parts of a server that all its deliveries share.
 pub(super) struct Worker {
@@ -49,6 +50,18 @@ impl Worker {
         let started_at = self.options.clock.now();
         let started = Instant::now();
         let result = self.attempt(&delivery, context).await;
+        self.finish(delivery, context, result, started_at, started).await;
+    }
+
+    /// Settles a delivery by the result of its receiver.
+    pub(super) async fn finish(
+        &self,
+        delivery: Delivery,
+        context: &Context,
+        result: Result<(), ReceiveError>,
+        started_at: Timestamp,
+        started: Instant,
+    ) {
         let mut outbox = Vec::new();
         let result = result.and_then(|()| {
             outbox = forwarded(&self.queue, &delivery, context.outbox().take());
@@ -68,7 +81,8 @@ impl Worker {
         settle(self, delivery, outcome).await;
     }
 
-    async fn attempt(&self, delivery: &Delivery, context: &Context) -> Result<(), ReceiveError> {
+    /// Whether a delivery may be handed over now.
+    pub(super) fn check_able(&self, delivery: &Delivery, context: &Context) -> Result<(), ReceiveError> {
         let hops_max = self.options.hops_max;
         if delivery.hops > hops_max {
             let text = format!("message came through {} receivers, {hops_max} at most are allowed", delivery.hops);
@@ -82,6 +96,11 @@ impl Worker {
         if context.cancelled().is_cancelled() {
             return Err(context.interruption());
         }
+        Ok(())
+    }
+
+    async fn attempt(&self, delivery: &Delivery, context: &Context) -> Result<(), ReceiveError> {
+        self.check_able(delivery, context)?;
         let message = Message {
             attributes: delivery.attributes.clone(),
             body: delivery.body.clone().into(),
@@ -89,12 +108,17 @@ impl Worker {
         };
         tokio::select! {
             biased;
-            result = self.receive(&*delivery.lease, message) => result,
+            result = self.receive(delivery, message) => result,
             () = context.cancelled().cancelled() => Err(context.interruption()),
         }
     }
 
-    async fn receive(&self, lease: &dyn Lease, message: Message) -> Result<(), ReceiveError> {
+    /// Counts the attempt: the receiver is about to get the message.
+    pub(super) fn begin(&self, delivery: &Delivery) -> Result<(), ReceiveError> {
+        delivery.lease.begin().map_err(|error| not_counted(&error))
+    }
+
+    async fn receive(&self, delivery: &Delivery, message: Message) -> Result<(), ReceiveError> {
         let slot = match &self.options.share {
             // A delivery that waits for its tenant when the server stops does not begin any more.
             Some(share) => tokio::select! {
@@ -104,7 +128,7 @@ impl Worker {
             },
             None => None,
         };
-        lease.begin().map_err(|error| not_counted(&error))?;
+        self.begin(delivery)?;
         let timeout = self.options.timeout;
         pass(Point::BeforeGuest);
         let result = within(timeout, self.receiver.receive(message)).await;

@@ -66,7 +66,7 @@ struct Turn {
 }
 
 /// Counts a delivery for as long as it is in flight.
-struct Counted(Arc<AtomicUsize>);
+pub(super) struct Counted(Arc<AtomicUsize>);
 
 impl Backlog {
     /// The tasks are tracked by `tasks`, and pull nothing once they are told to `stop`.
@@ -254,7 +254,7 @@ impl Drop for Turn {
 }
 
 impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(count))
     }

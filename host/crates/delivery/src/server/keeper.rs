@@ -48,7 +48,7 @@ pub(super) struct Lease {
 }
 
 /// Keeps one lease until it is dropped.
-struct Kept {
+pub(super) struct Kept {
     keeper: Arc<Keeper>,
     number: u64,
 }
@@ -98,7 +98,7 @@ impl Keeper {
     }
 
     /// Keeps a lease by its renewer; when it is lost nevertheless, its delivery is cancelled.
-    fn keep(self: &Arc<Self>, renewer: Arc<dyn Renewer>, delivery: Context) -> Kept {
+    pub(super) fn keep(self: &Arc<Self>, renewer: Arc<dyn Renewer>, delivery: Context) -> Kept {
         let mut kept = self.kept.lock();
         kept.next += 1;
         let number = kept.next;

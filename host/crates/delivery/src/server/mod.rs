@@ -2,10 +2,12 @@
 
 mod attempt;
 mod backlog;
+mod batch;
 mod breaker;
 mod keeper;
 mod returns;
 mod settle;
+mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,10 +30,13 @@ use crate::retry::RetryPolicy;
 use crate::share::Share;
 use attempt::Worker;
 use backlog::Backlog;
+pub use batch::BatchOptions;
+use batch::Batches;
 use breaker::Breaker;
 pub use breaker::BreakerState;
 use keeper::Keeper;
 use returns::Returns;
+use work::Work;
 
 /// The most deliveries that are pulled at once.
 const PULL_MAX: usize = 32;
@@ -88,6 +93,9 @@ pub struct QueueServerOptions {
     /// Whether a message that the receiver publishes goes on under the id and the key of its source, as one that is
     /// moved does. At most one message of each delivery can.
     pub keeps_id: bool,
+    /// How messages are gathered, for a receiver that gets several in one call. Each takes one of the tenant's places, and
+    /// may take as long as its messages may one after the other.
+    pub batch: Option<BatchOptions>,
     /// Told how each delivery ended.
     pub observer: Option<Arc<dyn Observer>>,
     /// The clock for the times in evidence.
@@ -158,6 +166,7 @@ impl Default for QueueServerOptions {
             share: None,
             forward: None,
             keeps_id: false,
+            batch: None,
             observer: None,
             clock: Clock::system(),
         }
@@ -200,19 +209,23 @@ impl QueueServer {
         self.breaker.reset(&self.options.receiver);
     }
 
-    async fn pull_until_stopped(&self, backlog: &Arc<Backlog>) -> Result<(), BrokerError> {
+    async fn pull_until_stopped(&self, work: &Work) -> Result<(), BrokerError> {
         let slots = Arc::new(Semaphore::new(self.concurrency()));
         let mut faults = 0;
         loop {
             let pulled = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
-                pulled = self.pull(&slots, backlog) => pulled,
+                () = work.due() => {
+                    work.release();
+                    continue;
+                }
+                pulled = self.pull(&slots, work) => pulled,
             };
             match pulled {
                 Ok((deliveries, permits)) => {
                     faults = 0;
-                    backlog.push(deliveries, permits);
+                    work.push(deliveries, permits);
                 }
                 Err(error) if error.kind() == BrokerErrorKind::Closed => return Err(error),
                 Err(error) => {
@@ -232,10 +245,10 @@ impl QueueServer {
     }
 
     /// Slots first, then deliveries for them: what is leased can start at once.
-    async fn pull(&self, slots: &Arc<Semaphore>, backlog: &Backlog) -> Result<Pulled, BrokerError> {
+    async fn pull(&self, slots: &Arc<Semaphore>, work: &Work) -> Result<Pulled, BrokerError> {
         loop {
             let is_slowed = self.breaker.is_open();
-            backlog.pause(is_slowed);
+            work.pause(is_slowed);
             let pulled = if is_slowed { self.pull_one(slots).await? } else { self.pull_many(slots).await? };
             if let Some(pulled) = pulled {
                 return Ok(pulled);
@@ -246,7 +259,7 @@ impl QueueServer {
     /// None if the receiver is slowed meanwhile.
     async fn pull_many(&self, slots: &Arc<Semaphore>) -> Result<Option<Pulled>, BrokerError> {
         let mut permits = Arc::clone(slots).acquire_owned().await.map_err(closed)?;
-        let more = slots.available_permits().min(PULL_MAX - 1) as u32;
+        let more = slots.available_permits().min(self.pull_max() - 1) as u32;
         if let Ok(more) = Arc::clone(slots).try_acquire_many_owned(more) {
             permits.merge(more);
         }
@@ -289,6 +302,11 @@ impl QueueServer {
         }
     }
 
+    /// The most deliveries that are pulled at once: enough for a batch.
+    fn pull_max(&self) -> usize {
+        self.options.batch.map_or(PULL_MAX, |batch| batch.messages.max(PULL_MAX))
+    }
+
     fn concurrency(&self) -> usize {
         self.options.concurrency.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize))
     }
@@ -320,16 +338,16 @@ impl Server for QueueServer {
             breaker: Arc::clone(&self.breaker),
             returns: Arc::clone(&self.returns),
         };
-        let backlog = Backlog::new(
-            worker,
-            self.tasks.clone(),
-            self.stop.clone(),
-            Arc::clone(&self.in_flight),
-            self.concurrency(),
-        );
+        let tasks = self.tasks.clone();
+        let in_flight = Arc::clone(&self.in_flight);
+        let work = match self.options.batch {
+            Some(batch) => Work::Batches(Batches::new(worker, batch, tasks, in_flight)),
+            None => Work::Single(Backlog::new(worker, tasks, self.stop.clone(), in_flight, self.concurrency())),
+        };
         // Shutting down waits for the pulling to end as well, so that no delivery starts behind its back.
         let pulling = self.tasks.token();
-        let result = self.pull_until_stopped(&backlog).await;
+        let result = self.pull_until_stopped(&work).await;
+        work.end();
         drop(pulling);
         self.idle().await;
         result.map(|()| ServerClosed).map_err(|error| ServeError::Broker(Box::new(error)))

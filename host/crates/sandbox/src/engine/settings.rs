@@ -20,6 +20,8 @@ const HOST_STACK_BYTES: usize = 1536 << 10;
 const ASYNC_STACKS: u32 = 16;
 /// The most messages that can be in one instance at a time.
 pub const CONCURRENT_MAX: u32 = 64;
+/// The most messages that a component can get in one call.
+pub const BATCH_MAX: u32 = 256;
 /// Frames of a guest's backtrace.
 const FRAMES_MAX: usize = 20;
 /// The most parts that one component may have in the pool.

@@ -8,6 +8,6 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     with: {
         "wasmpost:messaging/types.message": crate::guest::handles::Incoming,
-        "wasmpost:messaging/topic.message-writer": crate::guest::delivery::Writer,
+        "wasmpost:messaging/types.message-writer": crate::guest::handles::LentWriter,
     },
 });

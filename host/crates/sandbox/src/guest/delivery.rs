@@ -10,8 +10,7 @@ use wasmpost_msg::{
 };
 
 use super::audit::{Denied, short};
-use super::bindings::wasmpost::messaging::topic::PublishError;
-use super::bindings::wasmpost::messaging::types::Failure;
+use super::bindings::wasmpost::messaging::types::{Failure, PublishError};
 use super::log::GuestLog;
 use super::state::Shared;
 use crate::limits::Work;
@@ -31,13 +30,13 @@ pub(crate) struct DeliveryState {
     pub(crate) publish_refused: bool,
     /// How often the guest was refused a topic for want of a grant.
     refusals: u32,
-    /// Whether it stands for the instance that has several messages, rather than for any of them.
+    /// Whether it stands for the instance that has several messages, or for a call with several, rather than for any of
+    /// them.
     pub(crate) is_nobodys: bool,
 }
 
 /// One message that a guest is writing.
-#[allow(unreachable_pub)] // The generated bindings re-export it.
-pub struct Writer {
+pub(crate) struct Writer {
     topic: String,
     attributes: Attributes,
     delay: Duration,
@@ -74,12 +73,20 @@ impl DeliveryState {
     /// Turns to another message. Its log continues in place of the previous one.
     pub(crate) fn begin(&mut self, context: Context, attributes: Attributes) {
         self.work.reset();
-        self.log.begin(context.clone(), &self.shared.limits);
+        self.log.begin(context.clone(), &self.shared.limits, 1);
         (self.context, self.attributes) = (context, attributes);
         self.published_messages = 0;
         self.published_bytes = 0;
         self.held_bytes = 0;
+        self.publish_refused = false;
         self.refusals = 0;
+    }
+
+    /// Stands for a call with so many messages from now on: what belongs to none of them is logged here.
+    pub(crate) fn begin_call(&mut self, messages: u32) {
+        self.begin(Context::default(), Attributes::new());
+        self.log.begin(Context::default(), &self.shared.limits, messages);
+        self.is_nobodys = true;
     }
 
     pub(crate) fn new_writer(&mut self, topic: &str) -> Published<Writer> {
@@ -128,7 +135,8 @@ impl DeliveryState {
     /// The topic that the guest means, as the host names it.
     fn may_publish(&mut self, topic: &str) -> Published<String> {
         if self.is_nobodys {
-            let text = "several messages may be in this instance: publish with the message that it is in answer to";
+            let text = "topic.publish and topic.new-writer belong to none of several messages: publish through the message \
+                that it is in answer to";
             return Err(PublishError::Denied(text.into()));
         }
         if let Some(topic) = self.shared.grants.publish_to(topic) {

@@ -4,11 +4,11 @@ use wasmtime::component::Resource;
 
 use super::delivery::Writer;
 
-/// Stands for the message of the store, which lies in its state.
+/// Stands for a message of the store, which lies in its state under the number that is its handle.
 #[allow(unreachable_pub)] // The generated bindings re-export it.
 pub struct Incoming;
 
-/// Stands for a message of the store, which lies in its state under the number that is its handle.
+/// The same of an asynchronous component.
 #[allow(unreachable_pub)] // The generated bindings re-export it.
 pub struct Lent;
 
@@ -20,9 +20,14 @@ pub struct LentWriter {
 }
 
 impl Incoming {
-    /// The handle to the message of a store.
-    pub(crate) fn handle() -> Resource<Self> {
-        Resource::new_borrow(0)
+    /// The handle to a message.
+    pub(crate) fn handle(number: u32) -> Resource<Self> {
+        Resource::new_borrow(number)
+    }
+
+    /// The handle to one of several messages, which bindings for guests cannot borrow in a list.
+    pub(crate) fn handle_of_several(number: u32) -> Resource<Self> {
+        Resource::new_own(number)
     }
 }
 

@@ -143,7 +143,7 @@ impl GuestLog {
         limits: &Limits,
     ) -> Arc<Self> {
         let work = Arc::clone(work);
-        let left = Mutex::new(Left::new(context, limits));
+        let left = Mutex::new(Left::new(context, limits, 1));
         Arc::new(Self { sink, receiver, work, left })
     }
 
@@ -152,9 +152,9 @@ impl GuestLog {
         &self.work
     }
 
-    /// Goes on with the lines of another delivery.
-    pub(crate) fn begin(&self, context: Context, limits: &Limits) {
-        let before = std::mem::replace(&mut *self.left.lock(), Left::new(context, limits));
+    /// Goes on with the lines of another delivery, or of a call that has so many of them.
+    pub(crate) fn begin(&self, context: Context, limits: &Limits, deliveries: u32) {
+        let before = std::mem::replace(&mut *self.left.lock(), Left::new(context, limits, deliveries));
         self.tell_rest(&before);
     }
 
@@ -237,9 +237,9 @@ impl Drop for GuestLog {
 }
 
 impl Left {
-    fn new(context: Context, limits: &Limits) -> Self {
-        let bytes = limits.log_bytes.bytes();
-        let lines = limits.log_lines;
+    fn new(context: Context, limits: &Limits, deliveries: u32) -> Self {
+        let bytes = limits.log_bytes.bytes().saturating_mul(deliveries as usize);
+        let lines = limits.log_lines.saturating_mul(deliveries);
         Self { context, bytes, lines, dropped: 0, audit: Audit::default() }
     }
 

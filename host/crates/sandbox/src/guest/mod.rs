@@ -1,6 +1,7 @@
 //! The state of a store for a delivery: the message, the grants, the outbox, the log and HTTP requests.
 
 mod audit;
+mod batch;
 pub(crate) mod bindings;
 pub(crate) mod bindings_async;
 mod calls;
@@ -17,6 +18,7 @@ mod surroundings;
 mod tasks;
 
 pub(crate) use audit::{Denied, short};
+pub(crate) use batch::Member;
 pub(crate) use calls::Calls;
 pub(crate) use delivery::{AttributeList, DeliveryState, Published, Writer, told};
 pub use grants::{Grants, TopicPattern};
@@ -29,7 +31,7 @@ pub use network::{Network, Resolver, SystemResolver};
 pub(crate) use origin::HttpHost;
 pub use origin::HttpOrigin;
 pub(crate) use requests::{Admitted, Asked, Http, Requests};
-pub(crate) use state::{REPLY_TO, Shared, StoreState};
+pub(crate) use state::{REPLY_TO, ReceiveBatch, Shared, StoreState};
 pub(crate) use surroundings::Command;
 pub use surroundings::Surroundings;
 pub(crate) use tasks::Hook;

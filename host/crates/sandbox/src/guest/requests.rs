@@ -33,6 +33,8 @@ pub(crate) struct Requests {
     /// The time of the call, and what pays for the work of the host.
     meter: Arc<Meter>,
     payer: Arc<Meter>,
+    /// How many messages the call has.
+    messages: u32,
     admission: Admission,
     /// The request that was admitted and is handed over now.
     pub(crate) admitted: Option<Admitted>,
@@ -41,6 +43,7 @@ pub(crate) struct Requests {
 /// Counts the requests of a delivery.
 struct Admission {
     made: u32,
+    made_max: u32,
     open: Arc<Semaphore>,
 }
 
@@ -51,6 +54,8 @@ pub(crate) struct Admitted {
     pub(crate) log: Arc<GuestLog>,
     /// The meter that pays for the work of the host.
     pub(crate) payer: Arc<Meter>,
+    /// How much of its time the host may use.
+    pub(crate) cpu_budget: Duration,
     pub(crate) origin: HttpOrigin,
     /// Its place among the open requests of the delivery.
     pub(crate) permit: OwnedSemaphorePermit,
@@ -76,30 +81,40 @@ pub(crate) struct Timeouts {
 }
 
 impl Requests {
-    pub(crate) fn new(shared: &Arc<Shared>, log: &Arc<GuestLog>, meter: &Arc<Meter>, payer: &Arc<Meter>) -> Self {
-        let admission = Admission::new(shared);
+    /// Those of a call that has so many messages.
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        log: &Arc<GuestLog>,
+        meter: &Arc<Meter>,
+        payer: &Arc<Meter>,
+        messages: u32,
+    ) -> Self {
+        let admission = Admission::new(shared, messages);
         let shared = Arc::clone(shared);
         let log = Arc::clone(log);
         let meter = Arc::clone(meter);
         let payer = Arc::clone(payer);
-        Self { shared, log, meter, payer, admission, admitted: None }
+        Self { shared, log, meter, payer, messages, admission, admitted: None }
     }
 
     /// Checks a request, which may be sent if it is let through.
     pub(crate) fn admit(&mut self, asked: &Asked<'_>, options: RequestOptions) -> Result<Admitted, ErrorCode> {
         let (origin, permit) = self.admission.admit(&self.shared, &self.log, asked)?;
-        let left = self.shared.limits.wall.0.saturating_sub(self.meter.wall());
+        let limits = &self.shared.limits;
+        let left = limits.wall.0.saturating_mul(self.messages).saturating_sub(self.meter.wall());
+        let cpu_budget = limits.cpu.0.saturating_mul(self.messages);
         let shared = Arc::clone(&self.shared);
         let log = Arc::clone(&self.log);
         let payer = Arc::clone(&self.payer);
-        Ok(Admitted { shared, log, payer, origin, permit, timeouts: Timeouts::new(options, left) })
+        Ok(Admitted { shared, log, payer, cpu_budget, origin, permit, timeouts: Timeouts::new(options, left) })
     }
 }
 
 impl Admission {
-    fn new(shared: &Shared) -> Self {
+    fn new(shared: &Shared, messages: u32) -> Self {
+        let made_max = shared.limits.http_requests.saturating_mul(messages);
         let open = (shared.limits.http_open as usize).min(Semaphore::MAX_PERMITS);
-        Self { made: 0, open: Arc::new(Semaphore::new(open)) }
+        Self { made: 0, made_max, open: Arc::new(Semaphore::new(open)) }
     }
 
     /// The origin of a request and its place, if the request may be sent. Whatever becomes of it, it counts: what
@@ -110,9 +125,8 @@ impl Admission {
         log: &GuestLog,
         asked: &Asked<'_>,
     ) -> Result<(HttpOrigin, OwnedSemaphorePermit), ErrorCode> {
-        let limits = &shared.limits;
-        if self.made >= limits.http_requests {
-            let text = format!("a delivery may make {} HTTP requests", limits.http_requests);
+        if self.made >= self.made_max {
+            let text = format!("a delivery may make {} HTTP requests", shared.limits.http_requests);
             return Err(ErrorCode::InternalError(Some(text)));
         }
         self.made += 1;

@@ -8,12 +8,11 @@ use wasmtime::component::{Linker, Resource};
 
 use super::topic::{GivenAttributes, taken};
 
-use crate::guest::bindings::wasmpost::messaging::topic::PublishError as Refused;
-use crate::guest::bindings::wasmpost::messaging::types::Failure as Failed;
+use crate::guest::bindings::wasmpost::messaging::types::{Failure as Failed, PublishError as Refused};
 use crate::guest::bindings_async::wasmpost::messaging::types_async::{
     Failure, Host, HostMessage, HostMessageWriter, PublishError,
 };
-use crate::guest::{AttributeList, DeliveryState, Lent, LentWriter, Published, StoreState, Writer};
+use crate::guest::{AttributeList, Lent, LentWriter, StoreState, Writer};
 
 const INTERFACE: &str = "wasmpost:messaging/types-async@0.1.0";
 
@@ -23,7 +22,7 @@ pub(super) fn add_publish_to_linker(linker: &mut Linker<StoreState>) -> wasmtime
     let publish =
         |mut store: StoreContextMut<'_, StoreState>,
          (message, topic, attributes, body): (Resource<Lent>, String, GivenAttributes, Vec<u8>)| {
-            let work = Arc::clone(&store.data_mut().lent(&message)?.work);
+            let work = Arc::clone(&store.data_mut().lent(message.rep())?.work);
             let attributes = taken(&mut store, &work, &attributes)?;
             Ok((HostMessage::publish(store.data_mut(), message, topic, attributes, body)?,))
         };
@@ -38,33 +37,33 @@ impl Host for StoreState {}
 
 impl HostMessage for StoreState {
     fn id(&mut self, message: Resource<Lent>) -> wasmtime::Result<String> {
-        Ok(self.lent(&message)?.id())
+        Ok(self.lent(message.rep())?.id())
     }
 
     fn attempt(&mut self, message: Resource<Lent>) -> wasmtime::Result<u32> {
-        Ok(self.lent(&message)?.attempt())
+        Ok(self.lent(message.rep())?.attempt())
     }
 
     fn attributes(&mut self, message: Resource<Lent>) -> wasmtime::Result<AttributeList> {
-        Ok(self.lent(&message)?.attribute_list())
+        Ok(self.lent(message.rep())?.attribute_list())
     }
 
     fn attribute(&mut self, message: Resource<Lent>, name: String) -> wasmtime::Result<Option<String>> {
-        Ok(self.lent(&message)?.attribute(&name))
+        Ok(self.lent(message.rep())?.attribute(&name))
     }
 
     fn new_writer(&mut self, message: Resource<Lent>, topic: String) -> Result<Resource<LentWriter>> {
-        let delivery = self.lent(&message)?;
+        let delivery = self.lent(message.rep())?;
         let writer = delivery.new_writer(&topic);
-        match self.unless_flooded(&message, writer)? {
+        match self.unless_flooded(message.rep(), writer)? {
             Ok(writer) => Ok(Ok(self.table.push(LentWriter { writer, number: message.rep() })?)),
             Err(refused) => Ok(Err(refused.into())),
         }
     }
 
     fn publish(&mut self, message: Resource<Lent>, topic: String, attributes: AttributeList, body: Vec<u8>) -> Result {
-        let published = self.lent(&message)?.publish_now(&topic, attributes, body).map_err(PublishError::from);
-        self.unless_flooded(&message, published)
+        let published = self.lent(message.rep())?.publish_now(&topic, attributes, body).map_err(PublishError::from);
+        self.unless_flooded(message.rep(), published)
     }
 
     fn drop(&mut self, _: Resource<Lent>) -> wasmtime::Result<()> {
@@ -74,11 +73,13 @@ impl HostMessage for StoreState {
 
 impl HostMessageWriter for StoreState {
     fn set_attribute(&mut self, writer: Resource<LentWriter>, name: String, value: String) -> Result {
-        self.written(&writer, |writer, delivery| writer.set_attribute(delivery, &name, &value))
+        let set = self.written(&writer, |writer, delivery| writer.set_attribute(delivery, &name, &value))?;
+        Ok(set.map_err(PublishError::from))
     }
 
     fn append_attribute(&mut self, writer: Resource<LentWriter>, name: String, value: String) -> Result {
-        self.written(&writer, |writer, delivery| writer.append_attribute(delivery, &name, &value))
+        let appended = self.written(&writer, |writer, delivery| writer.append_attribute(delivery, &name, &value))?;
+        Ok(appended.map_err(PublishError::from))
     }
 
     fn set_delay(&mut self, writer: Resource<LentWriter>, delay: u64) -> wasmtime::Result<()> {
@@ -91,45 +92,17 @@ impl HostMessageWriter for StoreState {
     }
 
     fn write(&mut self, writer: Resource<LentWriter>, chunk: Vec<u8>) -> Result {
-        self.written(&writer, |writer, delivery| writer.write(delivery, &chunk))
+        let written = self.written(&writer, |writer, delivery| writer.write(delivery, &chunk))?;
+        Ok(written.map_err(PublishError::from))
     }
 
     fn close(&mut self, writer: Resource<LentWriter>) -> Result {
-        self.written(&writer, Writer::close)
+        Ok(self.written(&writer, Writer::close)?.map_err(PublishError::from))
     }
 
     fn drop(&mut self, writer: Resource<LentWriter>) -> wasmtime::Result<()> {
         self.table.delete(writer)?;
         Ok(())
-    }
-}
-
-impl StoreState {
-    /// The delivery of a message that is lent. The engine takes the handle away when the call returns.
-    fn lent(&mut self, message: &Resource<Lent>) -> wasmtime::Result<&mut DeliveryState> {
-        self.delivery_of(message.rep()).ok_or_else(|| wasmtime::Error::msg("the message is not lent any more"))
-    }
-
-    /// Hands a result to the guest, unless it was refused too often in the call of this message, which is to blame then.
-    fn unless_flooded<T>(&mut self, message: &Resource<Lent>, result: T) -> wasmtime::Result<T> {
-        let number = message.rep();
-        let checked = self.lent(message)?.unless_flooded(result);
-        checked.inspect_err(|_| self.culprit = Some(number))
-    }
-
-    /// Works on a writer, as long as the call goes on that it was made in.
-    fn written(
-        &mut self,
-        writer: &Resource<LentWriter>,
-        work: impl FnOnce(&mut Writer, &mut DeliveryState) -> Published,
-    ) -> Result {
-        let number = self.table.get(writer)?.number;
-        let Self { table, delivery, together, number: own, .. } = self;
-        let found = if number == *own { Some(delivery) } else { together.get_mut(&number) };
-        Ok(match found {
-            Some(delivery) => work(&mut table.get_mut(writer)?.writer, delivery).map_err(PublishError::from),
-            None => Err(PublishError::Closed),
-        })
     }
 }
 

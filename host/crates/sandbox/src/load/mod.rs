@@ -111,6 +111,21 @@ impl LoadedComponent {
         self.world_for(wanted, concurrent).map(drop)
     }
 
+    /// Whether it gets several messages in one call by the world that is named, or by its only one.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::OtherWorld`] and [`LoadError::SeveralWorlds`], as [`LoadedComponent::check_world`].
+    pub fn takes_batches(&self, wanted: Option<&str>) -> Result<bool, LoadError> {
+        self.world(wanted).map(|world| world.takes_batches)
+    }
+
+    /// The error of a component that takes no batches, for a `setting` that only receivers of batches have.
+    pub fn no_batches(&self, wanted: Option<&str>, setting: &'static str) -> LoadError {
+        let world = wanted.map_or_else(|| self.worlds().join(", "), str::to_owned);
+        LoadError::NoBatches { world, setting }
+    }
+
     /// Finds the world to use, which has to have so many messages in an instance at a time.
     pub(crate) fn world_for(&self, wanted: Option<&str>, concurrent: u32) -> Result<&'static World, LoadError> {
         let world = self.world(wanted)?;

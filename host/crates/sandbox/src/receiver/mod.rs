@@ -1,5 +1,6 @@
 //! A component as a receiver: a fresh instance for each message, within its limits.
 
+mod batch;
 mod crew;
 mod setup;
 
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use wasmpost_msg::{Component, Context, Message, ReceiveError, Receiver, Usage, within};
+use wasmpost_msg::{Batch, Component, Context, Message, ReceiveError, Receiver, Usage, within};
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
@@ -230,15 +231,16 @@ impl WasmReceiver {
     }
 
     /// Keeps the instance for another message if it may have one.
-    fn keep(&self, mut place: Place, result: &Result<(), ReceiveError>) {
+    fn keep(&self, mut place: Place, is_ok: bool, messages: u32) {
         if let Some(live) = &place.live {
             self.setup.free_memory(live.store.data());
         }
-        let Some(live) = place.live.as_mut().filter(|_| result.is_ok()) else { return };
-        live.used += 1;
+        let Some(live) = place.live.as_mut().filter(|_| is_ok) else { return };
+        live.used = live.used.saturating_add(messages);
         let state = live.store.data();
         // One that keeps growing, as some languages have it, ends before a message fails for what those before it left.
-        if live.used < self.reuse && state.is_unblemished() && state.limiter.has_room() {
+        let has_room = state.limiter.has_room() && state.members.handles() <= state.shared.limits.handles as usize / 2;
+        if live.used < self.reuse && state.is_unblemished() && has_room {
             live.store.data_mut().end();
             self.setup.sandbox.places.keep(self.number, place);
         }
@@ -273,6 +275,11 @@ impl Receiver for WasmReceiver {
             context.set_usage(Usage { component: Some(Arc::clone(&self.component)), ..usage });
             return result;
         }
+        if self.setup.world.takes_batches {
+            let batch = Batch { messages: vec![message], is_again: false };
+            let mut results = self.receive_batch(batch).await?;
+            return results.pop().unwrap_or(Ok(()));
+        }
         let context = message.context.clone();
         let wall = self.setup.shared.limits.wall;
         let mut meter = Meter::new();
@@ -303,8 +310,19 @@ impl Receiver for WasmReceiver {
         let live = place.as_ref().and_then(|place| place.live.as_ref());
         self.record(&context, &meter, live.map(|live| &live.store));
         if let Some(place) = place {
-            self.keep(place, &result);
+            self.keep(place, result.is_ok(), 1);
         }
         result
+    }
+
+    async fn receive_batch(&self, batch: Batch) -> Result<Vec<Result<(), ReceiveError>>, ReceiveError> {
+        if self.setup.world.takes_batches {
+            return self.receive_together(batch).await;
+        }
+        let mut results = Vec::with_capacity(batch.messages.len());
+        for message in batch.messages {
+            results.push(self.receive(message).await);
+        }
+        Ok(results)
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use wasmpost_msg::{BodyError, Context, Disposition, Message, Reason, ReceiveError, chain};
 use wasmtime::{Store, UpdateDeadline};
 
-use crate::engine::{Mapped, Place, Places};
+use crate::engine::{BATCH_MAX, Mapped, Place, Places};
 use crate::error::out_of_budget;
 use crate::guest::bindings::wasmpost::messaging::types::Failure;
 use crate::guest::{DeliveryState, Shared, StoreState};
@@ -45,13 +45,15 @@ impl Setup {
         let limits = &self.shared.limits;
         let mut store = Store::new(self.loaded.engine(), state);
         store.limiter(|state| &mut state.limiter);
+        // Messages that a call lends do not count.
+        let handles = (limits.handles + if self.world.takes_batches { BATCH_MAX } else { 0 }) as usize;
         let largest = limits.body.max(limits.publish_message_bytes);
         store.set_hostcall_fuel(largest.bytes().saturating_add(HOSTCALL_EXTRA));
-        store.set_max_component_handles(limits.handles as usize);
+        store.set_max_component_handles(handles);
         store.set_epoch_deadline(YIELD_TICKS);
-        let budget = limits.cpu.0;
-        store.epoch_deadline_callback(move |mut store| {
-            if store.data().meter.spent_within_poll() < budget {
+        store.epoch_deadline_callback(|mut store| {
+            let state = store.data();
+            if state.meter.spent_within_poll() < state.cpu_budget() {
                 return Ok(UpdateDeadline::Yield(YIELD_TICKS));
             }
             store.data_mut().cpu_exhausted = true;

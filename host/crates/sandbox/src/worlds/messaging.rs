@@ -7,8 +7,7 @@ use wasmtime::component::{HasSelf, Instance, InstancePre, Linker, Resource, Wasm
 use wasmtime::{Store, StoreContextMut};
 
 use super::Entry;
-use crate::guest::bindings::wasmpost::messaging::topic::PublishError;
-use crate::guest::bindings::wasmpost::messaging::types::Failure;
+use crate::guest::bindings::wasmpost::messaging::types::{Failure, PublishError};
 use crate::guest::{REPLY_TO, StoreState, short, told};
 
 use bindings::wasi::messaging::{producer, request_reply, types};

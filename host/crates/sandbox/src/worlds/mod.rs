@@ -5,6 +5,7 @@ mod http_async;
 mod messaging;
 mod plugin;
 mod plugin_async;
+mod plugin_batch;
 mod response;
 mod run;
 mod run_async;
@@ -31,6 +32,8 @@ pub(crate) struct World {
     pub(crate) is_reusable: bool,
     /// Whether an instance can process several messages at a time.
     pub(crate) takes_several: bool,
+    /// Whether an instance gets several messages in one call.
+    pub(crate) takes_batches: bool,
     bind: fn(&InstancePre<StoreState>) -> wasmtime::Result<Box<dyn Entry>>,
 }
 
@@ -45,6 +48,17 @@ pub(crate) trait Entry: Send + Sync {
         None
     }
 
+    /// Has an instance process several messages, which have the numbers from `first` on.
+    async fn call_batch(
+        &self,
+        _store: &mut Store<StoreState>,
+        _instance: &Instance,
+        _first: u32,
+        _count: u32,
+    ) -> wasmtime::Result<Vec<Result<(), Failure>>> {
+        Err(wasmtime::Error::msg("world takes one message in a call"))
+    }
+
     /// Has an instance process the message of its store.
     async fn call(&self, store: &mut Store<StoreState>, instance: &Instance) -> wasmtime::Result<Result<(), Failure>>;
 }
@@ -52,6 +66,10 @@ pub(crate) trait Entry: Send + Sync {
 /// Every world, in the order in which they are looked for.
 pub(crate) const WORLDS: &[World] = &[
     World::new("wasmpost:messaging/plugin@0.1.0", "wasmpost:messaging/receiver@0.1.0", plugin::bind),
+    World {
+        takes_batches: true,
+        ..World::new("wasmpost:messaging/batch-plugin@0.1.0", plugin_batch::EXPORT, plugin_batch::bind)
+    },
     World {
         takes_several: true,
         ..World::once("wasmpost:messaging/plugin-async@0.1.0", plugin_async::EXPORT, plugin_async::bind)
@@ -76,7 +94,7 @@ impl World {
         export: &'static str,
         bind: fn(&InstancePre<StoreState>) -> wasmtime::Result<Box<dyn Entry>>,
     ) -> Self {
-        Self { name, export, is_reusable: true, takes_several: false, bind }
+        Self { name, export, is_reusable: true, takes_several: false, takes_batches: false, bind }
     }
 
     /// A world whose instances process one message each: a command ends with it, and what an asynchronous one left

@@ -23,7 +23,8 @@ impl Entry for Plugin {
             Some(plugin) => plugin,
             None => self.0.load(&mut *store, instance)?,
         };
-        let received = plugin.wasmpost_messaging_receiver().call_receive(&mut *store, Incoming::handle()).await;
+        let message = Incoming::handle(store.data().number);
+        let received = plugin.wasmpost_messaging_receiver().call_receive(&mut *store, message).await;
         store.data_mut().plugin = Some(plugin);
         received
     }

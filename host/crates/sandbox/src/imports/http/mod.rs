@@ -59,7 +59,7 @@ impl StoreState {
         let http = self.http.get_or_insert_with(|| {
             let mut context = WasiHttpCtx::new();
             context.set_field_size_limit(FIELDS_BYTES_MAX);
-            Http { context, requests: Requests::new(&self.shared, &self.delivery.log, &self.meter, &self.payer) }
+            Http { context, requests: Requests::new(&self.shared, &self.delivery.log, &self.meter, &self.payer, self.messages) }
         });
         WasiHttpCtxView { hooks: &mut http.requests, table: &mut self.table, ctx: &mut http.context }
     }
@@ -114,7 +114,7 @@ impl WasiHttpHooks for Requests {
             let host = HeaderValue::try_from(admitted.origin.authority()).map_err(|_| Error::HttpRequestUriInvalid)?;
             request.headers_mut().insert(HOST, host);
             let payer = Arc::clone(&admitted.payer);
-            let budget = admitted.shared.limits.cpu.0;
+            let budget = admitted.cpu_budget;
             let sent = Charged::new(payer, budget, send::send(admitted, request)).await;
             // A guest whose time is used up is about to end.
             let response = sent.unwrap_or(Err(Error::ConnectionTerminated))?;

@@ -40,7 +40,7 @@ pub(super) async fn send(admitted: Admitted, request: Request<WasiBody>) -> Resu
     let (mut sender, connection) = greeting.await.map_err(|error| fault(&error, max, &overrun))?;
     // Reading reports the error that ends a connection. The guest pays for the work of the connection.
     let payer = Arc::clone(&admitted.payer);
-    let budget = admitted.shared.limits.cpu.0;
+    let budget = admitted.cpu_budget;
     let connection = spawn(async move { drop(Charged::new(payer, budget, connection).await) });
     let answer = within(admitted.timeouts.first_byte, sender.send_request(request), Error::ConnectionReadTimeout);
     let answered = answer.await?;

@@ -180,15 +180,15 @@ func attributes(message *message, webhook webhook) []attribute {
 }
 
 // refusal is why a message was not published, in the words of the contract.
-func refusal(refused wasmpost_messaging_topic.PublishError) string {
+func refusal(refused wasmpost_messaging_types.PublishError) string {
 	switch refused.Tag() {
-	case wasmpost_messaging_topic.PublishErrorClosed:
+	case wasmpost_messaging_types.PublishErrorClosed:
 		return "closed"
-	case wasmpost_messaging_topic.PublishErrorDenied:
+	case wasmpost_messaging_types.PublishErrorDenied:
 		return "denied: " + refused.Denied()
-	case wasmpost_messaging_topic.PublishErrorTooLarge:
+	case wasmpost_messaging_types.PublishErrorTooLarge:
 		return fmt.Sprintf("too-large: at most %d bytes", refused.TooLarge())
-	case wasmpost_messaging_topic.PublishErrorLimitExceeded:
+	case wasmpost_messaging_types.PublishErrorLimitExceeded:
 		return "limit-exceeded: " + refused.LimitExceeded()
 	default:
 		return "invalid-attribute: " + refused.InvalidAttribute()

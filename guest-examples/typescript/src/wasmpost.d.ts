@@ -10,17 +10,11 @@ declare module 'wasmpost:messaging/types@0.1.0' {
     attribute(name: string): string | undefined;
     read(max: number): Uint8Array;
     body(): Uint8Array;
+    newWriter(topic: string): MessageWriter;
+    publish(topic: string, attributes: Attributes, body: Uint8Array): void;
+    /** Gives the message back; those of a batch are, when it is done. */
+    [Symbol.dispose](): void;
   }
-
-  /** Thrown by `receive`; anything else that is thrown is a crash. */
-  export type Failure =
-    | { tag: 'retry'; val: string }
-    | { tag: 'retry-after'; val: [nanoseconds: bigint, text: string] }
-    | { tag: 'reject'; val: string };
-}
-
-declare module 'wasmpost:messaging/topic@0.1.0' {
-  import type { Attributes } from 'wasmpost:messaging/types@0.1.0';
 
   export type PublishError =
     | { tag: 'closed' }
@@ -36,6 +30,16 @@ declare module 'wasmpost:messaging/topic@0.1.0' {
     write(chunk: Uint8Array): void;
     close(): void;
   }
+
+  /** Thrown by `receive`; anything else that is thrown is a crash. */
+  export type Failure =
+    | { tag: 'retry'; val: string }
+    | { tag: 'retry-after'; val: [nanoseconds: bigint, text: string] }
+    | { tag: 'reject'; val: string };
+}
+
+declare module 'wasmpost:messaging/topic@0.1.0' {
+  import type { Attributes, MessageWriter } from 'wasmpost:messaging/types@0.1.0';
 
   export function newWriter(topic: string): MessageWriter;
   export function publish(topic: string, attributes: Attributes, body: Uint8Array): void;

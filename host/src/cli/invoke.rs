@@ -10,7 +10,8 @@ use serde::Serialize;
 use wasmpost_delivery::{RetryPolicy, Verdict};
 use wasmpost_msg::{Attributes, Batch, Context, Message, Publication, ReceiveError, Receiver, Usage};
 use wasmpost_sandbox::{
-    BATCH_MAX, EngineOptions, Grants, HttpOrigin, Limits, LogRecord, LogSink, ReceiverOptions, Size, TopicPattern, WasmReceiver,
+    BATCH_MAX, EngineOptions, Grants, HttpOrigin, Limits, LogRecord, LogSink, ReceiverOptions, Size, TopicPattern,
+    WasmReceiver,
 };
 
 use super::ndjson::Lines;

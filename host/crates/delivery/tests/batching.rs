@@ -273,8 +273,7 @@ async fn the_leases_of_a_batch_are_renewed_while_it_is_at_work_and_while_it_is_g
         }
     }
     let mut bench = batches(8);
-    bench.options.batch =
-        Some(BatchOptions { messages: 8, wait: Duration::from_secs(100), ..BatchOptions::default() });
+    bench.options.batch = Some(BatchOptions { messages: 8, wait: Duration::from_secs(100), ..BatchOptions::default() });
     bench.options.timeout = Duration::from_secs(60);
     bench.publish(&["a", "b"]).await;
     let serving = bench.serve(Slow).await;

@@ -55,8 +55,8 @@ pub struct Message {
 pub struct Batch {
     /// The messages.
     pub messages: Vec<Message>,
-    /// Whether they were in a call that failed as a whole. What earlier calls left behind may have been the reason, so that
-    /// a receiver with a state begins with a new one.
+    /// Whether they were in a call that failed as a whole. Earlier calls may have left behind the reason for it, so that a
+    /// receiver with a state begins with a new one.
     pub is_again: bool,
 }
 

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use guest::{built, core_module, message, options};
 use parking_lot::Mutex;
 use wasmpost_msg::{Attributes, Batch, Body, Context, Message, Publication, Reason, ReceiveError, Receiver};
-use wasmpost_sandbox::{
-    EngineOptions, LogRecord, LogSink, ReceiverOptions, Sandbox, Size, WasmReceiver,
-};
+use wasmpost_sandbox::{EngineOptions, LogRecord, LogSink, ReceiverOptions, Sandbox, Size, WasmReceiver};
 
 /// What became of the messages of a call.
 struct Outcome {
@@ -159,7 +157,8 @@ async fn a_body_that_is_too_large_is_refused_alone() {
     let results = outcome.results.as_ref().unwrap();
     assert_eq!((&results[0], &results[2]), (&Ok(()), &Ok(())));
     assert_eq!(results[1].as_ref().unwrap_err().reason(), Reason::BodyTooLarge);
-    let sizes: Vec<_> = outcome.published().concat().iter().map(|one| one.attributes.get("Size").map(str::to_owned)).collect();
+    let sizes: Vec<_> =
+        outcome.published().concat().iter().map(|one| one.attributes.get("Size").map(str::to_owned)).collect();
     assert_eq!(sizes, [Some("2".to_owned()), Some("2".to_owned())]);
 }
 

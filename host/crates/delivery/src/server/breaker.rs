@@ -228,9 +228,7 @@ impl Slowed {
 
 /// Whether a failure is a fault of the guest that it did not tell of itself.
 fn is_fault(reason: Reason) -> bool {
-    use Reason::{
-        CpuLimit, HandleLimit, MemoryLimit, Panic, ResultCount, ResultTooLarge, TableLimit, Timeout, Trap,
-    };
+    use Reason::{CpuLimit, HandleLimit, MemoryLimit, Panic, ResultCount, ResultTooLarge, TableLimit, Timeout, Trap};
     let of_limits = matches!(reason, CpuLimit | MemoryLimit | TableLimit | HandleLimit | Timeout);
     of_limits || matches!(reason, Panic | Trap | ResultCount | ResultTooLarge)
 }

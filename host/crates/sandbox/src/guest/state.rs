@@ -77,7 +77,7 @@ pub(crate) struct StoreState {
     /// The meter of CPU time, also of several messages together.
     pub(crate) payer: Arc<Meter>,
     pub(crate) cpu_exhausted: bool,
-    /// How many messages the current call has. What limits bound by time, and for logs and HTTP requests, it has so often.
+    /// How many messages the current call has. It has its limits of time, of the log and of HTTP requests so often.
     pub(crate) messages: u32,
     /// The functions of an instance that has been called before.
     pub(crate) plugin: Option<Plugin>,

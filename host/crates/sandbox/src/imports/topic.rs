@@ -43,7 +43,8 @@ fn add_writer_to_linker(linker: &mut Linker<StoreState>) -> wasmtime::Result<()>
     })?;
     let set = |mut store: Given<'_>, (own, name, value)| Ok((store.data_mut().set_attribute(own, name, value)?,));
     topic.func_wrap("[method]message-writer.set-attribute", set)?;
-    let append = |mut store: Given<'_>, (own, name, value)| Ok((store.data_mut().append_attribute(own, name, value)?,));
+    let append =
+        |mut store: Given<'_>, (own, name, value)| Ok((store.data_mut().append_attribute(own, name, value)?,));
     topic.func_wrap("[method]message-writer.append-attribute", append)?;
     let delay = |mut store: Given<'_>, (own, delay)| store.data_mut().set_delay(own, delay);
     topic.func_wrap("[method]message-writer.set-delay", delay)?;

@@ -1,7 +1,7 @@
 //! Several messages in one call of an instance.
 //!
-//! What limits bound by time, a call has once for each of its messages; memory it has once. Each message has its own
-//! outbox and its own budget for publishing.
+//! A call has the time of one message for each of its messages, and memory once. Each message has its own outbox and its
+//! own budget for publishing.
 
 use std::sync::Arc;
 
@@ -25,12 +25,14 @@ impl WasmReceiver {
     /// Has an instance process all messages in one call.
     pub(super) async fn receive_together(&self, batch: Batch) -> Results {
         let _running = self.setup.sandbox.ticker.running();
-        let Some(context) = batch.messages.first().map(|message| message.context.clone()) else { return Ok(Vec::new()) };
+        let Some(context) = batch.messages.first().map(|message| message.context.clone()) else {
+            return Ok(Vec::new());
+        };
         let contexts: Vec<_> = batch.messages.iter().map(|message| message.context.clone()).collect();
         let limits = &self.setup.shared.limits;
         let wall = Span(limits.wall.0.saturating_mul(u32::try_from(contexts.len()).unwrap_or(u32::MAX)));
         let places = &self.setup.sandbox.places;
-        // What earlier calls left in an instance may be why this one failed.
+        // Earlier calls may have left in an instance the reason why this one failed.
         let warm = if self.reuse > 1 && !batch.is_again { places.warm(self.number) } else { None };
         let mut place = match warm.or_else(|| places.free()) {
             Some(place) => place,
@@ -60,13 +62,8 @@ impl WasmReceiver {
         let live = match place {
             Some(live) => live,
             None => {
-                let state = StoreState::new(
-                    &self.setup.shared,
-                    meter,
-                    Context::default(),
-                    Attributes::new(),
-                    Bytes::new(),
-                );
+                let state =
+                    StoreState::new(&self.setup.shared, meter, Context::default(), Attributes::new(), Bytes::new());
                 place.insert(Live { store: self.setup.store(state), instance: None, used: 0 })
             }
         };

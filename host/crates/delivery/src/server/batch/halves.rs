@@ -53,7 +53,7 @@ impl Batch<'_> {
         let mut results = Vec::new();
         for member in group {
             let checked = match member.context.cancelled().is_cancelled() {
-                // What has begun may go on to its end when the server stops.
+                // A message that has begun may go on to its end when the server stops.
                 false if member.has_begun => Ok(()),
                 _ => self.worker.check_able(&member.delivery, &member.context),
             };

@@ -129,7 +129,8 @@ impl Batches {
         let latest = Instant::now().checked_sub(self.options.wait);
         loop {
             let mut state = self.state.lock();
-            let is_due = state.gathered.front().is_some_and(|oldest| latest.is_some_and(|latest| oldest.since <= latest));
+            let is_due =
+                state.gathered.front().is_some_and(|oldest| latest.is_some_and(|latest| oldest.since <= latest));
             let Some(batch) = is_due.then(|| state.take(&self.options, Wanted::Any)).flatten() else { return };
             state.ready.push_back(batch);
             drop(state);

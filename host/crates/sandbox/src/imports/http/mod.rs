@@ -59,7 +59,10 @@ impl StoreState {
         let http = self.http.get_or_insert_with(|| {
             let mut context = WasiHttpCtx::new();
             context.set_field_size_limit(FIELDS_BYTES_MAX);
-            Http { context, requests: Requests::new(&self.shared, &self.delivery.log, &self.meter, &self.payer, self.messages) }
+            Http {
+                context,
+                requests: Requests::new(&self.shared, &self.delivery.log, &self.meter, &self.payer, self.messages),
+            }
         });
         WasiHttpCtxView { hooks: &mut http.requests, table: &mut self.table, ctx: &mut http.context }
     }

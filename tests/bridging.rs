@@ -6,7 +6,7 @@ use std::process::Stdio;
 use wasmpost::identity::FileIdentity;
 use wasmpost_tests::{Place, guest, signal, stats, wait_until, wait_until_acked};
 
-/// What lies in a queue of another file than the default one.
+/// The statistics of a queue in another file than the default one.
 fn stats_of(place: &Place, broker: &str, queue: &str) -> serde_json::Value {
     let all = place.run(&["queues", "--json", "--broker", broker]).exits(0).json();
     let found = all.as_array().unwrap().iter().find(|stats| stats["queue"] == queue);

@@ -67,7 +67,7 @@ fn a_cache_that_cannot_be_written_is_read_all_the_same() {
     let unwritable = "trap '' XFSZ; ulimit -f 0; \"$wasmpost\" check --config";
     // It could not compile: the component is from the cache.
     shell(&place, &format!("{unwritable} again.toml")).exits(0);
-    // What is not there is compiled, and not kept.
+    // A component that is not in the cache is compiled, and not kept.
     shell(&place, &format!("{unwritable} other.toml")).exits(0);
 }
 
@@ -112,7 +112,7 @@ fn compiler(place: &Place, line: &str) -> Child {
     command.spawn().unwrap()
 }
 
-/// What a process has open.
+/// The descriptors that a process has open.
 fn open(process: u32) -> Vec<u32> {
     let Ok(entries) = fs::read_dir(format!("/proc/{process}/fd")) else { return Vec::new() };
     let mut open: Vec<u32> =

@@ -167,7 +167,7 @@ fn a_topic_of_another_tenant_is_taken_from_only_where_that_was_granted() {
     let granted = format!("{}{receiver}", tenants("topics = [\"@beta/feed\"]"));
     let config = Config::parse(&granted, "wasmpost.toml".as_ref()).unwrap();
     assert_eq!(config.receivers[0].queue.all_topics()[1..], ["@acme/refunds", "@acme/own", "@beta/feed"]);
-    // What belongs to no tenant is the operator's own.
+    // Receivers of no tenant belong to the operator.
     let operators = format!("[tenants.beta]\n{MINIMAL}topics = [\"@beta/feed\"]\n");
     assert!(Config::parse(&operators, "wasmpost.toml".as_ref()).is_ok());
 }

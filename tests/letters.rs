@@ -17,7 +17,7 @@ const LETTERS: u64 = 20_000;
 /// How many are made at once.
 const BATCH: u64 = 500;
 
-/// What is cut off in the middle of the work.
+/// The party that is cut off in the middle of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cut {
     CommandKilled,

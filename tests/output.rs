@@ -1,4 +1,4 @@
-//! What commands print: a result that cannot be written is a failure, and text from outside is shown as text.
+//! The output of commands: a result that cannot be written is a failure, and text from outside is shown as text.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
 use std::fs::File;

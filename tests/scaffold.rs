@@ -236,7 +236,7 @@ fn main() {
     let is_repository = root().join(".git").exists() && Command::new("git").arg("--version").output().is_ok();
     for language in languages() {
         let component = built(language);
-        // What built the example builds the project.
+        // The tools that built the example build the project.
         let missing = component.is_none();
         for example in [ECHO, WEBHOOKS] {
             let called = format!("{}_in_{language}", example.name);

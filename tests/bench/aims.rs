@@ -1,4 +1,4 @@
-//! What the host should reach, and what it does: one row for each aim, with the ratio that it is told by.
+//! The aims of the host, and its results: one row for each aim, with the ratio that it is judged by.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ enum Bound {
     AtMost(f64),
 }
 
-/// What is measured.
+/// The quantity that is measured.
 #[derive(Clone, Copy)]
 enum Measure {
     /// The speed of the first row as a part or a multiple of that of the second.

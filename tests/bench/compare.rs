@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// The first argument that asks for it.
 pub(crate) const ARGUMENT: &str = "compare";
-/// What a row may differ by on a machine that is not quiet, as a share of its time.
+/// The difference that a row may have on a machine that is not quiet, as a share of its time.
 const NOISE: f64 = 0.05;
 
 /// CPU microseconds of each row, one number for each run.

@@ -13,7 +13,7 @@ use wasmpost_sandbox::Sandbox;
 
 use crate::measure::{Sample, process_cpu};
 
-/// What one drain may hold in its queue.
+/// The most bytes in the queue of one drain.
 const QUEUED_BYTES_MAX: usize = 256 << 20;
 /// How many publications are handed over at a time.
 const BATCH_BYTES: usize = 8 << 20;

@@ -15,7 +15,7 @@ use crate::report::Report;
 /// Every language in which there is an example.
 pub(crate) const LANGUAGES: &[&str] =
     &["rust", "c", "zig", "assemblyscript", "go", "javascript", "typescript", "python"];
-/// What a runtime of a language may need; the others leave it unused.
+/// The size of tables that the runtime of one language needs; the others leave it unused.
 const TABLE_ELEMENTS: u32 = 200_000;
 /// With less, instances in Python, which never gives memory back, end after some messages.
 const MEMORY: &str = "256MiB";

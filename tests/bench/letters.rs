@@ -22,7 +22,7 @@ const BODY_BYTES: usize = 1024;
 /// How long is measured where the work is no longer than that.
 const PHASE: Duration = Duration::from_secs(5);
 
-/// What goes on beside the neighbour.
+/// The work that goes on beside the neighbour.
 #[derive(Clone, Copy, PartialEq)]
 enum Work {
     Nothing,

@@ -1,4 +1,4 @@
-//! What limits cost, and what a trap does.
+//! The cost of limits, and of a trap.
 
 use wasmpost_msg::{Context, Message, Receiver};
 use wasmpost_sandbox::Profile;

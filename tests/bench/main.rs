@@ -39,7 +39,7 @@ const DEPTHS_LONG: &[usize] = &[0, 100_000, 1_000_000];
 const USAGE: &str = "usage: throughput [GROUP...] [--rows PART-OF-ID] [--long] [--deep] [--json FILE]\n       throughput compare \
                      BEFORE.json[,...] AFTER.json[,...]";
 
-/// What is measured, in this order.
+/// The groups that are measured, in this order.
 const GROUPS: &[&str] = &[
     "work",
     "limits",
@@ -54,7 +54,7 @@ const GROUPS: &[&str] = &[
     "peers-durable",
 ];
 
-/// What was asked for.
+/// The requested groups and options.
 #[derive(Default)]
 struct Arguments {
     groups: Vec<String>,

@@ -16,7 +16,7 @@ pub(crate) struct Plan {
     pub(crate) rows: Option<&'static str>,
 }
 
-/// What some work took.
+/// The time that some work took.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Sample {
     pub(crate) wall: Duration,
@@ -26,7 +26,7 @@ pub(crate) struct Sample {
 
 /// One way of doing the same as the others of its group.
 pub(crate) struct Variant<'a> {
-    /// What aims and plots find it by.
+    /// The id by which aims and plots find it.
     pub(crate) id: String,
     pub(crate) name: String,
     /// The most messages that it can handle in a round.
@@ -43,7 +43,7 @@ pub(crate) struct Row {
     pub(crate) cpu: Vec<f64>,
 }
 
-/// What is compared.
+/// The value that is compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
     /// Time as a clock shows it: where something waits for a disk, or runs on several threads.
@@ -98,7 +98,7 @@ pub(crate) fn median(mut all: Vec<f64>) -> f64 {
     all[all.len() / 2]
 }
 
-/// What some work took on this thread, and on all others of the process meanwhile.
+/// The time that some work took on this thread, and on all others of the process meanwhile.
 pub(crate) fn timed(work: impl FnOnce()) -> Sample {
     let (began, cpu) = (Instant::now(), process_cpu());
     work();

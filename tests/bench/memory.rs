@@ -1,4 +1,4 @@
-//! What components and instances hold in memory while they do nothing, measured in a process that did nothing else.
+//! The memory of idle components and instances, measured in a process that did nothing else.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::work::{attributes, component};
 
 /// How many are made of each.
 const MANY: usize = 400;
-/// What a process that measures is told.
+/// The argument of a process that measures.
 pub(crate) const ARGUMENT: &str = "measure-memory";
 
 /// The figures with what they are of, in the order in which the process prints them.
@@ -37,7 +37,7 @@ pub(crate) fn run(report: &mut Report) {
     }
 }
 
-/// What the process does.
+/// The work of that process.
 pub(crate) fn measure() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let cache_dir = Some(wasmpost_tests::target().join("bench-cache"));
@@ -57,7 +57,7 @@ pub(crate) fn measure() {
         let options = ReceiverOptions { reuse, ..ReceiverOptions::default() };
         WasmReceiver::new(Arc::clone(&sandbox), sandbox.load(wasm).unwrap(), options).unwrap()
     };
-    // What is made once for all is not counted.
+    // Memory that is allocated once for all is not counted.
     receive(&make(&files[MANY], 1));
 
     let (before, began) = (anonymous(), Instant::now());

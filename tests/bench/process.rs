@@ -23,7 +23,7 @@ pub(crate) fn run(report: &mut Report, plan: Plan) {
         began.elapsed()
     };
     let publish = || ran(&["publish", "bench", "-"]);
-    // What is compiled is in the cache from then on.
+    // The compiled component is in the cache from then on.
     publish();
     ran(&run);
     let cold = Variant::new("cold-start", "run --until-empty with one message, component in the cache", |messages| {
@@ -52,7 +52,7 @@ fn idle(report: &mut Report) {
     place.write("wasmpost.toml", text);
     let mut host = place.start(&["run"]);
     (1..RECEIVERS).for_each(|_| drop(host.wait_for("receiving")));
-    // What starting left to do is done.
+    // Work that starting left behind is done by then.
     std::thread::sleep(Duration::from_secs(1));
     let before = used(host.child.id());
     std::thread::sleep(WATCHED);

@@ -8,7 +8,7 @@ use wasmtime::{
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 mod bindings {
-    //! What is generated from the contract.
+    //! Bindings that are generated from the contract.
     wasmtime::component::bindgen!({
         path: "../wit",
         world: "wasmpost:messaging/plugin",
@@ -43,7 +43,7 @@ pub(crate) struct State {
     limits: StoreLimits,
 }
 
-/// What a user of wasmtime would write.
+/// The code that a user of wasmtime would write.
 pub(crate) struct Raw {
     engine: Engine,
     plugin: bindings::PluginPre<State>,

@@ -1,5 +1,5 @@
-//! What a second thread brings. A loop that only spins is the control: where it does not scale either, the machine was busy
-//! with something else.
+//! The gain of a second thread. A loop that only spins is the control: if it does not scale either, the machine was
+//! busy with something else.
 
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@ use crate::peers;
 use crate::raw::{AttributeList, Raw, best};
 use crate::report::Report;
 
-/// What guests do, and the bodies that they get.
+/// The work of guests, and the bodies that they get.
 const WORK: &[(&str, &str)] = &[("noop", "body not read"), ("checksum", "all words of the body added up")];
 pub(crate) const SIZES: &[(usize, &str)] = &[(1 << 10, "1 KiB"), (64 << 10, "64 KiB"), (1 << 20, "1 MiB")];
 
@@ -26,7 +26,7 @@ const ATTRIBUTES: &[(&str, &str)] = &[
     ("Source", "bench"),
 ];
 
-/// What all variants of some work share.
+/// Shared by all variants of some work.
 struct Work<'a> {
     name: &'static str,
     wasm: Vec<u8>,

@@ -11,7 +11,7 @@ use crate::measure::{Sample, Variant, timed};
 use crate::peers::Piped;
 use crate::work::{attributes, component, receiver, sandbox};
 
-/// What a worker is told.
+/// The argument of a worker.
 pub(crate) const ARGUMENT: &str = "work-for-parent";
 /// The length that asks for the last body again, so many times.
 const AGAIN: u32 = u32::MAX;
@@ -67,7 +67,7 @@ fn hand_over(worker: &mut Piped, by_pipe: bool, body: &[u8], messages: usize) {
     }
 }
 
-/// What a worker does, until its input ends.
+/// The work of a worker, until its input ends.
 pub(crate) fn work() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let receiver = receiver(&sandbox(Profile::Guard), &component("checksum"), 1);

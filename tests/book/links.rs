@@ -10,7 +10,7 @@ use crate::page::Page;
 const FILES: &str = "https://github.com/wasmpost/wasmpost/blob/main/";
 const DIRECTORIES: &str = "https://github.com/wasmpost/wasmpost/tree/main/";
 
-/// What is wrong with the links of a page.
+/// The faults of the links of a page.
 pub(crate) fn faults(page: &Page, pages: &[Page]) -> Vec<String> {
     let fault = |(line, link): &(usize, String)| {
         fault(page, link, pages).map(|fault| format!("{}:{line}: {link}: {fault}", page.name))

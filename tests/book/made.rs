@@ -114,7 +114,7 @@ fn referred<'a>(value: &'a Value, schema: &'a Value) -> Option<(&'a str, &'a Val
     Some((name, &schema["$defs"][name]))
 }
 
-/// What a key takes, in a word or two.
+/// The kind of value that a key takes, in a word or two.
 fn kind(value: &Value, schema: &Value) -> String {
     if let Some((name, definition)) = referred(value, schema) {
         return match name {
@@ -141,7 +141,7 @@ fn kind(value: &Value, schema: &Value) -> String {
     }
 }
 
-/// What holds where the key is left out.
+/// The value that applies if the key is left out.
 fn default(key: &str, value: &Value, table: &Value, schema: &Value) -> String {
     let is_required = table["required"].as_array().is_some_and(|names| names.iter().any(|name| name == key));
     let refers_to_table = referred(value, schema).is_some_and(|(_, definition)| definition["type"] == "object");

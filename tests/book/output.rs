@@ -1,4 +1,4 @@
-//! What a command is said to print, compared with what it printed.
+//! Compares the output of a command with the output that a page shows.
 
 /// Stands for any text within a line; alone on a line, for any lines.
 const ANYTHING: &str = "…";
@@ -26,7 +26,7 @@ fn line_fits(said: &str, printed: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// What the comparison itself is held to.
+/// Tests of the comparison itself.
 pub(crate) fn an_ellipsis_stands_for_any_text_and_any_lines() {
     let printed = ["ID  QUEUE", "a   orders", "b   webhooks"];
     assert!(fits(&printed, &printed));

@@ -15,7 +15,7 @@ pub(crate) struct Page {
     pub(crate) name: String,
     pub(crate) text: String,
     pub(crate) blocks: Vec<Block>,
-    /// What links can lead to within it.
+    /// The anchors within it that links can lead to.
     pub(crate) anchors: Vec<String>,
     /// Where links and images lead, with their lines.
     pub(crate) links: Vec<(usize, String)>,
@@ -127,7 +127,7 @@ fn hidden((line, html): (usize, String)) -> Option<Block> {
     Some(Block { line, language: "sh".into(), marks: String::new(), text })
 }
 
-/// What a heading is called in a link, as mdBook and the usual forges have it.
+/// The anchor of a heading, as mdBook and the usual forges make it.
 pub(crate) fn anchor(heading: &str) -> String {
     let kept = heading.trim().chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
     kept.map(|letter| if letter == ' ' { '-' } else { letter.to_ascii_lowercase() }).collect()

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use wasmpost_tests::{Place, guest, program, root, target};
 
-/// What is typed.
+/// The commands that are typed.
 const TYPED: &[&str] = &[
     "wasmpost publish webhooks --ndjson samples.ndjson",
     "wasmpost run --until-empty --log error",

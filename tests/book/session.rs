@@ -52,7 +52,7 @@ pub(crate) fn run(page: &Page) {
     }
 }
 
-/// What the page does: its commands, and the files that it shows.
+/// The steps of a page: its commands, and the files that it shows.
 fn steps(page: &Page, notes: &Path) -> Vec<Step> {
     let mut steps = Vec::new();
     for block in page.blocks.iter().filter(|block| block.ignored().is_none()) {
@@ -71,7 +71,7 @@ fn steps(page: &Page, notes: &Path) -> Vec<Step> {
     steps
 }
 
-/// What is typed in a block that shows a terminal, and what is printed.
+/// The commands and the output in a block that shows a terminal.
 fn typed(block: &Block) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for (number, line) in block.text.lines().enumerate() {

@@ -53,7 +53,7 @@ pub(crate) async fn a_host_that_is_told_to_stop_leaves_nothing_to_be_done_again(
     scene.account(hosts, &BTreeSet::new()).await;
 }
 
-/// What such a host gave up at its start is nothing that a broker, or a connection to one that came back, needs.
+/// A confined host gives up rights at its start. A broker, and a new connection to one, need none of them.
 pub(crate) async fn a_confined_host_for_hostile_guests_works_and_finds_its_broker_again(scene: &mut Scene) {
     scene.configure("hostile.toml", &scene.server.url(), CONCURRENCY);
     let config = std::fs::read_to_string(scene.place.path().join("hostile.toml")).unwrap();

@@ -16,7 +16,7 @@ pub(crate) async fn no_message_is_lost_when_the_broker_is_killed_and_comes_back_
         at_work.extend(scene.ledger.held(CONCURRENCY).await);
         scene.settled(if kill == 0 { Settled::Queue("work") } else { Settled::Topic("out") }).await;
         scene.server.kill();
-        // What it is at is done while there is no broker to be told.
+        // Its work in flight is done while there is no broker to settle it.
         scene.ledger.release();
         scene.server.restart().await.unwrap();
         scene.ledger.seen((kill + 1) * MESSAGES).await;

@@ -1,4 +1,4 @@
-//! What the cases share: a broker, a ledger of what was done, hosts that do it, and the account at the end.
+//! Shared by the cases: a broker, hosts, a ledger of their work, and the account at the end.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -23,7 +23,7 @@ pub(crate) struct Scene {
     unconfirmed: BTreeSet<String>,
 }
 
-/// What a broker has declared.
+/// The kind of settlement that a broker declares.
 pub(crate) enum Settled {
     Queue(&'static str),
     Topic(&'static str),

@@ -21,7 +21,7 @@ pub(crate) enum End {
 /// Something that is attempted once the process is confined, with an end.
 pub(crate) type Attempt = (&'static str, End, fn(&Scene) -> io::Result<()>);
 
-/// What is there to be attempted at.
+/// The files, processes and sockets that attempts are made at.
 pub(crate) struct Scene {
     /// A file that the process could read and write before.
     pub(crate) file: String,
@@ -64,7 +64,7 @@ fn read(path: &str) -> io::Result<()> {
     File::open(path).map(drop)
 }
 
-/// What a compiler may not do, and a little of what it has to.
+/// Calls that a compiler may not make, and a few that it must.
 pub(crate) const COMPILER: &[Attempt] = &[
     ("open a file", End::Refused, |scene| read(&scene.file)),
     ("read a system file", End::Refused, |_| read("/etc/passwd")),
@@ -112,8 +112,8 @@ pub(crate) const COMPILER: &[Attempt] = &[
     ("write to a pipe that it has", End::Done, |scene| io::Write::write_all(&mut &scene.pipe.1, b"x")),
 ];
 
-/// What a hostile host may not do any more, and what it goes on doing. Its queue and its components lie in the directory
-/// of the file.
+/// Calls that a hostile host may not make any more, and those that it needs. Its queue and its components are in the
+/// directory of the file.
 pub(crate) const SERVER: &[Attempt] = &[
     ("read a file elsewhere", End::Refused, |_| read(&format!("/proc/{}/environ", parent()))),
     ("list the root", End::Refused, |_| fs::read_dir("/").map(drop)),

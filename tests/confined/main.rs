@@ -1,7 +1,7 @@
 //! Confinement: attempts at each thing that the compiler of components and a hostile host may not do; their work, done all
 //! the same; and kernels that cannot confine them.
 //!
-//! What needs a means of confinement that is missing here is shown as ignored, with its name.
+//! A case that needs a means of confinement that is missing here is shown as ignored, with the name of the means.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)] // A fault fails the test.
 
 mod attempts;
@@ -27,7 +27,7 @@ const FAILED: u8 = 4;
 const SIGSYS: i32 = 31;
 /// The largest guests, compiled from languages that bring an interpreter, and one that is made a component first.
 const LARGE: [&str; 5] = ["triage-python", "triage-javascript", "triage-go", "triage-rust", "noop"];
-/// What only newer versions of landlock refuse to a server, by the version of the kernel that has it.
+/// Attempts that only newer versions of landlock refuse to a server, with the version of the kernel that has it.
 const NEWER: [(&str, (u32, u32)); 2] = [("listen", (6, 7)), ("signal another process", (6, 12))];
 
 fn main() -> ExitCode {

@@ -343,7 +343,7 @@ fn main() {
         ("assemblyscript", "assembly/receiver.ts", "ERROR"),
         ("go", "export_wasmpost_messaging_receiver/receiver.go", "receiver.go"),
     ] {
-        // What built the example builds the project.
+        // The tools that built the example build the project.
         let is_missing = find_guest(&format!("triage-{language}")).is_none() && language != "rust";
         let test = move || a_project_is_built_when_its_source_is_saved(language, source, fault);
         let trial = trial(format!("a_project_in_{language}_is_built_when_its_source_is_saved"), Box::new(test));

@@ -15,7 +15,7 @@ const NEIGHBOUR: &str = "neighbour";
 const WORK: &str = "work";
 const ARRIVED: &str = "arrived";
 const SEEN: &str = "seen";
-/// What has to be logged for the tests.
+/// The log filter that the tests need.
 const LOG: &[&str] = &["--log", "info,wasmpost_delivery=debug"];
 
 /// The name of a tenant's queue or topic, as the command line has it.
@@ -31,10 +31,10 @@ pub(crate) struct Arena {
     attacks: Vec<(String, Vec<Value>)>,
 }
 
-/// What is left when the host is done.
+/// The remains of a host that is done.
 pub(crate) struct Aftermath {
     pub(crate) place: Place,
-    /// What the host logged, a line for each event.
+    /// The log of the host, a line for each event.
     pub(crate) log: Vec<Value>,
 }
 
@@ -135,12 +135,12 @@ impl Arena {
         Fighting { place: &self.place, host, log: Vec::new() }
     }
 
-    /// What is left of hosts that were killed.
+    /// The remains of hosts that were killed.
     pub(crate) fn left(self) -> Aftermath {
         Aftermath { place: self.place, log: Vec::new() }
     }
 
-    /// What is left of a host that the test ran itself to its end.
+    /// The remains of a host that the test ran itself to its end.
     #[track_caller]
     pub(crate) fn ended(self, log: &str) -> Aftermath {
         let after = Aftermath { place: self.place, log: events(log) };
@@ -205,7 +205,7 @@ impl Fighting<'_> {
 }
 
 impl Aftermath {
-    /// What lies in a queue or topic of the attackers.
+    /// The statistics of a queue or topic of the attackers.
     pub(crate) fn stats(&self, name: &str) -> Value {
         stats(&self.place, &queue(ATTACKER, name))
     }
@@ -250,7 +250,7 @@ impl Aftermath {
         assert_eq!((&stats["acked"], &stats["dead"]), (&count.into(), &0.into()), "{}: {letters:?}", guest.name);
     }
 
-    /// What the attackers published to `seen`.
+    /// The bodies that the attackers published to `seen`.
     pub(crate) fn seen(&self) -> Vec<String> {
         self.seen_letters().iter().map(|letter| letter["body"].as_str().unwrap().to_owned()).collect()
     }
@@ -260,7 +260,7 @@ impl Aftermath {
         self.letters(SEEN).iter().map(|letter| letter["body_bytes"].as_u64().unwrap()).collect()
     }
 
-    /// What the attackers published to `seen`, with all that is known about it.
+    /// The messages that the attackers published to `seen`, with all their fields.
     pub(crate) fn seen_letters(&self) -> Vec<Value> {
         self.letters(SEEN).iter().map(|letter| self.whole(letter)).collect()
     }
@@ -273,7 +273,7 @@ impl Aftermath {
         found.any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
     }
 
-    /// What the host logged about a receiver, by message.
+    /// The messages in the log about a receiver.
     pub(crate) fn logged(&self, receiver: &str) -> Vec<&str> {
         let receiver = queue(ATTACKER, receiver);
         let of_receiver = self.log.iter().filter(|event| event["receiver"] == *receiver);

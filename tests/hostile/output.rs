@@ -12,7 +12,7 @@ const TIME: &str = "cpu = \"50s\", wall = \"50s\"";
 /// The most memory that a host needs in these tests, in KiB: a fraction of what the guests write.
 const PEAK_KIB_MAX: u64 = 128 << 10;
 
-/// What is left when an attacker's one message is done, and the most memory that the host had until then, in KiB.
+/// The remains after an attacker's one message, and the peak memory of the host until then, in KiB.
 fn watched(arena: Arena) -> (Aftermath, u64) {
     let mut peak_kib = 0;
     let after = arena.fight_with(|host| {

@@ -138,7 +138,7 @@ fn a21_lists_texts_and_bytes_over_a_limit_are_refused_by_name_or_left_out_of_the
 /// How many different refusals of a delivery are told.
 const TOLD: usize = 8;
 
-/// What is tried, and what it comes to.
+/// The calls that are tried, and their results.
 const CALLS: &[(&str, &str)] = &[
     ("values", "rejected: PublishError::InvalidAttribute(\"number of values over the limit of 1024\")"),
     ("names", "rejected: PublishError::InvalidAttribute(\"number of attributes over the limit of 1024\")"),

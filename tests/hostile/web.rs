@@ -45,7 +45,7 @@ impl Server {
     }
 }
 
-/// What the attacker's message for a request dies of, or `ok`.
+/// The reason for which the attacker's message for a request died, or `ok`.
 fn outcome(after: &Aftermath, id: &str) -> String {
     let letters = after.letters(A09_FETCHING.name);
     let letter = letters.iter().find(|letter| letter["id"] == id);

@@ -1,4 +1,4 @@
-//! What the example receiver does, whatever it is written in.
+//! The behaviour of the example receiver, the same in every language.
 
 use std::sync::Arc;
 use std::time::Duration;

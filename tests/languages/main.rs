@@ -42,7 +42,7 @@ impl Language {
         once.get_or_init(|| sandbox().load_file(&guest(&format!("triage-{}", self.name))).unwrap()).clone()
     }
 
-    /// What its receivers may do: publish what they sort, unless a test takes that away.
+    /// The options of its receivers: they may publish the messages that they sort, unless a test denies it.
     fn options(&self) -> ReceiverOptions {
         let mut options = ReceiverOptions::default();
         options.limits.memory = self.memory.parse().unwrap();
@@ -57,7 +57,7 @@ impl Language {
     }
 }
 
-/// What holds for a language.
+/// A test of a language.
 type Behaviour = fn(&Language, &tokio::runtime::Runtime);
 
 fn trial(language: Language, name: &str, behaviour: Behaviour) -> Trial {

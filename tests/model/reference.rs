@@ -90,7 +90,7 @@ impl Model {
         Some((id, is_known))
     }
 
-    /// What may be delivered now, the first due first.
+    /// The messages that may be delivered now, the first due first.
     pub(crate) fn deliverable(&self) -> Vec<Id> {
         let in_flight = self.messages.iter().filter(|message| message.is_leased());
         let mut due: Vec<_> = (0..self.messages.len()).filter(|id| self.is_due(*id)).collect();
@@ -194,7 +194,8 @@ impl Model {
         dead.map(|message| message.place = Place::Purged).count() as u64
     }
 
-    /// What was in flight is put back; if the process was killed, that counts, and too often is the end.
+    /// Puts back the messages in flight. If the process was killed, that counts, and too many crashes make a dead
+    /// letter.
     pub(crate) fn reopen(&mut self, crash: bool) {
         let in_flight: Vec<_> = (0..self.messages.len()).filter(|id| self.messages[*id].is_leased()).collect();
         for id in in_flight {

@@ -116,7 +116,7 @@ impl Campaign {
         assert_none(&faults);
     }
 
-    /// What there was to account for.
+    /// Prints the numbers of messages that were accounted for.
     fn tell(&self) {
         let ledger = self.ledger.lock().unwrap();
         let last = &self.lives.last().unwrap().after;

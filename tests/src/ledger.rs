@@ -25,7 +25,7 @@ struct Shared {
     next: Mutex<u64>,
 }
 
-/// What is known of each message, by its id.
+/// The record of each message, by its id.
 #[derive(Default)]
 struct Entries {
     /// How often it was asked for.
@@ -132,7 +132,7 @@ async fn answer(stream: TcpStream, shared: Arc<Shared>) -> Option<()> {
     let mut more = [0];
     let is_there = tokio::select! {
         released = holds.wait_for(|holds| !holds) => released.is_ok(),
-        // Whoever asked has nothing more to say: he is gone.
+        // A caller that sent its request has nothing more to send: it is gone.
         _ = stream.read(&mut more) => false,
     };
     if is_there {

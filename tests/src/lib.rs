@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: the program, the guests, a directory to run in, and servers of brokers.
+//! Shared by the end-to-end tests: the program, the guests, a directory to run in, and servers of brokers.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)] // A fault fails the test.
 
 pub mod certificates;
@@ -64,8 +64,8 @@ fn build(wanted: &[&str]) {
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--workspace", "--all-features", "--test", "tidy"]);
     build.args(wanted).current_dir(root());
-    // What cargo tells a test about its package, the build script of ring takes for a change: it would be built again
-    // with all that depends on it, here and by whoever builds next.
+    // Cargo tells a test about its package in variables, which the build script of ring would take for a change: ring
+    // and all that depends on it would be built again, here and in the next build.
     let is_of_package =
         |name: &str| name == "OUT_DIR" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     let told = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
@@ -307,7 +307,7 @@ pub fn wait_until_in_flight(place: &Place, queue: &str) {
     }
 }
 
-/// What lies in a queue, by the command `queues`.
+/// The statistics of a queue, from the command `queues`.
 pub fn stats(place: &Place, queue: &str) -> Value {
     let all = place.run(&["queues", "--json"]).exits(0).json();
     let found = all.as_array().unwrap().iter().find(|stats| stats["queue"] == queue);

@@ -15,7 +15,7 @@ use crate::PATIENCE;
 /// The most pieces that are under way in one direction of a connection.
 const PIECES_MAX: usize = 256;
 
-/// What the network between the two sides does.
+/// The state of the network between the two sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Hands everything on at once.
@@ -94,7 +94,7 @@ impl Drop for Open {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // What is open sees that there is no one left to change the mode, and ends.
+        // Open connections see that the mode cannot change any more, and end.
         self.accepting.abort();
     }
 }

@@ -126,7 +126,7 @@ fn arrows(text: &str, depth: usize) -> Vec<Arrow> {
     found
 }
 
-/// What is wrong with a crate of this `lib.rs` and of these files, named from its `src` on.
+/// The faults of a crate with this `lib.rs` and these files, named from its `src` on.
 fn faults(lib: &str, files: &[(String, String)]) -> Vec<String> {
     let modules = listed(lib);
     let find = |name: &str| modules.iter().find(|module| module.name == name);

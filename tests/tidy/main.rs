@@ -304,7 +304,7 @@ fn no_event_has_a_field_that_a_line_of_the_log_has_of_its_own() {
 
 #[test]
 fn texts_are_logged_as_they_are_and_escaped_once_by_the_log() {
-    // What `Debug` is the text for: numbers with a unit, and words.
+    // `Debug` is the right text for these: numbers with a unit, and words.
     let plain = ["?cpu", "?wall", "?delay", "?pause", "?began.elapsed()", "?took"];
     let found = logging_sources().into_iter().flat_map(|(name, line, _, words)| {
         let before_text = words.split('"').next().unwrap().to_owned();

@@ -56,7 +56,7 @@ fn parse(body: &[u8]) -> Result<Map<String, Value>, Failure> {
     }
 }
 
-/// What later receivers can tell webhooks apart by without parsing them again.
+/// The attributes by which later receivers can tell webhooks apart without parsing them again.
 fn attributes(message: &Message, webhook: &Map<String, Value>) -> Attributes {
     let mut attributes = message.attributes();
     attributes.retain(|(name, _)| FORWARDED.contains(&name.as_str()));

@@ -17,7 +17,7 @@ const BODY_BYTES: usize = 1024;
 /// How many messages are in flight, in the host and in the bare loop.
 const IN_FLIGHT: usize = 64;
 
-/// What is measured of a broker: each takes all messages of a queue of its own once a round.
+/// A way to use a broker that is measured: each takes all messages of a queue of its own once a round.
 struct Variant {
     name: &'static str,
     rounds: Vec<Duration>,

@@ -7,7 +7,7 @@ pub(crate) struct Attack {
     pub(crate) guest: &'static str,
     /// Messages that wait for the guest from the start.
     pub(crate) messages: usize,
-    /// What it may publish to.
+    /// The topics that it may publish to.
     pub(crate) publish: &'static str,
     /// Whether its component is changed and compiled all the time.
     pub(crate) recompiled: bool,

@@ -26,7 +26,7 @@ pub(crate) struct Arena {
     _directory: tempfile::TempDir,
 }
 
-/// What was seen of one measurement: seconds, and messages a second.
+/// The result of one measurement: seconds, and messages a second.
 pub(crate) struct Seen {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
@@ -108,7 +108,7 @@ impl Arena {
 
     async fn end(self) {
         self.stop.store(true, Ordering::SeqCst);
-        // What the attacker has in flight is interrupted.
+        // The attacker's deliveries in flight are interrupted.
         drop(self.host.stop().await);
     }
 }

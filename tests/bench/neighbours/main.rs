@@ -1,8 +1,8 @@
-//! What a well-behaved tenant notices of one that attacks: latency at the same load without and with the attack, in one
-//! run.
+//! The effect of a tenant that attacks on a well-behaved one: latency at the same load without and with the attack, in
+//! one run.
 //!
-//! Open loop: messages are sent at fixed times whatever becomes of those before, and the latency counts from the time
-//! at which a message was to be sent. So a host that stalls is not measured less often than one that does not.
+//! Open loop: messages are sent at fixed times, independent of earlier ones, and the latency counts from the time at
+//! which a message was to be sent. So a host that stalls is not measured less often than one that does not.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing)] // A program for people to look at.
 
 mod attack;

@@ -1,4 +1,4 @@
-//! What `tests/prove/fuzz/main.rs` tries with proptest, for libFuzzer.
+//! The targets of `tests/prove/fuzz/main.rs`, for libFuzzer.
 
 mod targets;
 

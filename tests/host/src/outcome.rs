@@ -8,13 +8,13 @@ use wasmpost_msg::{
 use wasmpost_sandbox::{EngineOptions, LogRecord, LogSink, ReceiverOptions, Sandbox, WasmReceiver};
 use wasmpost_tests::target;
 
-/// What became of one message.
+/// The outcome of one message.
 pub struct Outcome {
     /// Whether it was received.
     pub result: Result<(), ReceiveError>,
     /// The messages that the guest published.
     pub published: Vec<Publication>,
-    /// What the guest used.
+    /// The usage of the guest.
     pub usage: Usage,
 }
 

@@ -19,7 +19,8 @@ fn samples() -> Vec<Vec<u8>> {
     modules.flat_map(|module| [component_of(&module).unwrap_or_else(|_| module.clone()), module]).collect()
 }
 
-/// What is tried lies in a file meanwhile: what ends the process, such as an overflow of the stack, leaves it there.
+/// Keeps the input in a file while it is tried, so that it is left there if it ends the process, as by a stack
+/// overflow.
 fn keep(bytes: &[u8]) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or_default().replace(':', "-");

@@ -1,7 +1,7 @@
 //! Input from outside that is random, or almost right: nothing of it may bring the host down or through its rules.
 //!
-//! Each target is tried for some seconds: `WASMPOST_FUZZ_SECONDS` says how many. What fails is made small and told, and is
-//! kept as a test of its own, with its fix.
+//! Each target is tried for some seconds: `WASMPOST_FUZZ_SECONDS` says how many. A failing input is made small and
+//! printed, and is kept as a test of its own, with its fix.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 #![allow(clippy::print_stderr)] // A proof tells its figures.
 

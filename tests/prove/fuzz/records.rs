@@ -16,7 +16,7 @@ use super::fuzz;
 use super::mutation::changed;
 
 const LETTERS: usize = 4;
-/// What of a dead letter may be damaged. Nothing else of the row says which message it is.
+/// The columns of a dead letter that may be damaged. None of them identifies its message.
 const COLUMNS: &[&str] = &["reason", "dead_at", "deliveries", "evidence", "attempts"];
 
 /// A file with dead letters, which are named by numbers.

@@ -1,4 +1,4 @@
-//! What has to hold for any text. Called with inputs by proptest here, and by libFuzzer in `tests/fuzz`.
+//! Properties of any text. Called with inputs by proptest here, and by libFuzzer in `tests/fuzz`.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ pub(crate) fn origins(text: &str, other: &str) {
     let Ok(origin) = text.parse::<HttpOrigin>() else { return };
     let spelled = origin.to_string();
     assert_eq!(spelled.parse::<HttpOrigin>().as_ref(), Ok(&origin), "{text:?}");
-    // Whoever reads the spelling as a URL finds what he finds in the text, and no user, path or query.
+    // The spelling, read as a URL, has the same parts as the text, and no user, path or query.
     let url = url::Url::parse(&spelled).unwrap();
     assert_eq!(url.username().len() + url.query().map_or(0, str::len) + url.path().trim_matches('/').len(), 0);
     if let Ok(read) = url::Url::parse(text) {

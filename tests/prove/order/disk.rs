@@ -18,7 +18,8 @@ use wasmpost_tests_host::prove::load::{publication, publish};
 /// Set for the process that has the small disk: where it is.
 pub(crate) const INSIDE: &str = "WASMPOST_TEST_SMALL_DISK";
 const DISK: &str = "size=10m";
-/// What is deleted to make room: more than the file and its log have then, since the log is copied before it is cut.
+/// The size of a file that is deleted to make room: more than the queue file and its log, since the log is copied
+/// before it is cut.
 const RESERVE_BYTES: usize = 6 << 20;
 
 /// Runs this test again, in a namespace with a small disk that nobody else sees.
@@ -32,7 +33,7 @@ pub(crate) async fn full() {
     assert!(inside.status().unwrap().success(), "see above");
 }
 
-/// What happens inside.
+/// The part that runs inside the namespace.
 pub(crate) async fn fill(directory: &Path) {
     let (place, ledger) = (place_in(directory), Mutex::new(Ledger::default()));
     place.write("reserve", vec![0; RESERVE_BYTES]);
@@ -52,7 +53,7 @@ pub(crate) async fn fill(directory: &Path) {
     let refused = ledger.lock().unwrap().sent.values().filter(|sent| sent.standing == Standing::Refused).count();
     assert!(refused > 0, "a full disk refuses");
     let stored = stats(&broker, "filler").await.ready;
-    // What becomes due meanwhile is leased and acked, or that is refused and told; it is not lost.
+    // Messages that become due meanwhile are leased and acked, or the ack is refused with an error; none is lost.
     let began = Instant::now();
     while stats(&broker, "work").await.delayed > 0 {
         assert!(began.elapsed() < PATIENCE, "messages never become due");
@@ -115,7 +116,7 @@ async fn stats(broker: &RemoteBroker, queue: &str) -> QueueStats {
     stats.into_iter().find(|stats| stats.queue == queue).unwrap()
 }
 
-/// What the host had room to tell, once it is clear that something is wrong.
+/// The part of the log that the host had room for, printed if the test fails.
 struct Told<'a>(&'a Proved);
 
 impl Drop for Told<'_> {

@@ -18,7 +18,7 @@ use super::traced::{read, traced};
 /// How long a host that lives on may take for what it has.
 const WORK_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What came of a host in which a call failed.
+/// The outcome of a host in which a call failed.
 struct Failed {
     /// The calls that were made to fail.
     injected: Vec<Call>,
@@ -146,7 +146,7 @@ fn brief(call: &Call) -> String {
 async fn live(place: &Place, traces: &str, injection: &str) -> (Ledger, Failed) {
     let (trace, ledger) = (place.path().join("trace"), Mutex::new(Ledger::default()));
     let database = database(place);
-    // What is written to shared memory is made anew from the log, and one byte of each page makes many calls.
+    // Shared memory is made anew from the log, and writing one byte of each of its pages takes many calls.
     let suffixes = if traces == "pwrite64" { &["", "-wal", "-journal"][..] } else { &["", "-wal", "-journal", "-shm"] };
     let files: Vec<String> = suffixes.iter().map(|suffix| format!("{}{suffix}", database.display())).collect();
     let mut arguments: Vec<&str> = files.iter().flat_map(|file| ["-P", file.as_str()]).collect();

@@ -2,7 +2,7 @@
 //! host ends or says so, and nothing that it confirmed is lost.
 //!
 //! It needs `strace`, which `scripts/setup-prove.sh` installs; the disk that gets full needs namespaces of users, or root.
-//! What is missing here is shown as ignored. `WASMPOST_PROVE_CALLS` says how many calls of each kind are made to fail.
+//! A case that needs more than this machine has is ignored. `WASMPOST_PROVE_CALLS` says how many calls of a kind fail.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 #![allow(clippy::print_stderr)] // A proof tells its figures.
 

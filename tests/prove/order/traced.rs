@@ -14,7 +14,7 @@ use wasmpost_tests_host::prove::load::publish_all;
 
 /// How long a trace may not grow before it is taken for complete. Some tell of no end.
 const QUIET: Duration = Duration::from_secs(5);
-/// What is traced: what reads questions, writes answers, and brings bytes to the disk.
+/// The calls that are traced: those that read requests, write answers, and bring bytes to the disk.
 const CALLS: &str = "trace=read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg,pwrite64,pwritev,fsync,fdatasync";
 
 /// The command with a tracer beside it. The process is the command itself, and the tracer ends with it.

@@ -1,4 +1,4 @@
-//! What the host under soak gets: several receivers, and messages of which one in twenty goes wrong.
+//! The load of the host under soak: several receivers, and messages of which one in twenty fails.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,7 +34,7 @@ const AT_ONCE: usize = 20;
 /// One in so many goes wrong.
 const FAULTY: u32 = 20;
 
-/// What was sent, and what became of it.
+/// The messages that were sent, and their outcomes.
 pub(crate) struct Traffic {
     random: fastrand::Rng,
     /// By queue.
@@ -120,7 +120,7 @@ impl Traffic {
             self.waiting = stats.iter().map(|stats| stats.ready + stats.delayed + stats.leased).sum();
             self.looked = elapsed;
         }
-        // What could not be sent in time is not made up for.
+        // Messages that could not be sent in time are not made up for.
         self.owed = (self.owed + (elapsed - self.since).as_secs_f64() * A_SECOND).min(A_SECOND / 2.0);
         self.since = elapsed;
         let mut batch = Vec::new();

@@ -14,7 +14,7 @@ use super::traffic::Traffic;
 /// How long the host may take for what is left at the end.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What the host holds now. Purges the dead letters, as an operator would.
+/// Samples the resources that the host holds. Purges the dead letters, as an operator would.
 pub(crate) async fn sample(
     child: &Child,
     database: &Path,
@@ -67,8 +67,8 @@ pub(crate) async fn settled(broker: &RemoteBroker, traffic: &mut Traffic) -> Opt
     fault
 }
 
-/// What is left of work when there is none: no delivery in flight, no instance but those that wait to be used again, and
-/// each message counted once.
+/// The faults of an idle host: it must have no delivery in flight, no instance but those that wait to be used again,
+/// and each message counted once.
 pub(crate) async fn idle(broker: &RemoteBroker, traffic: &Traffic) -> Vec<Fault> {
     let mut faults = Vec::new();
     for tenant in broker.tenants().await.unwrap() {

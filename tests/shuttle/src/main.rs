@@ -10,7 +10,7 @@ mod share;
 mod threads;
 
 mod crew {
-    //! What messages that share an instance meet in.
+    //! The crew: the meeting point of messages that share an instance.
     pub(super) mod ledger;
     pub(super) mod roster;
     pub(super) mod together;

@@ -11,7 +11,7 @@ use crate::prove::seen::{Copy, Dead, Ledger, Life, Snapshot, Standing};
 pub struct Fault {
     /// The invariant that it breaks, such as `I1`.
     pub invariant: &'static str,
-    /// What it is.
+    /// Its description.
     pub text: String,
 }
 
@@ -69,7 +69,7 @@ fn snapshot(ledger: &Ledger, life: usize, snapshot: &Snapshot, rules: Rules, fau
             let text = format!("{id:?}: waits {waits}, dead {is_dead}, its copies are there {is_acked}");
             faults.push(Fault::new(if is_acked { "I11" } else { "I8" }, text));
         }
-        // What was confirmed in a later life need not have been there at the end of this one.
+        // A message that was confirmed in a later life need not have been there at the end of this one.
         if found == 0 && sent.standing == Standing::Confirmed && sent.life <= life {
             faults.push(Fault::new("I1", format!("{id:?} was confirmed and is lost")));
         }
@@ -121,7 +121,7 @@ fn contents(snapshot: &Snapshot, places: &Places<'_>, faults: &mut Vec<Fault>) {
         let expected: Vec<_> = (0..letter.copies()).map(|number| number.to_string()).collect();
         if numbers != expected {
             let text = format!("{source:?} left {numbers:?} and should have left {expected:?}");
-            // What only a writer that was dropped can have left is told as that.
+            // A message that only a dropped writer can have left violates the rule about dropped writers.
             let invariant = if numbers.contains(&"dropped") { "I17" } else { "I11" };
             faults.push(Fault::new(invariant, text));
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What the receiver is asked to do.
+/// A request to the receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Wish {
     /// Publish so many copies.
@@ -25,7 +25,7 @@ pub enum Wish {
 pub struct Letter {
     /// The id.
     pub id: String,
-    /// What it asks for.
+    /// Its request to the receiver.
     pub wish: Wish,
     /// The ordering key.
     pub key: Option<String>,
@@ -77,12 +77,12 @@ impl Letter {
         }
     }
 
-    /// What its body and attributes come to.
+    /// The digest of its body and attributes.
     pub fn digest(&self) -> u64 {
         digest(&self.attributes, &self.body)
     }
 
-    /// What its copies come to.
+    /// The digest of its copies.
     pub fn copy_digest(&self) -> u64 {
         match self.wish {
             Wish::Writers => digest(&BTreeMap::new(), b""),
@@ -107,7 +107,7 @@ fn attributes(wish: Wish, random: &mut fastrand::Rng) -> BTreeMap<String, Vec<St
     all
 }
 
-/// What attributes and a body come to.
+/// The digest of attributes and a body.
 pub fn digest(attributes: &BTreeMap<String, Vec<String>>, body: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (attributes, body).hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! What a host tells in its log, as JSON, about the messages of one queue.
+//! The events in the log of a host, as JSON, about the messages of one queue.
 
 use serde_json::Value;
 
@@ -9,11 +9,11 @@ pub struct Event {
     pub at: u64,
     /// The id of the message.
     pub id: String,
-    /// What happened.
+    /// The event.
     pub what: What,
 }
 
-/// What happened to a message.
+/// An event of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// The guest began this attempt.
@@ -22,7 +22,7 @@ pub enum What {
     End(u32),
     /// The attempt failed, and the next was not to begin before so many milliseconds.
     Failed(u32, u64),
-    /// What the attempt came to is stored.
+    /// The outcome of the attempt is stored.
     Acked,
     /// The attempt is over without another one to come by itself: the message is dead, or was given back.
     Over,

@@ -1,5 +1,4 @@
-//! What a host did, seen from outside: what it was asked for, what it told, what its queue file holds, and whether all
-//! of it adds up.
+//! The work of a host, seen from outside: its requests, its log and its queue file, and whether all of it adds up.
 
 pub mod account;
 pub mod letter;

@@ -14,7 +14,7 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// The place of a message among those sent, its id, and the numbers of its first and last beginning.
 type Begun<'a> = (usize, &'a str, (usize, usize));
 
-/// What is known of a message so far.
+/// The record of a message so far.
 #[derive(Default)]
 struct History {
     attempt: u32,
@@ -58,7 +58,7 @@ fn begin(event: &Event, attempt: u32, number: usize, history: &mut History, faul
     history.begun = Some((first, number));
 }
 
-/// What the file says at the end of a life.
+/// Checks the file at the end of a life.
 fn stored<'a>(life: &'a Life, histories: &mut BTreeMap<&'a str, History>, faults: &mut Vec<Fault>) {
     let waiting = life.after.waiting.iter().map(|waiting| (waiting.id.as_str(), waiting.deliveries));
     for (id, deliveries) in waiting.chain(life.after.dead.iter().map(|dead| (dead.id.as_str(), dead.deliveries))) {
@@ -94,7 +94,7 @@ pub fn interrupted(life: &Life) -> usize {
     open.len()
 }
 
-/// What was told to be acked is so when the process ends: each message that is acked leaves something.
+/// Checks that messages with a logged ack are acked when the process ends: each acked message leaves a trace.
 fn acked(life: &Life, faults: &mut Vec<Fault>) {
     let left: BTreeSet<&str> = life.after.copies.iter().map(|copy| copy.source.as_str()).collect();
     for Event { id, .. } in life.events.iter().filter(|event| event.what == What::Acked) {

@@ -1,4 +1,4 @@
-//! What is known of a host from outside: what was confirmed to publishers, and what lies in its queue file.
+//! The view of a host from outside: the messages that were confirmed to publishers, and the content of its queue file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::prove::log::Event;
 
-/// What its publisher knows of a message.
+/// The standing of a message, as its publisher knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// It was sent, and no answer came.
@@ -21,7 +21,7 @@ pub enum Standing {
 /// A message that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
-    /// What is known of it.
+    /// Its standing.
     pub standing: Standing,
     /// The number of the life in which that became known, from 0.
     pub life: usize,
@@ -52,7 +52,7 @@ pub struct Waiting {
     pub crashes: u32,
     /// Whether it is leased.
     pub is_leased: bool,
-    /// What attributes and body come to.
+    /// The digest of attributes and body.
     pub digest: u64,
 }
 
@@ -67,11 +67,11 @@ pub struct Dead {
     pub deliveries: u32,
     /// How many of its attempts ended with the process.
     pub crashes: u32,
-    /// What attributes and body come to.
+    /// The digest of attributes and body.
     pub digest: u64,
 }
 
-/// What a receiver published.
+/// A message that a receiver published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copy {
     /// The id of the message that it had.
@@ -80,31 +80,31 @@ pub struct Copy {
     pub number: String,
     /// Which attempt published it.
     pub attempt: u32,
-    /// What attributes and body come to.
+    /// The digest of attributes and body.
     pub digest: u64,
 }
 
-/// What a queue file holds.
+/// The content of a queue file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Messages of the queue.
     pub waiting: Vec<Waiting>,
     /// Dead letters.
     pub dead: Vec<Dead>,
-    /// What was published.
+    /// The published messages.
     pub copies: Vec<Copy>,
     /// How many messages of the queue were acked, as the file counts.
     pub acked: usize,
-    /// What the file says of its own state, and messages that belong to nothing.
+    /// Faults that SQLite finds in the file, and messages that belong to nothing.
     pub damage: Vec<String>,
 }
 
 /// One process that served, and what it left.
 #[derive(Debug, Clone, Default)]
 pub struct Life {
-    /// What it told.
+    /// The events in its log.
     pub events: Vec<Event>,
-    /// What lay in the file when it had ended.
+    /// The content of the file after its end.
     pub after: Snapshot,
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::prove::account::Fault;
 
-/// What a process held at one time.
+/// The resources of a process at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sample {
     /// Milliseconds since the first one.
@@ -29,7 +29,7 @@ pub struct Sample {
     pub ended: u64,
 }
 
-/// What of a sample may not grow, and by how much it may all the same: at least so much, or this share of its median.
+/// A value of a sample that may not grow, and the tolerance: an absolute one, or a share of its median.
 type Bound = (&'static str, fn(&Sample) -> u64, u64, f64);
 
 const BOUNDS: &[Bound] = &[
@@ -44,10 +44,10 @@ const BOUNDS: &[Bound] = &[
 
 /// A run that is shorter only warms up: each kind of component takes its memory with its first messages.
 const WARM_MS: f64 = 60_000.0;
-/// What all kinds may take together meanwhile, in times of what a run may grow by.
+/// The growth that all kinds together may have while they warm up, in multiples of that of a run.
 const WARMING: u64 = 6;
 
-/// What grew. The first third of the samples is for warming up.
+/// The values that grew. The first third of the samples is for warming up.
 pub fn growth(samples: &[Sample]) -> Vec<Fault> {
     let times = if span(samples) < WARM_MS { WARMING } else { 1 };
     let steady = samples.get(samples.len() / 3..).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! What `strace -f -y -s 64` wrote about a host, and whether each confirmation came after its bytes were on disk.
+//! Reads the output of `strace -f -y -s 64` of a host, and checks that each confirmation came after its bytes were on
+//! disk.
 
 use std::collections::HashMap;
 
@@ -11,9 +12,9 @@ pub struct Call {
     pub thread: u32,
     /// The name of the call.
     pub name: String,
-    /// What was given.
+    /// The arguments, as text.
     pub arguments: String,
-    /// What was returned.
+    /// The result.
     pub result: i64,
     /// Where it began.
     pub begin: usize,

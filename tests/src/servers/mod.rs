@@ -54,7 +54,7 @@ impl Kind {
         }
     }
 
-    /// What is missing to start one, if something is.
+    /// The program or file that is missing to start one, if any.
     pub fn missing(self) -> Option<String> {
         match self {
             Self::Nats => nats::program().err(),
@@ -104,7 +104,7 @@ impl Server {
     /// Waits until a queue of RabbitMQ, and with it what was declared before, would survive a crash.
     pub async fn keeps(&self, queue: &str) {
         match self {
-            // What it confirms is on its disk.
+            // Its confirmed messages are on its disk.
             Self::Nats(_) => {}
             Self::Rabbit(server) => server.keeps(queue).await,
         }
@@ -141,7 +141,7 @@ fn brokers_directory() -> Option<PathBuf> {
     Some(cache.join("wasmpost/brokers"))
 }
 
-/// What a server says when it is spoken to, as far as it came in one piece; nothing where it does not answer.
+/// The first bytes that a server answers; nothing if it does not answer.
 async fn greeting(port: u16, hello: &[u8]) -> Option<String> {
     let ask = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;

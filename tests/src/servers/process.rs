@@ -17,7 +17,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts a command in a directory. What it writes goes to a log there.
+    /// Starts a command in a directory. Its output goes to a log there.
     pub(super) fn start(command: &mut Command, directory: &Path, log: &str) -> Result<Self, String> {
         let log = directory.join(log);
         let failed = |error: std::io::Error| format!("{} cannot be started: {error}", command.get_program().display());

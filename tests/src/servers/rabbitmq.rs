@@ -15,7 +15,7 @@ const READY_MAX: Duration = Duration::from_secs(120);
 const DAEMON_READY_MAX: Duration = Duration::from_secs(10);
 /// Where Debian's package has the server itself. The one in PATH would start it where the system's data are.
 const DEBIAN: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
-/// What a client of AMQP 0.9.1 says first.
+/// The first bytes that a client of AMQP 0.9.1 sends.
 const HELLO: &[u8] = b"AMQP\0\0\x09\x01";
 
 /// A RabbitMQ server that runs.

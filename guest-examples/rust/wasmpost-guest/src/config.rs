@@ -8,7 +8,7 @@ use crate::bindings::wasi::config::store;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError(String);
 
-/// What the operator set under a key, or none.
+/// The value that the operator set under a key; `None` without one.
 pub fn config(key: &str) -> Result<Option<String>, ConfigError> {
     store::get(key).map_err(|error| match error {
         store::Error::Upstream(why) | store::Error::Io(why) => ConfigError(why),

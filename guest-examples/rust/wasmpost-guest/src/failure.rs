@@ -88,7 +88,7 @@ impl From<Failure> for types::Failure {
     }
 }
 
-/// As the contract counts. What is longer than it can say is as long as it can say.
+/// The duration in the unit of the contract, cut to the longest that it can express.
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -45,12 +45,12 @@ pub use failure::{Failure, OrFail};
 pub use message::{Attributes, Message};
 pub use publish::{MessageWriter, PublishError, publish};
 
-/// What the README shows compiles.
+/// The examples of the README compile.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// What is generated of the contract, for what this crate has no words for.
+/// The bindings that are generated from the contract, for calls that this crate does not wrap.
 #[allow(missing_docs, unreachable_pub)] // Generated.
 pub mod bindings {
     wit_bindgen::generate!({

@@ -14,7 +14,7 @@ const CHUNK_BYTES: u32 = 16 << 10;
 /// The message being received. Its body is read once, in one piece or as from a file.
 pub struct Message<'a> {
     lent: &'a types::Message,
-    /// What was fetched of the body.
+    /// The part of the body that was fetched.
     chunk: Vec<u8>,
     /// How much of the chunk was read.
     read: usize,

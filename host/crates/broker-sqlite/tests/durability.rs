@@ -1,4 +1,4 @@
-//! What survives the end of the process, and what it costs a message.
+//! Messages survive the end of the process, and each end counts as a failure of those in flight.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // Broken promises fail a test by panicking.
 
 mod common;
@@ -92,7 +92,7 @@ async fn a_message_that_was_in_flight_at_a_crash_is_delivered_alone() {
     publish(&broker, "invoices", "innocent 2").await;
     let alone = in_time(orders.pull(10)).await.unwrap();
     assert_eq!(alone.iter().map(|delivery| delivery.id.as_str()).collect::<Vec<_>>(), ["suspect 1"]);
-    // While one suspect is in flight no other is, in no queue; what is no suspect goes on elsewhere.
+    // While one suspect is in flight, no other is, in any queue. Other messages go on elsewhere.
     let elsewhere = in_time(invoices.pull(10)).await.unwrap();
     assert_eq!(elsewhere.iter().map(|delivery| delivery.id.as_str()).collect::<Vec<_>>(), ["innocent 2"]);
     for delivery in alone.into_iter().chain(elsewhere) {
@@ -169,7 +169,7 @@ async fn a_wall_clock_that_was_set_back_between_two_runs_delays_nothing() {
     publish(&broker, "orders", "a").await;
     let ahead = file.clock.now();
     broker.close().await.unwrap();
-    // The clock of this run starts an hour behind what the file knows.
+    // The clock of this run starts an hour behind the time in the file.
     let broker = SqliteBroker::open(&file.path(), SqliteOptions::default()).await.unwrap();
     let orders = queue(&broker, "orders").await;
     assert_eq!(next(&orders).await.id, "a");

@@ -71,7 +71,7 @@ async fn an_outbox_that_does_not_fit_leaves_its_source_leased_and_nothing_publis
     assert_eq!(error.kind(), BrokerErrorKind::Full);
     assert_eq!((stats(&broker, "invoices").await.ready, stats(&broker, "orders").await.leased), (0, 1));
     file.clock.advance(orders.lease());
-    // The source is delivered again when its lease has lapsed, behind what was due before.
+    // The source is delivered again when its lease has lapsed, after messages that were due before.
     let mut others = Vec::new();
     loop {
         let delivery = next(&orders).await;

@@ -1,4 +1,4 @@
-//! The file itself: whose it is, who may open it, and what another program sees in it.
+//! The file itself: its locks, its permissions, and its content as another program reads it.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // Broken promises fail a test by panicking.
 
 mod common;
@@ -181,7 +181,7 @@ async fn a_lock_file_of_an_older_version_does_no_harm_and_removing_it_opens_no_s
     assert_eq!(error.kind(), BrokerErrorKind::InUse);
 }
 
-/// Waits until somebody waits for the lock of a file.
+/// Waits until a process waits for the lock of a file.
 async fn wait_for_waiting(file: &std::fs::File) {
     let of_file = format!(":{} ", file.metadata().unwrap().ino());
     let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&of_file);
@@ -199,7 +199,7 @@ async fn who_waits_for_a_file_gets_it_when_it_is_closed() {
     let elsewhere = std::fs::File::create(file.path()).unwrap();
     elsewhere.lock().unwrap();
     let error = SqliteBroker::open(&file.path(), file.options()).await.err().unwrap();
-    assert_eq!(error.kind(), BrokerErrorKind::InUse, "who does not wait is told");
+    assert_eq!(error.kind(), BrokerErrorKind::InUse, "a caller that does not wait gets an error");
     let options = SqliteOptions { patience: Duration::from_secs(30), ..file.options() };
     let waiting = tokio::spawn({
         let path = file.path();
@@ -273,7 +273,7 @@ async fn a_program_that_is_writing_to_the_file_is_waited_for() {
     let mut other = rusqlite::Connection::open(file.path()).unwrap();
     let writing = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
     writing.execute("UPDATE meta SET value = value", []).unwrap();
-    // It reads before it writes, so that it must not have begun when the other program ends.
+    // The group reads before it writes, so it must not have begun when the other program ends.
     let declaring = tokio::spawn({
         let broker = broker.clone();
         async move { broker.queue(QueueSpec::new("declared")).await.map(drop) }
@@ -286,7 +286,7 @@ async fn a_program_that_is_writing_to_the_file_is_waited_for() {
         let broker = broker.clone();
         async move { broker.stats().await }
     });
-    // Whether it waits cannot be seen otherwise than by time: a refusal comes within milliseconds.
+    // Only time shows that it waits: a refusal would come within milliseconds.
     let early = tokio::time::timeout(Duration::from_millis(300), &mut reading).await;
     assert!(early.is_err() && !publishing.is_finished(), "both wait");
     writing.commit().unwrap();

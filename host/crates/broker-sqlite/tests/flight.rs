@@ -1,4 +1,4 @@
-//! Leases that are in memory alone: what the flight file tells of them after a crash, and acks that are gathered.
+//! Leases that are only in memory: the notes of the flight file after a crash, and acks that are gathered.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // Broken promises fail a test by panicking.
 
 mod common;
@@ -30,7 +30,7 @@ async fn a_message_that_no_receiver_had_at_a_crash_is_as_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ack_that_was_answered_survives_a_crash_before_it_is_committed() {
     let file = File::new();
-    // Nothing is committed for it before the crash.
+    // No commit follows before the crash.
     let options = SqliteOptions { ack_flush: Duration::from_secs(1), ..file.options() };
     let broker = SqliteBroker::open(&file.path(), options).await.unwrap();
     let orders = queue(&broker, "orders").await;

@@ -1,4 +1,4 @@
-//! What grows in the file has a bound, and a file of an earlier version is taken over whole.
+//! Everything that grows in the file has a bound, and a file of an earlier version is migrated completely.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // Broken promises fail a test by panicking.
 
 mod common;

@@ -1,4 +1,4 @@
-//! Work on many dead letters goes in steps, with others in between.
+//! Work on many dead letters is done in steps, with other work in between.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // Broken promises fail a test by panicking.
 
 mod common;
@@ -11,7 +11,7 @@ use wasmpost_broker_sqlite::SqliteBroker;
 use wasmpost_delivery::{Broker, DeadLetterFilter, Evidence};
 use wasmpost_msg::{Publication, Reason};
 
-/// A broker with so many dead letters, whose ids are their numbers.
+/// A broker with a number of dead letters, whose ids are their numbers.
 async fn with_dead(file: &File, count: usize) -> Arc<SqliteBroker> {
     let broker = file.open().await;
     let orders = queue(&broker, "orders").await;
@@ -72,7 +72,7 @@ async fn forty_thousand_ids_are_no_trouble() {
     let file = File::new();
     let broker = with_dead(&file, 300).await;
     let letters = broker.dead_letters().unwrap();
-    // Half of those that there are are named twice, the others at the end.
+    // Half of the existing ids are given twice, the others at the end.
     let ids = (200..250).chain(300..40_000).chain(200..300).map(|number: i32| number.to_string()).collect();
     let filter = DeadLetterFilter { ids, ..DeadLetterFilter::default() };
     assert_eq!(letters.show(&filter, 0, 1000).await.unwrap().len(), 100);
@@ -110,7 +110,7 @@ async fn nobody_waits_for_it_any_more_and_it_stops() {
     }
     purging.abort();
     assert!(purging.await.unwrap_err().is_cancelled());
-    // Two groups later the writer has looked whether somebody waits.
+    // Two groups later the writer has checked whether the caller still waits.
     for id in ["a", "b"] {
         publish(&broker, "neighbour", id).await;
     }

@@ -1,4 +1,5 @@
-//! What is given back: at once when the server stops, and later each time when it comes back for ever.
+//! Deliveries that are given back: at once when the server stops, and after growing pauses when they come back for
+//! ever.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 
 mod bench;

@@ -1,4 +1,4 @@
-//! What the broker in memory costs while it waits.
+//! The cost of the broker in memory while it waits.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
 use std::future::poll_fn;

@@ -1,4 +1,4 @@
-//! What the server promises: each delivery settled by the verdict on it, and an orderly end.
+//! The promises of the server: each delivery is settled by its verdict, and the server ends in order.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 
 mod bench;

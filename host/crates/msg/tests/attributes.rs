@@ -177,7 +177,7 @@ proptest! {
     }
 }
 
-/// What can be done to attributes, on few names so that they meet.
+/// Changes to attributes, on few names so that they meet.
 fn changes() -> impl Strategy<Value = Vec<(u8, String, Vec<String>)>> {
     proptest::collection::vec((0..4_u8, "[aAbB]{1,2}", proptest::collection::vec("[a-z]{0,3}", 0..3)), 0..40)
 }

@@ -1,4 +1,4 @@
-//! What is logged within a trace. Alone in its process: whether a place logs is decided once for all threads, and a
+//! Logging within a trace. Alone in its process: whether a place logs is decided once for all threads, and a
 //! test without a log would decide it for this one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use wasmpost_msg::decorator::tracing::{TracingReceiver, TracingTopic};
 use wasmpost_msg::{Attributes, BufferedWriter, Message, MessageWriter, Receiver, ReceiverFunc, TopicFunc};
 
-/// What is logged in a test, as JSON lines.
+/// The log of a test, as JSON lines.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -26,7 +26,7 @@ fn receiver(options: ReceiverOptions) -> WasmReceiver {
     WasmReceiver::new(sandbox, loaded, options).unwrap()
 }
 
-/// What becomes of one message, and what it published.
+/// The result of one message, and the messages that it published.
 async fn receive(receiver: &WasmReceiver, body: impl Into<Body>) -> (Result<(), ReceiveError>, Vec<Publication>) {
     let mut attributes = Attributes::new();
     ["green", "blå"].iter().for_each(|colour| attributes.append("Colour", *colour));

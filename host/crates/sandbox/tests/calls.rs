@@ -27,7 +27,7 @@ fn sized(size: u32) -> Message {
     message
 }
 
-/// What a guest came to, and what it used.
+/// The result of a guest, and its usage.
 async fn received(receiver: &WasmReceiver, message: Message) -> (Result<(), ReceiveError>, Usage) {
     let context = message.context.clone();
     let result = receiver.receive(message).await;
@@ -53,7 +53,7 @@ async fn hold_to(rows: &[Row]) {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// What is wrong with a function of the host, if something is.
+/// The fault of a function of the host, if it has one.
 async fn held(sandbox: &Arc<Sandbox>, row: &Row) -> Result<(), String> {
     let (core, step) = (plugin(&filled(row.before), &filled(row.call)), row.longest / 3);
     let run = async |size: u32, cpu: &str| received(&receiver_of(sandbox, &core, size, cpu), sized(size)).await;

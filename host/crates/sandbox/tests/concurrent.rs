@@ -15,7 +15,7 @@ use wasmpost_sandbox::{
     EngineOptions, LoadError, LogRecord, LogSink, MemoryBudget, ReceiverOptions, Sandbox, WasmReceiver,
 };
 
-/// What became of one message.
+/// The outcome of one message.
 struct Outcome {
     result: Result<(), ReceiveError>,
     published: Vec<Publication>,
@@ -65,7 +65,7 @@ async fn receive(receiver: &WasmReceiver, id: &str, body: impl Into<Body>) -> Ou
     receive_with(receiver, Context::new(id, 1, CancellationToken::new()), body).await
 }
 
-/// What becomes of messages that come at once.
+/// The outcomes of messages that come at once.
 async fn all<const COUNT: usize>(receiver: &WasmReceiver, bodies: [&str; COUNT]) -> [Outcome; COUNT] {
     let outcomes = join_all(bodies.map(|body| receive(receiver, body, body.to_owned()))).await;
     outcomes.try_into().map_err(|_| "as many as bodies").unwrap()

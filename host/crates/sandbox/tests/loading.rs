@@ -1,4 +1,4 @@
-//! What is loaded, what is refused, and what the cache does.
+//! Loading: components that are accepted, those that are refused, and the cache.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod guest;

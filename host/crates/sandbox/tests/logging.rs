@@ -1,4 +1,4 @@
-//! What guests write to the log, and their configuration.
+//! The log and the configuration of guests.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod guest;

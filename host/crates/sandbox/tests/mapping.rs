@@ -53,7 +53,7 @@ async fn one_that_is_in_use_stays_and_those_that_are_not_go() {
     let sandbox = narrow(Some(directory.path()));
     let receivers = receivers(&sandbox, 4 * MAX);
     receivers[0].receive(message("a", 1, "")).await.unwrap();
-    // What is mapped cannot be missed when the cache is gone.
+    // A mapped component does not need the cache any more.
     std::fs::remove_dir_all(directory.path().join("cache")).unwrap();
     receivers[0].receive(message("a", 1, "")).await.unwrap();
 }

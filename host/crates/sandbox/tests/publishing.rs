@@ -1,4 +1,4 @@
-//! What guests publish, and what they may not.
+//! Publishing by guests, and its limits.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod guest;
@@ -36,7 +36,7 @@ fn limited(change: impl FnOnce(&mut Limits)) -> ReceiverOptions {
     options
 }
 
-/// What a guest returns for a message with a body, and what lies in the outbox then.
+/// The result of a guest for a message with a body, and the outbox after it.
 async fn run(
     data: &str,
     text: &str,

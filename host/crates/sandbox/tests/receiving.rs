@@ -1,4 +1,4 @@
-//! What a guest returns, and what it sees of its message.
+//! The results of guests, and their view of the message.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod guest;
@@ -167,7 +167,7 @@ async fn a_delivery_waits_for_an_instance_while_others_have_all() {
     let since_then = free_since.elapsed();
     assert_eq!(first.unwrap_err().reason(), Reason::CpuLimit);
     assert_eq!(second, Ok(()));
-    // What it waited for the other is no time of its call, which began when the instance was free.
+    // The time that it waited for the other does not count: its call began when the instance was free.
     assert!(waited.usage().wall <= since_then, "{:?} in {since_then:?}", waited.usage());
 }
 

@@ -127,7 +127,7 @@ fn address(request: &OutgoingRequest, url: &str) -> Result<(), String> {
     let (authority, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
     request.set_scheme(Some(&scheme)).map_err(|()| "scheme refused")?;
     request.set_authority(Some(authority)).map_err(|()| "authority refused")?;
-    // What is behind a second slash alone is the path, so that a path can be tried that is none.
+    // With `/~`, only the rest is the path, so that an invalid path can be tried.
     let path = path.strip_prefix("/~").unwrap_or(path);
     request.set_path_with_query(Some(path)).map_err(|()| "path refused".to_owned())
 }

@@ -1,6 +1,6 @@
-//! What guests do that were written for other hosts: the same in each world, as far as the world has words for it.
+//! The work of guests that were written for other hosts: the same in each world, as far as the world supports it.
 
-/// What a body asks for.
+/// A request in a body.
 pub enum Wish {
     /// To be sent on.
     Echo,
@@ -10,7 +10,7 @@ pub enum Wish {
     Reject,
 }
 
-/// What this body asks for. A body `poison` panics, a body `loop` never ends.
+/// The request in a body. A body `poison` panics, a body `loop` never ends.
 pub fn wish(body: &[u8]) -> Wish {
     match body {
         b"retry" => Wish::Retry,

@@ -5,7 +5,7 @@ use hostile::{Failure, Message, topic};
 
 hostile::guest!(receive);
 
-/// What must be refused, by itself and among others.
+/// Attributes that must be refused, alone and among others.
 const FORGED: &[(&str, &str)] = &[
     ("Wasmpost-Hops", "0"),
     ("wasmpost-id", "forged"),

@@ -34,7 +34,7 @@ pub fn tell(found: &str) -> Result<(), Failure> {
     topic::publish("seen", &[], found.as_bytes()).map_err(|error| Failure::Reject(format!("not told: {error:?}")))
 }
 
-/// What the operator set under a name.
+/// The value that the operator set under a name.
 pub fn configured(name: &str) -> Option<String> {
     wasi::config::store::get(name).ok().flatten()
 }

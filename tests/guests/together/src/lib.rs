@@ -18,7 +18,7 @@ static BEGUN: AtomicUsize = AtomicUsize::new(0);
 /// How many have met.
 static MET: AtomicUsize = AtomicUsize::new(0);
 
-/// What a read may bring at a time.
+/// The most bytes of one read.
 const CHUNK_BYTES: usize = 16 << 10;
 
 impl Guest for Together {

@@ -1,4 +1,4 @@
-//! What lies in a queue file while no host has it.
+//! The content of a queue file while no host has it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,10 +9,10 @@ use serde_json::Value;
 use wasmpost_tests::prove::letter::digest;
 use wasmpost_tests::prove::seen::{Copy, Dead, Snapshot, Waiting};
 
-/// What the status of a leased message is.
+/// The status of a leased message.
 const LEASED: i64 = 2;
 
-/// What lies in the file, which stays as it is.
+/// The content of the file, which is not changed.
 pub fn snapshot(path: &Path) -> Snapshot {
     let connection = Connection::open(path).unwrap();
     // The log stays uncopied, as the host left it.

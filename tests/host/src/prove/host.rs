@@ -82,7 +82,7 @@ impl Proved {
         Self { child, database, log }
     }
 
-    /// What the log has so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
     }
@@ -156,7 +156,7 @@ impl Proved {
         self.child.wait().unwrap()
     }
 
-    /// What it told and left. It has ended.
+    /// The log and the file of a host that has ended.
     pub fn life(&self) -> Life {
         Life { events: events(&self.log()), after: snapshot(&self.database) }
     }

@@ -22,7 +22,7 @@ pub fn publication(id: &str) -> Publication {
     Publication { id: Some(letter.id), key: letter.key, ..publication }
 }
 
-/// Sends messages in batches until all are sent or the host is gone. What was refused is gone on from.
+/// Sends messages in batches until all are sent or the host is gone. It goes on after a batch that was refused.
 pub async fn publish(broker: &RemoteBroker, ids: Vec<String>, mut random: fastrand::Rng, ledger: &Mutex<Ledger>) {
     let mut ids = ids.as_slice();
     while !ids.is_empty() {

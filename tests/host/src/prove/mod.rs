@@ -1,4 +1,4 @@
-//! What the proofs share: a host to be proved, load for it, and a look into its queue file.
+//! Shared by the proofs: a host to be proved, load for it, and a look into its queue file.
 
 pub mod file;
 pub mod host;
@@ -11,7 +11,7 @@ pub fn number(name: &str, default: u64) -> u64 {
     set.map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
 }
 
-/// What chance is drawn from: `WASMPOST_SEED`, or else something new, which is told.
+/// The source of chance: `WASMPOST_SEED`, or else a new seed, which is printed.
 pub fn random() -> fastrand::Rng {
     let seed = number("WASMPOST_SEED", fastrand::u64(..));
     eprintln!("WASMPOST_SEED={seed}");

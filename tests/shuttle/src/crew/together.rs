@@ -31,7 +31,7 @@ impl Instance {
     fn receive(&self) -> Option<Result<(), ReceiveError>> {
         let number = self.roster.join(3, 9)?;
         self.at_work.lock().insert(0, number);
-        // Who came while nobody looked has to be seen by whoever drives.
+        // A call that came while nothing looked must be seen by the one that drives.
         std::task::Waker::from(Arc::clone(&self.roster)).wake();
         let outcome = block_on(poll_fn(|context| {
             let mut has_driven = false;

@@ -1,4 +1,4 @@
-//! Who is let in.
+//! Authentication, TLS and permissions.
 
 use wasmpost_broker_nats::NatsBroker;
 use wasmpost_delivery::{Access, BrokerErrorKind};

@@ -24,7 +24,7 @@ pub(crate) async fn a_message_without_a_stream_comes_once_to_one_of_a_group() {
     };
     assert_eq!((&delivery.id, delivery.topic.as_str(), delivery.hops), (&receipts[0].id, "refunds", 2));
     assert_eq!(delivery.attributes, attributes);
-    // What fails does not come again.
+    // A message that fails is not delivered again.
     delivery.lease.nack(wasmpost_delivery::Nack::give_back()).await.unwrap();
     broker.publish(vec![publication("orders.new", "next")]).await.unwrap();
     let delivery = tokio::select! {

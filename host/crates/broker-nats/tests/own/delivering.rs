@@ -15,7 +15,7 @@ pub(crate) async fn a_waiting_pull_goes_on_when_the_server_comes_back() {
     let began = Instant::now();
     let pulling = tokio::spawn(async move {
         loop {
-            // What a server makes of an error: it tries again.
+            // After an error a queue server tries again, and so does this.
             match queue.pull(1).await {
                 Ok(mut deliveries) => return deliveries.pop().unwrap(),
                 Err(error) => assert!(error.passes() && began.elapsed() < PATIENCE, "{error}"),
@@ -139,7 +139,7 @@ pub(crate) async fn a_stream_that_is_full_says_so() {
         }
     };
     assert_eq!(error.kind(), BrokerErrorKind::Full, "{error}");
-    // What is acknowledged makes room, and so does what is dead.
+    // Acknowledged messages make room, and so do dead letters.
     next(&queue).await.lease.reject(Evidence::by_host(Reason::Rejected, "no")).await.unwrap();
     broker.publish(large()).await.unwrap();
 }

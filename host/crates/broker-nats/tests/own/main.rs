@@ -1,4 +1,4 @@
-//! What is of NATS itself: checks at the start, who is let in, reconnects, and hosts that share a queue.
+//! Tests that only NATS needs: checks at the start, authentication, reconnects, and hosts that share a queue.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)] // A fault fails the test.
 
 mod access;

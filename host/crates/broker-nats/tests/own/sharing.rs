@@ -14,7 +14,7 @@ use crate::{PATIENCE, in_time, next, open, publication, publish};
 const KEYS: u32 = 5;
 const MESSAGES: u32 = 60;
 
-/// What was seen of each key: how many are in flight, and which came.
+/// The messages of each key: how many are in flight, and which came.
 #[derive(Default)]
 struct Seen(BTreeMap<String, (u32, Vec<u32>)>);
 

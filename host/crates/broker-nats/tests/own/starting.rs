@@ -1,4 +1,4 @@
-//! What is checked when a host starts.
+//! Checks when a host starts.
 
 use std::time::Duration;
 

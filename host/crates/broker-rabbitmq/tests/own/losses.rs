@@ -39,7 +39,7 @@ pub(crate) async fn serving_goes_on_after_the_queue_was_deleted(host: VirtualHos
     until("a message is served", async || notes.ids().await.len() == 1).await;
     let channel = client(&host).await.create_channel().await.unwrap();
     channel.queue_delete("wasmpost.queue.orders".into(), QueueDeleteOptions::default()).await.unwrap();
-    // What is published before it is declared again is kept or told to have failed.
+    // A message that is published before the queue is declared again is stored, or its publisher gets an error.
     publish_patiently(&broker, publication("orders", 1)).await;
     until("a message is served", async || notes.ids().await.len() == 2).await;
 }

@@ -1,4 +1,4 @@
-//! What is of RabbitMQ itself: its topology, its connections, and messages of other clients.
+//! Tests that only RabbitMQ needs: its topology, its connections, and messages of other clients.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 
 mod losses;

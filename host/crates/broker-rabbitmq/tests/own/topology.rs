@@ -1,4 +1,4 @@
-//! What is declared and checked, who is let in, and what other clients publish.
+//! Declarations and checks, authentication, and messages of other clients.
 
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};

@@ -1,4 +1,4 @@
-//! What the cases share: brokers, a receiver that takes notes, and waiting for a condition.
+//! Shared by the cases: brokers, a receiver that takes notes, and waiting for a condition.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the tests of the queue file share.
+//! Shared by the tests of the queue file.
 #![allow(dead_code, unreachable_pub)] // Each test file uses its part.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // Broken promises fail a test by panicking.
 

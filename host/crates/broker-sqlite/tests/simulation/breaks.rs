@@ -1,4 +1,4 @@
-//! The checkers are checked: wasmpost broken on purpose, one way after another, until a seed shows it.
+//! Checks the checkers: breaks wasmpost on purpose, in one way after another, until a seed shows each.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -14,7 +14,7 @@ const SEEDS: u64 = 300;
 /// How many seeds that show a break are looked at, to see which invariants do.
 const SHOWN: usize = 3;
 
-/// What showed a break.
+/// The seeds and invariants that showed a break.
 struct Caught {
     seed: u64,
     invariants: BTreeSet<&'static str>,
@@ -26,7 +26,7 @@ fn caught(by: Break, kind: Kind) -> Option<Caught> {
     for seed in 0..variable("WASMPOST_SEEDS").unwrap_or(SEEDS).max(SEEDS) {
         let (_, _, violations): (_, _, Vec<Violation>) = tried(seed, kind, Some(by));
         if violations.is_empty() {
-            // What a rare seed shows is shown; what else others would show is not worth the wait.
+            // A break that a rare seed shows is caught; more seeds are not worth the wait.
             if found.as_ref().is_some_and(|caught| seed > 2 * caught.seed + 10) {
                 break;
             }

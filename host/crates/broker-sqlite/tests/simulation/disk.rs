@@ -1,4 +1,4 @@
-//! The disk under a queue file: what is on it when a process ends, or when power goes.
+//! The disk under a queue file: its content when a process ends, or when power is cut.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use wasmpost_delivery::prove::Point;
 
 use crate::world::{Ended, Life, World};
 
-/// What a disk writes at once, or not at all, in bytes.
+/// The size of a sector, which a disk writes as a whole or not at all, in bytes.
 const SECTOR: usize = 512;
 /// The header of the log, in bytes.
 const LOG_HEADER: usize = 32;
@@ -86,7 +86,7 @@ impl Drive {
                         self.stepper.checkpoint();
                     }
                     self.look();
-                    // What is gathered is neither committed nor on disk.
+                    // Gathered acknowledgements are neither committed nor on disk.
                     if !self.stepper.gathers() {
                         world.durable();
                     }

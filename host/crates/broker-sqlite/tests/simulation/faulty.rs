@@ -25,7 +25,7 @@ pub fn unknown() -> BrokerError {
     BrokerError::new(BrokerErrorKind::Unavailable, "nobody knows")
 }
 
-/// What happens to a call, as told by the plan while anything may fail.
+/// The fault that the plan gives to a call, while anything may fail.
 pub fn fault(world: &World, what: &str, id: &str) -> Fault {
     let number = world.count(what, id);
     if world.is_calm() { Fault::None } else { world.plan.fault(what, id, number) }

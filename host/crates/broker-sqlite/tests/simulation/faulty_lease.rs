@@ -17,7 +17,7 @@ pub struct FaultyLease {
     about: About,
 }
 
-/// Whose lease it is.
+/// The owner of a lease.
 #[derive(Clone)]
 struct About {
     lease: usize,

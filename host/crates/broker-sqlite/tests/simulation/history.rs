@@ -1,4 +1,4 @@
-//! What happened in a simulation, in the order in which it did.
+//! The events of a simulation, in their order.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub struct Event {
     pub what: What,
 }
 
-/// What happened.
+/// An event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
     /// A process began, while the wall clock was set this far, in milliseconds.
@@ -97,7 +97,7 @@ pub enum What {
     Unreadable {
         error: String,
     },
-    /// What was there at the end.
+    /// The state at the end.
     End {
         dead: Vec<Dead>,
         expired: u64,
@@ -127,7 +127,7 @@ pub struct Running {
     pub of_share_max: usize,
 }
 
-/// What a receiver returned.
+/// The result of a receiver.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     Ok,
@@ -153,7 +153,7 @@ pub enum How {
     Drop,
 }
 
-/// What came of settling.
+/// The outcome of settling.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Outcome {
     Done,
@@ -165,7 +165,7 @@ pub enum Outcome {
     Failed,
 }
 
-/// What a process left behind that was shut down in order.
+/// The remains of a process that was shut down in order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Left {
     pub in_flight: usize,

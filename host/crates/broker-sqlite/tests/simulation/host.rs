@@ -26,14 +26,14 @@ const GRACE: Duration = Duration::from_secs(25);
 /// The broker as it is now, and the process that it is of.
 type Current = Option<(Arc<dyn Broker>, Life)>;
 
-/// What makes processes, and has them end.
+/// Starts processes, and ends them.
 pub struct Hosts {
     pub world: Arc<World>,
     current: Mutex<Current>,
     changed: Notify,
 }
 
-/// What outlives a process.
+/// The store, which outlives a process.
 pub enum Store {
     Memory(MemoryBroker, Life),
     Sqlite(Box<Disk>),

@@ -82,7 +82,7 @@ fn nothing_is_violated(kind: Kind, expected: &Expected<'_>) {
     assert!(count < expected.seeds || missing.is_empty(), "no seed showed {missing:?}");
 }
 
-/// What is worth seeing at least once.
+/// The name of an event that must occur at least once.
 fn sight(what: &What) -> Option<&'static str> {
     Some(match what {
         What::Crashed { at, .. } => at.unwrap_or("killed"),
@@ -99,7 +99,7 @@ fn sight(what: &What) -> Option<&'static str> {
     })
 }
 
-/// What both stores show.
+/// The events that occur with both stores.
 const SHOWN: [&str; 13] = [
     "leased",
     "before-guest",

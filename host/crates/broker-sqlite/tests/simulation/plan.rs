@@ -1,4 +1,4 @@
-//! What a seed decides: how the processes are set up, what is published, what receivers answer, and what fails.
+//! The plan that a seed decides: the processes, the messages, the answers of receivers, and the faults.
 //!
 //! Faults are drawn from the seed and from the name of what they happen to, not from a stream: what happens at one place
 //! does not change what happens at another.
@@ -51,7 +51,7 @@ pub struct Life {
     pub power: bool,
 }
 
-/// What ends a process.
+/// The cause of the end of a process.
 #[derive(Debug, Clone, Copy)]
 pub enum End {
     /// The Nth time that a point is passed.
@@ -64,7 +64,7 @@ pub enum End {
     ShutDown,
 }
 
-/// What a call to a broker comes to.
+/// The fault of a call to a broker.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
     None,
@@ -115,7 +115,7 @@ impl Plan {
         fastrand::Rng::with_seed(hasher.finish())
     }
 
-    /// What comes of the call `number` to do `what` to a message.
+    /// The fault of the call `number` of `what` for a message.
     pub fn fault(&self, what: &str, id: &str, number: usize) -> Fault {
         let mut dice = self.dice(what, (id, number));
         if dice.u32(0..100) >= self.faults {

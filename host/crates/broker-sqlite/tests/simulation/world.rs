@@ -147,7 +147,7 @@ impl World {
         }
     }
 
-    /// What was acknowledged before is on disk.
+    /// Notes that earlier acknowledgements are on disk.
     pub fn durable(&self) {
         let acked = std::mem::take(&mut self.state.lock().acked);
         acked.into_iter().for_each(|lease| self.note(What::Durable { lease }));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use wasmpost_msg::{Attributes, BufferedWriter, MessageWriter, Topic, WriteError};
 
-/// What was published.
+/// A published message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Published {
     pub attributes: Attributes,

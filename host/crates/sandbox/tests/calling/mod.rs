@@ -1,8 +1,8 @@
 //! Guests that make one call of the host, of a size and as often as their message says.
 //!
-//! The attempt of the message is the size, `$n`; its highest bit asks for the call again and again. What lies where in
-//! the memory of the guest: results of calls at 512, lists at [`LIST`], six mebibytes of the letter `x` at [`TEXT`], and
-//! what the host hands out behind that.
+//! The attempt of the message is the size, `$n`; its highest bit asks for the call again and again. The memory of the
+//! guest has results of calls at 512, lists at [`LIST`], six mebibytes of the letter `x` at [`TEXT`], and after that
+//! values that the host hands out.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub(crate) mod rows;

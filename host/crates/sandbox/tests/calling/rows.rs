@@ -4,7 +4,7 @@ use wasmpost_msg::Reason;
 
 use super::{LIST, TEXT};
 
-/// What a guest may pass to the host in one call: the largest body, and a mebibyte.
+/// The most that a guest may pass to the host in one call: the largest body, and a mebibyte.
 const FUEL: u64 = 5 << 20;
 /// The largest body, and the most that a delivery may publish.
 const BODY: u32 = 4 << 20;
@@ -14,7 +14,7 @@ const ELEMENTS: u64 = 1024;
 /// One function of the host.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    /// What the guest does before the calls.
+    /// The code that the guest runs before the calls.
     pub(crate) before: &'static str,
     /// The call, of size `$n`.
     pub(crate) call: &'static str,
@@ -26,7 +26,7 @@ pub(crate) struct Row {
     pub(crate) beyond: u32,
     /// The most work of one call, whatever its size.
     pub(crate) most: u64,
-    /// What a guest fails with that makes the call again and again.
+    /// The reason with which a guest fails that makes the call again and again.
     pub(crate) ends: Reason,
 }
 
@@ -53,7 +53,7 @@ const REQUEST: &str = "(local.set $held (call $new_request (call $new_fields)))"
 const CLIENT: &str = "(call $connect (i32.const TEXT) (i32.const 1) (i32.const 512))
     (local.set $k (i32.load (i32.const 516)))";
 
-/// What the guest reads of its message and configuration.
+/// Calls that read the message and the configuration.
 pub(crate) const READING: &[Row] = &[
     Row {
         name: "message.id",
@@ -103,7 +103,7 @@ pub(crate) const READING: &[Row] = &[
     },
 ];
 
-/// What it publishes.
+/// Calls that publish.
 pub(crate) const PUBLISHING: &[Row] = &[
     Row {
         name: "topic.new-writer, the name",
@@ -175,7 +175,7 @@ pub(crate) const PUBLISHING: &[Row] = &[
     },
 ];
 
-/// What it writes to the log, and waits for.
+/// Calls that write to the log, or wait.
 pub(crate) const OUTPUT: &[Row] = &[
     Row {
         name: "logging.log, the context",
@@ -266,7 +266,7 @@ pub(crate) const REQUESTING: &[Row] = &[
     },
 ];
 
-/// What other worlds import.
+/// Calls of other worlds.
 pub(crate) const WORLDS: &[Row] = &[
     Row {
         name: "client.connect",

@@ -39,7 +39,7 @@ impl Client {
         self
     }
 
-    /// What the guest publishes for a message with these attributes; nothing, where it did not.
+    /// The messages that the guest publishes for a message with these attributes.
     pub(crate) async fn run(&self, attributes: &[(&str, &str)]) -> Result<Vec<Publication>> {
         let resolver = Arc::clone(&self.names) as _;
         let network = Network { resolver, authorities: self.authorities.clone() };
@@ -64,7 +64,7 @@ impl Client {
         Ok(published.into_iter().next().unwrap())
     }
 
-    /// What the guest was told instead of a response.
+    /// The error that the guest got instead of a response.
     pub(crate) async fn refused(&self, url: &str, more: &[(&str, &str)]) -> String {
         match self.fetch(url, more).await {
             Ok(response) => panic!("{url} answered {response:?}"),

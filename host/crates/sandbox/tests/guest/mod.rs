@@ -166,12 +166,12 @@ pub(crate) fn message(id: &str, attempt: u32, body: impl Into<Body>) -> Message 
     message
 }
 
-/// What a guest returns for one message.
+/// The result of a guest for one message.
 pub(crate) async fn receive(core: &[u8], options: ReceiverOptions) -> Result<(), ReceiveError> {
     receiver(core, options).receive(message("m1", 1, "a body")).await
 }
 
-/// What a guest writes to the log, as `source context text` with nothing escaped.
+/// The log of a guest, as `source context text` with nothing escaped.
 #[derive(Default)]
 pub(crate) struct Lines(pub(crate) Mutex<Vec<String>>);
 

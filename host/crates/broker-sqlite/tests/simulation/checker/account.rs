@@ -1,4 +1,4 @@
-//! What was published and what became of it: I1, I2, I17.
+//! The fate of every published message: I1, I2, I17.
 
 use wasmpost_msg::Publication;
 
@@ -21,7 +21,7 @@ pub fn all_is_accounted_for(ledger: &Ledger<'_>) -> Vec<String> {
             let (has_ended, may_have_ended) = ends(ledger, queue, sent);
             if sent.message.ttl.is_some() {
                 surely += u64::from(sent.confirmed && !may_have_ended);
-                // What is published again after a purge may expire as well.
+                // A message that is published again after a purge may expire as well.
                 maybe += u64::from(!has_ended || ledger.was_purged(queue, sent.id));
             } else if sent.confirmed && !may_have_ended {
                 found.push(format!("{queue} {:?} was confirmed and is lost", sent.id));

@@ -28,7 +28,7 @@ pub fn acked_is_acked(ledger: &Ledger<'_>) -> Vec<String> {
 pub fn deliveries_grow(ledger: &Ledger<'_>) -> Vec<String> {
     let wrong = ledger.pairs().filter(|(before, after)| {
         let (first, second) = (before.taken.deliveries, after.taken.deliveries);
-        // Nobody is told that what was dropped is given back, nor that an ack is on disk.
+        // Nothing tells that a dropped lease was given back, or that an ack is on disk.
         let is_stored = before.is_settled() && !before.is_ack() && !before.is_dropped();
         let is_lost = ledger.was_cut(before.when, after.when) && !is_stored;
         let is_counted = before.has_begun || is_stored;
@@ -73,7 +73,7 @@ fn least_delay(ledger: &Ledger<'_>, lease: &Lease<'_>, counted: bool) -> Option<
     }
 }
 
-/// I6: who has lost a lease settles nothing with it, and is told so.
+/// I6: a lost lease settles nothing, and its holder gets an error.
 pub fn stale_is_stale(ledger: &Ledger<'_>) -> Vec<String> {
     let wrong = ledger.leases.iter().filter_map(|lease| {
         let (settling, how) = lease.settling?;
@@ -81,7 +81,7 @@ pub fn stale_is_stale(ledger: &Ledger<'_>) -> Vec<String> {
             ledger.of_message(lease.queue(), lease.id()).any(|later| lease.when < later.when && later.when < settling);
         let is_lost = later || settling.at > latest_end(lease)? + TICK;
         let (_, outcome) = lease.settled?;
-        // What is dropped is told nothing, and what was lost on its way is no settlement.
+        // A dropped lease gets no answer, and a settlement that was lost on its way does not count.
         let is_told = matches!(outcome, Outcome::Stale | Outcome::Closed | Outcome::Failed) || *how == How::Drop;
         (is_lost && !is_told)
             .then(|| format!("{} was lost before it was settled at {}: {how:?}", lease.name(), settling.at))

@@ -1,4 +1,4 @@
-//! A history, sorted by what happened to whom.
+//! A history, sorted by messages and leases.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub struct When {
 /// A history, sorted.
 pub struct Ledger<'a> {
     pub plan: &'a Plan,
-    /// What was published from outside, in the order in which each publisher did it.
+    /// The messages that were published from outside, in the order of each publisher.
     pub sent: Vec<Sent<'a>>,
     pub leases: Vec<Lease<'a>>,
     /// The leases of each message of each queue.

@@ -14,32 +14,32 @@ use crate::history::Event;
 use crate::plan::Plan;
 use ledger::Ledger;
 
-/// A promise that was broken.
+/// A broken promise.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Violation {
     pub invariant: &'static str,
     pub text: String,
 }
 
-/// Finds what breaks one invariant.
+/// Finds the violations of one invariant.
 type Rule = fn(&Ledger<'_>) -> Vec<String>;
 
 /// The invariants that a history shows.
 pub const RULES: [(&str, &str, Rule); 14] = [
-    ("I1", "what was confirmed ends, and nothing else is counted", account::all_is_accounted_for),
-    ("I2", "nothing is delivered but what was published", account::nothing_is_made_up),
-    ("I3", "what was acked durably is not delivered again", leases::acked_is_acked),
+    ("I1", "each confirmed message ends, and no other is counted", account::all_is_accounted_for),
+    ("I2", "only published messages are delivered", account::nothing_is_made_up),
+    ("I3", "a durably acked message is not delivered again", leases::acked_is_acked),
     ("I4", "deliveries are counted upwards", leases::deliveries_grow),
     ("I5", "nothing is delivered before its backoff is over", leases::backoff_is_kept),
-    ("I6", "who lost a lease settles nothing", leases::stale_is_stale),
+    ("I6", "a lost lease settles nothing", leases::stale_is_stale),
     ("I7", "a message has one lease at a time", leases::one_lease_at_a_time),
     ("I8", "the last failure makes one dead letter", fates::one_dead_letter),
     ("I9", "messages with a key come in order", fates::keys_are_in_order),
-    ("I10", "no more run than may", flow::limits_hold),
-    ("I11", "what a receiver publishes is seen if and only if its message is acked", flow::outbox_follows_the_ack),
+    ("I10", "no more receivers run at a time than allowed", flow::limits_hold),
+    ("I11", "messages of a receiver appear if and only if its message is acked", flow::outbox_follows_the_ack),
     ("I12", "after a shutdown nothing is left", flow::drained_is_empty),
     ("I16", "when faults stop, everything is delivered in time", flow::all_ends_in_time),
-    ("I17", "what was not closed is not published", account::unclosed_is_unpublished),
+    ("I17", "an unclosed message is not published", account::unclosed_is_unpublished),
 ];
 
 impl fmt::Display for Violation {
@@ -48,7 +48,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// All that a history breaks.
+/// All violations in a history.
 pub fn check(plan: &Plan, events: &[Event]) -> Vec<Violation> {
     let ledger = Ledger::of(plan, events);
     let found = RULES.iter().flat_map(|(invariant, _, rule)| {

@@ -94,7 +94,7 @@ impl Story {
         self.then(60_000, What::End { dead, expired: 0, left: 0 }).0
     }
 
-    /// What it violates.
+    /// The invariants that it violates.
     fn violates(self, dead: Vec<Dead>) -> BTreeSet<&'static str> {
         check(&plan(), &self.end(dead)).into_iter().map(|violation| violation.invariant).collect()
     }
@@ -173,7 +173,7 @@ fn a_history_without_a_fault_violates_nothing() {
     assert_eq!(crashed.lease(40, 2, 2).ack(50, 2).violates(vec![]), BTreeSet::new());
     let not_begun = Story::new().lease(10, 1, 1).crash(20).lease(40, 2, 1).ack(50, 2);
     assert_eq!(not_begun.violates(vec![]), BTreeSet::new());
-    // What was not on disk when power was cut is lost: an ack, and the number of an attempt.
+    // A power cut loses what was not on disk: an ack, and the number of an attempt.
     let cut = |story: Story| story.crash(30).then(30, What::PowerCut).lease(40, 2, 1).ack(50, 2).violates(vec![]);
     assert_eq!(cut(Story::new().begun(10, 1, 1)), BTreeSet::new());
     assert_eq!(cut(Story::new().begun(10, 1, 1).settle(20, 1, How::Ack { published: 0 })), BTreeSet::new());

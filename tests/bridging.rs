@@ -81,7 +81,8 @@ fn a_pipe_that_makes_no_sense_is_refused_by_what_is_wrong() {
 
 /// A file by ways that all lead to it, and two names of it in a configuration.
 fn spellings(place: &Place) -> Vec<String> {
-    let (file, at) = (place.path().join("wasmpost.db"), |name: &str| place.path().join(name));
+    let file = place.path().join("wasmpost.db");
+    let at = |name: &str| place.path().join(name);
     if !file.exists() {
         place.run_with(&["publish", "first", "-"], "hello").exits(0);
     }
@@ -95,7 +96,8 @@ fn spellings(place: &Place) -> Vec<String> {
 fn messages_are_moved_within_one_file_however_it_is_spelled() {
     let place = Place::default();
     for (number, spelling) in spellings(&place).into_iter().enumerate() {
-        let (from, to) = (format!("in{number}"), format!("out{number}"));
+        let from = format!("in{number}");
+        let to = format!("out{number}");
         place.run_with(&["publish", &from, "-", "--id", "a"], "hello").exits(0);
         let moved = place.run(&["pipe", &from, &format!("{spelling}#{to}"), "--until-empty"]).exits(0).stdout();
         assert_eq!(moved, "moved 1 messages\n", "{spelling}");

@@ -12,7 +12,8 @@ fn main() {
         writeln!(constants, "pub(crate) const {}: Hostile = Hostile::module({file:?});", name.to_uppercase()).unwrap();
     }
     for name in names(&guests.join("wat"), "wat") {
-        let (file, text) = (name.replace('_', "-"), guests.join(format!("wat/{name}.wat")));
+        let file = name.replace('_', "-");
+        let text = guests.join(format!("wat/{name}.wat"));
         writeln!(
             constants,
             "pub(crate) const {}: Hostile = Hostile::text({file:?}, include_str!({text:?}));",

@@ -153,7 +153,8 @@ fn a_trapping_component_leaves_a_dead_letter_with_its_backtrace_and_publishes_no
     publish(&place, "orders", "hello", &[]);
     place.run(&["run", "--until-empty"]).exits(0);
     let letters = place.run(&["dead-letters", "list", "--json"]).exits(0).json();
-    let (letter, evidence) = (&letters[0], &letters[0]["evidence"]);
+    let letter = &letters[0];
+    let evidence = &letters[0]["evidence"];
     assert_eq!(
         (&evidence["reason"], &evidence["receiver"], &letter["deliveries"]),
         (&"trap".into(), &"trapper".into(), &3.into())
@@ -301,7 +302,9 @@ fn a_component_sends_http_requests_to_the_origins_that_it_is_granted() {
             std::io::Write::write_all(&mut &stream, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap();
         }
     });
-    let (place, fetching, url) = (Place::default(), path("a09-fetching"), format!("Url={origin}/"));
+    let place = Place::default();
+    let fetching = path("a09-fetching");
+    let url = format!("Url={origin}/");
     publish(&place, "urls", "", &["--attribute", &url]);
     let run =
         ["run", "--queue", "urls", "--component", &fetching, "--publish", "out", "--http", &origin, "--until-empty"];
@@ -327,7 +330,8 @@ fn a_list_says_what_it_left_out_and_goes_on_behind_it() {
     let run = ["run", "--queue", "orders", "--component", &path("rejecting"), "--until-empty", "--log", "error"];
     place.run(&run).exits(0);
     let list = |more: &[&str]| place.run(&[&["dead-letters", "list"], more].concat()).exits(0);
-    let (all, some) = (list(&[]), list(&["--max", "70"]));
+    let all = list(&[]);
+    let some = list(&["--max", "70"]);
     assert_eq!((all.stdout().lines().count(), all.stderr()), (121, String::new()));
     assert_eq!(some.stdout().lines().count(), 71);
     assert!(some.stderr().contains("70 of 120 shown") && some.stderr().contains("--skip 70"), "{}", some.stderr());

@@ -283,7 +283,8 @@ fn results_are_written_as_junit() {
     let report = quick_junit::Report::deserialize_from_str(&xml).unwrap();
     let suite = &report.test_suites[0];
     assert_eq!((suite.name.as_str(), suite.tests, suite.failures, suite.errors), ("tests", 2, 1, 0));
-    let (bad, good) = (&suite.test_cases[0], &suite.test_cases[1]);
+    let bad = &suite.test_cases[0];
+    let good = &suite.test_cases[1];
     assert_eq!((bad.name.as_str(), good.name.as_str()), ("bad", "good"));
     assert!(matches!(good.status, quick_junit::TestCaseStatus::Success { .. }) && good.time.is_some());
     let quick_junit::TestCaseStatus::NonSuccess { message, description, .. } = &bad.status else { unreachable!() };

@@ -90,7 +90,9 @@ fn no_message_is_lost_or_forwarded_twice_by_a_host_that_is_killed_twenty_times()
         std::env::var("WASMPOST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     let mut random = fastrand::Rng::with_seed(seed);
     eprintln!("WASMPOST_SEED={seed}");
-    let (place, mut published, mut interrupted) = (place(), Published::new(), 0);
+    let place = place();
+    let mut published = Published::new();
+    let mut interrupted = 0;
     for round in 0..KILLS {
         let before = random.bool();
         if before {
@@ -133,7 +135,8 @@ fn a_message_that_takes_the_process_down_is_a_dead_letter_after_three_times_and_
         host.end();
     }
     let letters = place.run(&["dead-letters", "list", "--json"]).exits(0).json();
-    let (letter, evidence) = (&letters[0], &letters[0]["evidence"]);
+    let letter = &letters[0];
+    let evidence = &letters[0]["evidence"];
     assert_eq!(
         (&letter["id"], &evidence["reason"], &letter["deliveries"]),
         (&"poison".into(), &"crash".into(), &3.into())

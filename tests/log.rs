@@ -128,7 +128,8 @@ fn read_slowly(place: &Place, arguments: &[&str]) -> String {
     drop(command);
     let socket = place.path().join("wasmpost.db.sock");
     wait_until("it serves or has ended", || socket.exists() || host.try_wait().unwrap().is_some());
-    let (mut log, mut page) = (Vec::new(), [0; 4096]);
+    let mut log = Vec::new();
+    let mut page = [0; 4096];
     while let Ok(read @ 1..) = reader.read(&mut page) {
         log.extend_from_slice(&page[..read]);
         std::thread::sleep(PAGE_PAUSE);

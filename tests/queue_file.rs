@@ -55,7 +55,8 @@ fn as_nobody(place: &Place, arguments: &[&str]) -> Ran {
 }
 
 fn a_link_to_a_file_that_the_host_makes_leads_to_the_host() {
-    let (place, noop) = (Place::default(), noop());
+    let place = Place::default();
+    let noop = noop();
     std::fs::create_dir(place.path().join("data")).unwrap();
     symlink("data/q.db", place.path().join("q.db")).unwrap();
     let mut host = place.start(&run(&noop, &["--broker", "sqlite:q.db"]));
@@ -84,7 +85,8 @@ fn a_file_that_is_mounted_alone_is_refused() {
 }
 
 fn a_host_whose_file_is_deleted_confirms_nothing_and_ends_with_an_error() {
-    let (place, noop) = (Place::default(), noop());
+    let place = Place::default();
+    let noop = noop();
     let host = place.start(&run(&noop, &[]));
     for suffix in ["", "-wal", "-shm"] {
         std::fs::remove_file(place.path().join(format!("wasmpost.db{suffix}"))).unwrap();
@@ -103,7 +105,8 @@ fn a_host_whose_file_is_deleted_confirms_nothing_and_ends_with_an_error() {
 
 fn a_host_whose_file_is_deleted_ends_with_an_error_though_nothing_follows() {
     for suffix in ["", "-wal"] {
-        let (place, noop) = (Place::default(), noop());
+        let place = Place::default();
+        let noop = noop();
         publish(&place, &[]).exits(0);
         let mut host = place.start(&run(&noop, &[]));
         host.wait_for("acked");
@@ -116,7 +119,8 @@ fn a_host_whose_file_is_deleted_ends_with_an_error_though_nothing_follows() {
 }
 
 fn publishers_at_once_all_succeed_while_a_host_comes_and_goes() {
-    let (place, noop) = (Place::default(), noop());
+    let place = Place::default();
+    let noop = noop();
     place.write("body", "hello");
     let publisher = |number: usize| -> Child {
         let mut command = place.command(&["publish", "orders", "--id", &number.to_string(), "body"]);
@@ -138,7 +142,8 @@ fn publishers_at_once_all_succeed_while_a_host_comes_and_goes() {
 }
 
 fn a_host_is_reached_however_long_its_path_and_wherever_temporary_files_are() {
-    let (place, noop) = (Place::default(), noop());
+    let place = Place::default();
+    let noop = noop();
     let deep = "deep".repeat(30);
     let broker = format!("sqlite:{deep}/wasmpost.db");
     std::fs::create_dir(place.path().join(&deep)).unwrap();
@@ -150,7 +155,8 @@ fn a_host_is_reached_however_long_its_path_and_wherever_temporary_files_are() {
 }
 
 fn only_a_socket_is_removed_to_make_one() {
-    let (place, noop) = (Place::default(), noop());
+    let place = Place::default();
+    let noop = noop();
     let path = place.write("wasmpost.db.sock", "mine");
     place.run(&run(&noop, &[])).fails(1, &["wasmpost.db.sock", "not a socket"]);
     assert_eq!(std::fs::read(path).unwrap(), b"mine");
@@ -249,7 +255,8 @@ fn a_file_that_can_not_be_written_can_be_looked_at() {
 }
 
 fn silent_connections_keep_no_command_out() {
-    let (place, noop) = (Place::default(), noop());
+    let place = Place::default();
+    let noop = noop();
     let _host = place.start(&run(&noop, &[]));
     let connect = |_| UnixStream::connect(place.path().join("wasmpost.db.sock")).unwrap();
     let mut silent: Vec<_> = (0..600).map(connect).collect();

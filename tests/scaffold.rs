@@ -127,7 +127,8 @@ fn runs(directory: &Path, commands: &[String], environment: &[(&str, &Path)]) ->
     command.args(["-e", "-o", "pipefail", "-c", &commands.join("\n")]).current_dir(directory);
     command.env("PATH", std::env::join_paths(paths).unwrap()).envs(environment.iter().copied());
     let ran = command.output().unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    let stdout = String::from_utf8_lossy(&ran.stdout);
+    let stderr = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{commands:?}\nstdout: {stdout}\nstderr: {stderr}");
     stdout.into_owned()
 }

@@ -54,7 +54,8 @@ fn the_usage_of_each_tenant_is_told_while_the_host_runs() {
     wait_until_acked(&place, "@acme/orders", 7);
     wait_until_acked(&place, "@beta/orders", 3);
     let all = place.run(&["tenants", "--json"]).exits(0).json();
-    let (acme, beta) = (tenant(&all, "acme"), tenant(&all, "beta"));
+    let acme = tenant(&all, "acme");
+    let beta = tenant(&all, "beta");
     assert_eq!((&acme["deliveries"], &acme["acked"], &acme["failed"]), (&7.into(), &7.into(), &0.into()));
     assert_eq!((&beta["deliveries"], &beta["receivers"], &beta["in_flight"]), (&3.into(), &1.into(), &0.into()));
     assert!(acme["cpu_us"].as_u64() > Some(0) && acme["memory_peak_bytes"].as_u64() > Some(0), "{acme}");
@@ -103,7 +104,8 @@ fn other_components_are_reloaded_while_one_cannot_be_read() {
             "[tenants.{tenant}]\n[[receivers]]\ntenant = \"{tenant}\"\nqueue = \"orders\"\ncomponent = \"{tenant}.wasm\"\n"
         )
     };
-    let (first, second) = (component("a.wasm", "noop"), component("b.wasm", "trapping"));
+    let first = component("a.wasm", "noop");
+    let second = component("b.wasm", "trapping");
     place.write("wasmpost.toml", receiver("a") + &receiver("b"));
     let host = place.start(&["run"]);
     // One becomes a pipe that nobody writes to, the other one is replaced.

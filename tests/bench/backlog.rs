@@ -20,7 +20,8 @@ pub(crate) fn run(report: &mut Report, depths: &[usize], rounds: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (directory, body, attributes) =
         (tempfile::tempdir().unwrap(), Bytes::from(vec![b'x'; BODY_BYTES]), Attributes::new());
-    let (mut published, mut handled) = (Vec::new(), Vec::new());
+    let mut published = Vec::new();
+    let mut handled = Vec::new();
     runtime.block_on(async {
         let broker = SqliteBroker::open(&directory.path().join("queue.db"), SqliteOptions::default()).await.unwrap();
         let queue = broker.queue(QueueSpec::new("bench")).await.unwrap();
@@ -29,7 +30,8 @@ pub(crate) fn run(report: &mut Report, depths: &[usize], rounds: usize) {
             fill(&*broker, &body, &attributes, depth - waiting).await;
             waiting = *depth;
             let row = |what: &str, id: &str| Row::new(format!("{id}-{depth}"), format!("{what}, {depth} waiting"));
-            let (mut publish, mut handle) = (row("publish", "backlog-publish"), row("lease and ack", "backlog-ack"));
+            let mut publish = row("publish", "backlog-publish");
+            let mut handle = row("lease and ack", "backlog-ack");
             for round in 0..=rounds {
                 let publishing = timed_async(fill(&*broker, &body, &attributes, MESSAGES)).await;
                 let handling = timed_async(async {

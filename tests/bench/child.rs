@@ -12,7 +12,8 @@ fn checksum(body: &[u8]) -> u64 {
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let sums = arguments[2] == "checksum";
-    let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    let mut input = std::io::stdin().lock();
+    let mut output = std::io::stdout().lock();
     let mut body = Vec::new();
     if arguments[1] == "once" {
         input.read_to_end(&mut body).unwrap();

@@ -18,7 +18,8 @@ pub(crate) fn compare(given: &[String]) {
         eprintln!("usage: throughput compare BEFORE.json[,...] AFTER.json[,...]");
         std::process::exit(2);
     };
-    let (before, after) = (read(before), read(after));
+    let before = read(before);
+    let after = read(after);
     println!("{:<52} {:>10} {:>10}   after ÷ before", "CPU µs/message, medians of the runs", "before", "after");
     for (name, times) in &before {
         let Some(now) = after.get(name) else {

@@ -70,9 +70,11 @@ impl Hosted {
             let queue = broker.queue(QueueSpec::new("bench")).await.unwrap();
             fill(&*broker, body, attributes, messages).await;
             let server = Arc::new(QueueServer::new(Arc::clone(&queue), options));
-            let (began, cpu) = (Instant::now(), process_cpu());
+            let began = Instant::now();
+            let cpu = process_cpu();
             let serving = tokio::spawn({
-                let (server, receiver) = (Arc::clone(&server), Arc::clone(receiver));
+                let server = Arc::clone(&server);
+                let receiver = Arc::clone(receiver);
                 async move { server.serve(receiver).await }
             });
             queue.drained().await.unwrap();

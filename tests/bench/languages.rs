@@ -44,8 +44,10 @@ fn measure(report: &mut Report, plan: Plan, language: &str, wasm: &[u8], sandbox
     let pairs: AttributeList =
         ATTRIBUTES.iter().map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect();
     let raw = Raw::new(&best(), &component, pairs.clone());
-    let (fresh, reused) = (receiver(sandbox, wasm, 1), receiver(sandbox, wasm, u32::MAX));
-    let (body, message) = (webhook(), message());
+    let fresh = receiver(sandbox, wasm, 1);
+    let reused = receiver(sandbox, wasm, u32::MAX);
+    let body = webhook();
+    let message = message();
     let variants = vec![
         Variant::new(format!("{language}-raw-fresh"), "raw, fresh", |messages| {
             timed_on(runtime, async {

@@ -55,7 +55,8 @@ pub(crate) fn run(report: &mut Report) {
             let (mut latencies, took) = beside(&broker, *work).await;
             latencies.sort();
             let at = |share: f64| latencies[(latencies.len() as f64 * share) as usize].as_secs_f64() * 1e3;
-            let (half, most) = (at(0.5), at(0.99));
+            let half = at(0.5);
+            let most = at(0.99);
             report.figure(id, &format!("{what} ({took:.1?}, half take less than {half:.1} ms)"), most, "ms");
             if *work == Work::Redrive {
                 bury(&broker).await;
@@ -90,7 +91,8 @@ async fn beside(broker: &Arc<SqliteBroker>, work: Work) -> (Vec<Duration>, Durat
 }
 
 async fn work_on(broker: &SqliteBroker, work: Work, began: Instant) {
-    let (letters, all) = (broker.dead_letters().unwrap(), DeadLetterFilter::default());
+    let letters = broker.dead_letters().unwrap();
+    let all = DeadLetterFilter::default();
     match work {
         Work::Nothing => tokio::time::sleep(PHASE).await,
         Work::Redrive => assert_eq!(letters.redrive(&all).await.unwrap(), LETTERS as u64),

@@ -22,7 +22,8 @@ pub(crate) fn run(report: &mut Report, plan: Plan) {
             Raw::limited(&noop, attribute_list()),
         ),
     ] {
-        let (runtime, body) = (&runtime, &body);
+        let runtime = &runtime;
+        let body = &body;
         variants.push(Variant::new(id, name, move |messages| {
             timed_on(runtime, async {
                 for _ in 0..messages {
@@ -37,7 +38,9 @@ pub(crate) fn run(report: &mut Report, plan: Plan) {
         ("limits-panic", "receiver, a guest that publishes, then panics", &component("trapping")),
     ] {
         let receiver = receiver(&sandbox, wasm, 1);
-        let (runtime, body, attributes) = (&runtime, &body, attributes());
+        let runtime = &runtime;
+        let body = &body;
+        let attributes = attributes();
         variants.push(Variant::new(id, name, move |messages| {
             timed_on(runtime, async {
                 for _ in 0..messages {

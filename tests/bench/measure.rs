@@ -100,7 +100,8 @@ pub(crate) fn median(mut all: Vec<f64>) -> f64 {
 
 /// The time that some work took on this thread, and on all others of the process meanwhile.
 pub(crate) fn timed(work: impl FnOnce()) -> Sample {
-    let (began, cpu) = (Instant::now(), process_cpu());
+    let began = Instant::now();
+    let cpu = process_cpu();
     work();
     Sample { wall: began.elapsed(), cpu: process_cpu() - cpu }
 }
@@ -112,7 +113,8 @@ pub(crate) fn timed_on(runtime: &Runtime, work: impl Future<Output = ()>) -> Sam
 
 /// The same of a future, from within a runtime.
 pub(crate) async fn timed_async(work: impl Future<Output = ()>) -> Sample {
-    let (began, cpu) = (Instant::now(), process_cpu());
+    let began = Instant::now();
+    let cpu = process_cpu();
     work.await;
     Sample { wall: began.elapsed(), cpu: process_cpu() - cpu }
 }

@@ -60,7 +60,8 @@ pub(crate) fn measure() {
     // Memory that is allocated once for all is not counted.
     receive(&make(&files[MANY], 1));
 
-    let (before, began) = (anonymous(), Instant::now());
+    let before = anonymous();
+    let began = Instant::now();
     let loaded: Vec<_> = files[..MANY].iter().map(|wasm| make(wasm, 1)).collect();
     let loading = began.elapsed();
     let distinct = anonymous() - before;

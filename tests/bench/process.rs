@@ -72,7 +72,8 @@ fn idle(report: &mut Report) {
 
 /// CPU time of all threads of a process, and how often they waited.
 fn used(process: u32) -> (Duration, u64) {
-    let (mut cpu, mut waits) = (0, 0);
+    let mut cpu = 0;
+    let mut waits = 0;
     for thread in std::fs::read_dir(format!("/proc/{process}/task")).unwrap() {
         let thread = thread.unwrap().path();
         cpu += first_number(&read(&thread.join("schedstat")));

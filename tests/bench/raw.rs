@@ -101,7 +101,8 @@ impl Raw {
 
     /// An instance for more than one, of which none was handled yet.
     pub(crate) async fn live(&self, body: &Bytes) -> Live {
-        let (attributes, table) = (self.attributes.clone(), ResourceTable::new());
+        let attributes = self.attributes.clone();
+        let table = ResourceTable::new();
         let mut store = Store::new(
             &self.engine,
             State { attributes, body: body.clone(), table, wasi: None, limits: StoreLimits::default() },

@@ -54,7 +54,8 @@ impl Report {
     pub(crate) fn deepest(&self) -> Vec<(String, f64)> {
         let cost = |what: &str| {
             let mut rows = self.rows.iter().map(|(_, row)| row).filter(|row| row.id.starts_with(what));
-            let (first, last) = (rows.next()?, rows.next_back()?);
+            let first = rows.next()?;
+            let last = rows.next_back()?;
             Some((format!("{}: cost ÷ none waiting", last.name), 1.0 / last.speed_of(first, By::Cpu)))
         };
         ["backlog-publish", "backlog-ack"].into_iter().filter_map(cost).collect()

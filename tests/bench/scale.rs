@@ -35,7 +35,8 @@ fn all() {
         let directory = tempfile::tempdir().unwrap();
         write_components(directory.path(), *components);
         for state in ["compiled", "from the cache"] {
-            let (tenants, components) = (tenants.to_string(), components.to_string());
+            let tenants = tenants.to_string();
+            let components = components.to_string();
             let arguments = ["measure", directory.path().to_str().unwrap(), &tenants, &components];
             println!("{what}, {state}:");
             let ran = Command::new(std::env::current_exe().unwrap()).args(arguments).status().unwrap();
@@ -68,7 +69,8 @@ fn measure(directory: &Path, tenants: usize, components: usize) {
         let config = Config::parse(&text, &directory.join("wasmpost.toml")).unwrap();
         let configured = began.elapsed();
         let host = Host::start(config).await.unwrap();
-        let (started, resident) = (began.elapsed(), resident());
+        let started = began.elapsed();
+        let resident = resident();
         let broker = host.broker("default").unwrap();
         publish(&*broker, tenants).await;
         let serving = Instant::now();

@@ -29,7 +29,8 @@ pub(crate) fn distinct(original: &[u8], number: u64) -> Vec<u8> {
 
 pub(crate) fn run(report: &mut Report, plan: Plan) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (guard, bounds) = (sandbox(Profile::Guard), sandbox(Profile::Bounds));
+    let guard = sandbox(Profile::Guard);
+    let bounds = sandbox(Profile::Bounds);
     let wasm = component("checksum");
     let body = bytes::Bytes::from(vec![b'x'; crate::BODY_BYTES]);
     let most = *TENANTS.last().unwrap();
@@ -41,7 +42,9 @@ pub(crate) fn run(report: &mut Report, plan: Plan) {
     let mut variants = Vec::new();
     for (how, receivers) in &all {
         for tenants in TENANTS {
-            let (runtime, body, attributes) = (&runtime, &body, attributes());
+            let runtime = &runtime;
+            let body = &body;
+            let attributes = attributes();
             variants.push(Variant::new(
                 format!("tenants-{how}-{tenants}"),
                 format!("{how}, {tenants} tenants"),
@@ -94,7 +97,8 @@ async fn host(receivers: usize) -> Sample {
     let config = Config::parse(&text, std::path::Path::new("wasmpost.toml")).unwrap();
     let host = Host::start(config).await.unwrap();
     let broker = host.broker("default").unwrap();
-    let (began, cpu) = (Instant::now(), process_cpu());
+    let began = Instant::now();
+    let cpu = process_cpu();
     publish(&*broker, receivers).await;
     host.drained().await.unwrap();
     let sample = Sample { wall: began.elapsed(), cpu: process_cpu() - cpu };

@@ -18,9 +18,12 @@ use crate::work::{attribute_list, attributes, component, receiver, sandbox};
 const SPINS: u32 = 10_000;
 
 pub(crate) fn run(report: &mut Report, plan: Plan) {
-    let (guard, bounds) = (sandbox(Profile::Guard), sandbox(Profile::Bounds));
-    let (one, two) = (Hosted::new(1, Some(&guard)), Hosted::new(2, Some(&guard)));
-    let (noop, checksum) = (component("noop"), component("checksum"));
+    let guard = sandbox(Profile::Guard);
+    let bounds = sandbox(Profile::Bounds);
+    let one = Hosted::new(1, Some(&guard));
+    let two = Hosted::new(2, Some(&guard));
+    let noop = component("noop");
+    let checksum = component("checksum");
     let body = bytes::Bytes::from(vec![b'x'; crate::BODY_BYTES]);
     let mut variants = vec![spin(1), spin(2)];
     let grows =
@@ -69,7 +72,8 @@ fn host<'a>(
     receiver: &Arc<dyn Receiver>,
     body: &'a bytes::Bytes,
 ) -> Variant<'a> {
-    let (receiver, attributes) = (Arc::clone(receiver), attributes());
+    let receiver = Arc::clone(receiver);
+    let attributes = attributes();
     let drain = move |messages| hosted.drain(Queued::Memory, &receiver, body, &attributes, messages);
     Variant::new(format!("threads-{id}"), name, drain).at_most(Hosted::messages_max(body.len()))
 }

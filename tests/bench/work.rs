@@ -65,7 +65,8 @@ pub(crate) fn receiver(sandbox: &Arc<Sandbox>, wasm: &[u8], reuse: u32) -> Arc<W
 
 pub(crate) fn run(report: &mut Report, plan: Plan) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (guard, bounds) = (sandbox(Profile::Guard), sandbox(Profile::Bounds));
+    let guard = sandbox(Profile::Guard);
+    let bounds = sandbox(Profile::Bounds);
     let hosted = Hosted::new(1, Some(&guard));
     if peers::extism().is_none() {
         report.note("Extism: not built (tests/peers/setup.sh)");
@@ -101,7 +102,8 @@ impl Work<'_> {
     fn alone(&self) -> Vec<Variant<'_>> {
         let raw = Arc::new(Raw::new(&best(), &self.wasm, attribute_list()));
         let default = Raw::new(&Config::new(), &self.wasm, attribute_list());
-        let (list, reused) = (attribute_list(), Arc::clone(&raw));
+        let list = attribute_list();
+        let reused = Arc::clone(&raw);
         let fresh = |raw: Arc<Raw>| {
             move |messages| {
                 timed_on(self.runtime, async {
@@ -140,7 +142,8 @@ impl Work<'_> {
         Variant::new(self.id(id), name, move |messages| {
             timed_on(self.runtime, async {
                 for _ in 0..messages {
-                    let (attributes, body) = (self.attributes.clone(), self.body.clone().into());
+                    let attributes = self.attributes.clone();
+                    let body = self.body.clone().into();
                     let context = Context::default();
                     receiver.receive(Message { attributes, body, context }).await.unwrap();
                 }

@@ -58,7 +58,8 @@ fn hand_over(worker: &mut Piped, by_pipe: bool, body: &[u8], messages: usize) {
         return;
     }
     let frame = [&(body.len() as u32).to_le_bytes(), body].concat();
-    let (mut left, mut answers) = (messages, [0; BATCH]);
+    let mut left = messages;
+    let mut answers = [0; BATCH];
     while left > 0 {
         let some = left.min(BATCH);
         worker.write(&frame.repeat(some));
@@ -71,10 +72,13 @@ fn hand_over(worker: &mut Piped, by_pipe: bool, body: &[u8], messages: usize) {
 pub(crate) fn work() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let receiver = receiver(&sandbox(Profile::Guard), &component("checksum"), 1);
-    let (attributes, mut body) = (attributes(), bytes::Bytes::new());
-    let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    let attributes = attributes();
+    let mut body = bytes::Bytes::new();
+    let mut input = std::io::stdin().lock();
+    let mut output = std::io::stdout().lock();
     let receive = |body: &bytes::Bytes| {
-        let (attributes, context) = (attributes.clone(), Context::default());
+        let attributes = attributes.clone();
+        let context = Context::default();
         runtime.block_on(receiver.receive(Message { attributes, body: body.clone().into(), context })).unwrap();
     };
     let mut number = [0; 4];

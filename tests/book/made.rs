@@ -46,7 +46,8 @@ fn brokers() -> String {
     let mut table = String::from("| URL | broker | a server | keeps quotas of tenants |\n|---|---|---|---|\n");
     let word = |is: bool| if is { "yes" } else { "no" };
     for scheme in SCHEMES {
-        let (server, quotas) = (word(scheme.is_remote), word(scheme.keeps_quotas));
+        let server = word(scheme.is_remote);
+        let quotas = word(scheme.keeps_quotas);
         writeln!(table, "| `{}` | {} | {server} | {quotas} |", scheme.example, scheme.what).unwrap();
     }
     table
@@ -55,10 +56,12 @@ fn brokers() -> String {
 /// Every verb with the help that it prints.
 fn verbs() -> String {
     let place = Place::default();
-    let (mut table, mut texts) = (String::from("| verb | |\n|---|---|\n"), String::new());
+    let mut table = String::from("| verb | |\n|---|---|\n");
+    let mut texts = String::new();
     let command = wasmpost::cli::command();
     for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
-        let (name, about) = (verb.get_name(), verb.get_about().unwrap());
+        let name = verb.get_name();
+        let about = verb.get_about().unwrap();
         writeln!(table, "| [`{name}`](#{name}) | {about} |").unwrap();
         let below = verb.get_subcommands().filter(|verb| !verb.is_hide_set()).map(|verb| vec![name, verb.get_name()]);
         for words in [vec![name]].into_iter().chain(below) {
@@ -88,7 +91,8 @@ fn configuration() -> String {
         let table = &schema["$defs"][definition];
         write!(text, "{heading}\n\n{}\n\n| key | is | default | meaning |\n|---|---|---|---|\n", line(table)).unwrap();
         for (key, value) in table["properties"].as_object().unwrap() {
-            let (kind, meaning) = (kind(value, &schema), line(value));
+            let kind = kind(value, &schema);
+            let meaning = line(value);
             writeln!(text, "| `{key}` | {kind} | {} | {meaning} |", default(key, value, table, &schema)).unwrap();
         }
         text.push('\n');

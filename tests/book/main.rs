@@ -53,7 +53,8 @@ fn blocks_say_what_they_are() {
     let faults = pages().into_iter().flat_map(|page| {
         let fault = |block: &Block| {
             let is_known = LANGUAGES.contains(&&*block.language);
-            let (reason, is_code) = (block.ignored(), ["rust", "go", "python"].contains(&&*block.language));
+            let reason = block.ignored();
+            let is_code = ["rust", "go", "python"].contains(&&*block.language);
             let fault = match reason {
                 _ if !is_known => format!("language {:?}", block.language),
                 Some("") => "ignore: without a reason".to_owned(),
@@ -137,7 +138,8 @@ fn what_is_made_from_the_code_is_as_the_code_says(page: &Page) {
 }
 
 fn the_picture_shows_what_commands_print() {
-    let (path, lines) = (root().join("docs/terminal.svg"), picture::session());
+    let path = root().join("docs/terminal.svg");
+    let lines = picture::session();
     if is_writing() {
         return std::fs::write(path, picture::drawn(&lines)).unwrap();
     }

@@ -83,7 +83,9 @@ impl Page {
     pub(crate) fn parse(name: String, text: String) -> Self {
         let mut page = Self { name, text: text.clone(), blocks: Vec::new(), anchors: Vec::new(), links: Vec::new() };
         let mut seen = BTreeMap::new();
-        let (mut block, mut heading, mut comment) = (None::<Block>, None::<String>, None::<(usize, String)>);
+        let mut block = None::<Block>;
+        let mut heading = None::<String>;
+        let mut comment = None::<(usize, String)>;
         for (event, place) in Parser::new_ext(&text, Options::ENABLE_TABLES).into_offset_iter() {
             let line = text[..place.start].matches('\n').count() + 1;
             match event {
@@ -93,7 +95,8 @@ impl Page {
                         CodeBlockKind::Indented => "text".to_owned(),
                     };
                     let (language, marks) = info.split_once(' ').unwrap_or((&info, ""));
-                    let (language, marks) = (language.to_owned(), marks.to_owned());
+                    let language = language.to_owned();
+                    let marks = marks.to_owned();
                     block = Some(Block { line, language, marks, text: String::new() });
                 }
                 Event::End(TagEnd::CodeBlock) => page.blocks.extend(block.take()),

@@ -49,7 +49,8 @@ pub(crate) fn session() -> Vec<String> {
 /// The picture of lines.
 pub(crate) fn drawn(lines: &[String]) -> String {
     let rows: Vec<String> = lines.iter().flat_map(|line| wrapped(line)).collect();
-    let (width, height) = ((COLUMNS as f32 * COLUMN) as usize + 2 * MARGIN, rows.len() * LINE + 2 * MARGIN);
+    let width = (COLUMNS as f32 * COLUMN) as usize + 2 * MARGIN;
+    let height = rows.len() * LINE + 2 * MARGIN;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
          role=\"img\" aria-label=\"a terminal\">\n<rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#1d2229\"/>\n\

@@ -30,7 +30,8 @@ pub(crate) fn missing(page: &Page) -> Vec<String> {
 
 /// Runs all commands of a page; fails with the one that failed, or that printed something else than is said.
 pub(crate) fn run(page: &Page) {
-    let (place, notes) = (Place::default(), Place::default());
+    let place = Place::default();
+    let notes = Place::default();
     let steps = steps(page, notes.path());
     let script = notes.write("script", script(&steps, place.path(), notes.path()));
     let mut shell = Command::new("timeout");
@@ -39,15 +40,18 @@ pub(crate) fn run(page: &Page) {
     let ran = shell.output().unwrap();
     let at: usize = std::fs::read_to_string(notes.path().join("at")).map_or(0, |at| at.trim().parse().unwrap());
     let printed = std::fs::read(notes.path().join(format!("{at}.out"))).unwrap_or_default();
-    let (printed, told) = (String::from_utf8_lossy(&printed), String::from_utf8_lossy(&ran.stderr));
+    let printed = String::from_utf8_lossy(&printed);
+    let told = String::from_utf8_lossy(&ran.stderr);
     let (line, command) = steps.get(at).map_or((0, ""), |step| (step.line, &step.command));
-    let (name, status) = (&page.name, ran.status);
+    let name = &page.name;
+    let status = ran.status;
     assert!(status.success(), "{name}:{line}: {command} ended with {status} and printed:\n{printed}{told}");
     for (number, step) in steps.iter().enumerate() {
         let Some(said) = &step.said else { continue };
         let printed = std::fs::read(notes.path().join(format!("{number}.out"))).unwrap();
         let printed = String::from_utf8_lossy(&printed);
-        let (said, lines): (Vec<_>, Vec<_>) = (said.lines().collect(), printed.lines().collect());
+        let said: Vec<_> = said.lines().collect();
+        let lines: Vec<_> = printed.lines().collect();
         assert!(fits(&said, &lines), "{}:{}: {} printed:\n{printed}", page.name, step.line, step.command);
     }
 }

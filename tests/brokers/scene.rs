@@ -41,7 +41,8 @@ impl Scene {
 
     /// Writes a configuration of hosts that reach the broker in a certain way.
     pub(crate) fn configure(&self, file: &str, url: &str, concurrency: usize) {
-        let (component, origin) = (guest("a09-fetching"), self.ledger.origin());
+        let component = guest("a09-fetching");
+        let origin = self.ledger.origin();
         let config = format!(
             "[brokers]\ndefault = \"{url}\"\n[[receivers]]\nqueue = \"work\"\ncomponent = {component:?}\n\
              publish = [\"out\"]\nhttp = [\"{origin}\"]\nconcurrency = {concurrency}\nlease = \"{LEASE}\"\n\

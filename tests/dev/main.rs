@@ -279,7 +279,8 @@ fn a_project_is_built_when_its_source_is_saved(language: &str, source: &str, fau
     session.wait_for("published out, 12 bytes: good morning", FIRST_BUILD_MAX);
     let file = project.join(source);
     let text = std::fs::read_to_string(&file).unwrap();
-    let (old, new) = ("the body is empty", "nothing to do");
+    let old = "the body is empty";
+    let new = "nothing to do";
     assert!(text.contains(old), "{text}");
     let saved = Instant::now();
     std::fs::write(&file, text.replace(old, new)).unwrap();

@@ -31,7 +31,8 @@ impl Session {
         command.env("CARGO_BUILD_BUILD_DIR", target().join("guests"));
         let mut child = command.spawn().unwrap();
         let (send, lines) = mpsc::channel();
-        let (output, errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let output = child.stdout.take().unwrap();
+        let errors = child.stderr.take().unwrap();
         let other = send.clone();
         std::thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).all(|l| send.send(l).is_ok()));
         std::thread::spawn(move || BufReader::new(errors).lines().map_while(Result::ok).all(|l| other.send(l).is_ok()));
@@ -41,7 +42,8 @@ impl Session {
     /// Reads up to a line with this text, and gives all lines up to it.
     #[track_caller]
     pub(crate) fn wait_for(&self, text: &str, patience: Duration) -> Vec<String> {
-        let (deadline, mut all) = (Instant::now() + patience, Vec::new());
+        let deadline = Instant::now() + patience;
+        let mut all = Vec::new();
         loop {
             let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
             let line = line.unwrap_or_else(|_| panic!("{text:?} was never shown:\n{}", all.join("\n")));

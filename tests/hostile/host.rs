@@ -71,7 +71,8 @@ fn a18_a_message_that_takes_the_process_down_is_a_dead_letter_after_three_times_
     let after = arena.left();
     after.neighbours_were_served(10 * CRASHES);
     let letters = after.letters("poison");
-    let (letter, reasons) = (&letters[0], letters[0]["attempts"].as_array().unwrap());
+    let letter = &letters[0];
+    let reasons = letters[0]["attempts"].as_array().unwrap();
     assert_eq!(
         (letters.len(), &letter["evidence"]["reason"], &letter["deliveries"]),
         (1, &"crash".into(), &CRASHES.into())

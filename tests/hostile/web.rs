@@ -20,7 +20,8 @@ struct Server {
 impl Server {
     fn start(answer: String, endless: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, connections) = (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default());
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&connections);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -67,7 +68,8 @@ fn a09_requests_reach_nothing_that_was_not_granted_and_end_in_time() {
     let redirecting = Server::start(redirecting, false);
     let endless = Server::start("HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\n".into(), true);
     let silent = Server::start(String::new(), false);
-    let (rebinding, port) = (format!("http://localhost:{}", secret.address.port()), secret.address.port());
+    let rebinding = format!("http://localhost:{}", secret.address.port());
+    let port = secret.address.port();
     let settings = format!(
         "http = [\"http://{}\", \"http://{}\", \"http://{}\", {rebinding:?}, \"http://169.254.169.254:{port}\"]\n\
          limits = {{ wall = \"2s\" }}",

@@ -94,7 +94,8 @@ impl Pair {
     }
 
     async fn sqlite() -> Self {
-        let (clock, directory) = (Clock::manual(), tempfile::tempdir().unwrap());
+        let clock = Clock::manual();
+        let directory = tempfile::tempdir().unwrap();
         let (broker, queue) = open(&directory, &clock).await;
         let model = Model::new();
         let sqlite = Some((Arc::clone(&broker), directory));
@@ -238,7 +239,8 @@ impl Pair {
         drop(self.broker.stats().await.unwrap());
         let stats = self.broker.stats().await.unwrap();
         let of = |queue: &str| stats.iter().find(|stats| stats.queue == queue).cloned().unwrap_or_default();
-        let (work, out) = (of("work"), of("out"));
+        let work = of("work");
+        let out = of("out");
         let told = QueueStats { oldest: None, ..work };
         assert_eq!(told, self.model.stats(), "after {step:?}: {:?}", self.model);
         assert_eq!(out.ready, self.model.forwarded(), "what was acked with an outbox, and nothing else, is out");

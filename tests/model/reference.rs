@@ -79,12 +79,15 @@ impl Model {
     /// Publishes a message again that was published within the window, and says whether its id is known. One that was
     /// purged is as if it had never been.
     pub(crate) fn publish_again(&mut self, number: usize) -> Option<(Id, bool)> {
-        let (id, now) = (number % self.messages.len().max(1), self.now);
+        let id = number % self.messages.len().max(1);
+        let now = self.now;
         let message = self.messages.get_mut(id).filter(|message| now - message.published_at < WINDOW)?;
         let is_known = message.place != Place::Purged;
         if !is_known {
             let place = Place::Waiting(now);
-            let (published_at, key, expires_at) = (now, None, None);
+            let published_at = now;
+            let key = None;
+            let expires_at = None;
             *message = Message { key, published_at, expires_at, place, deliveries: 0, failures: 0, crashes: 0 };
         }
         Some((id, is_known))

@@ -69,7 +69,8 @@ impl Campaign {
 
     /// One life of a host, from its start to an end.
     async fn live(&mut self, end: End) {
-        let (mut messages, name) = (self.messages(), format!("life-{}", self.lives.len()));
+        let mut messages = self.messages();
+        let name = format!("life-{}", self.lives.len());
         let mut command = command(&self.place, prove::program(), &[]);
         if let End::At(point, number) = end {
             command.env("WASMPOST_CRASH", format!("{}:{number}", point.name()));
@@ -79,7 +80,8 @@ impl Campaign {
             // One of the publishers sends its messages by HTTP.
             let posted = messages.remove(0);
             let address = host.http().await;
-            let (database, mut random) = (database(&self.place), self.random.fork());
+            let database = database(&self.place);
+            let mut random = self.random.fork();
             let load = publish_all(&database, messages, &mut random, &self.ledger);
             let posting = post_all(address, posted, &self.ledger);
             let ending = tokio::task::spawn_blocking(move || {
@@ -175,7 +177,8 @@ fn end(round: u64, random: &mut fastrand::Rng) -> End {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_doubled_by_a_host_that_is_killed_at_random_and_at_every_point() {
-    let (mut random, rounds) = (random(), number("WASMPOST_PROVE_ROUNDS", 2 * Point::ALL.len() as u64));
+    let mut random = random();
+    let rounds = number("WASMPOST_PROVE_ROUNDS", 2 * Point::ALL.len() as u64);
     let mut reached: BTreeMap<Point, u64> = BTreeMap::new();
     let mut round = 0;
     while round < rounds {

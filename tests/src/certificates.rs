@@ -25,7 +25,8 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "authority of the tests");
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
-        let (pem, der) = (certificate.pem(), certificate.der().to_vec());
+        let pem = certificate.pem();
+        let der = certificate.der().to_vec();
         Self { issuer: Issuer::new(params, key), pem, der }
     }
 

@@ -95,9 +95,11 @@ impl Ledger {
     }
 
     async fn wait(&self, what: &str, is_so: impl Fn(&Entries) -> bool) {
-        let (began, mut entries) = (Instant::now(), self.shared.entries.subscribe());
+        let began = Instant::now();
+        let mut entries = self.shared.entries.subscribe();
         let waited = tokio::time::timeout(PATIENCE, entries.wait_for(is_so)).await.is_ok();
-        let (times, open) = (self.times().len(), self.shared.entries.borrow().open.len());
+        let times = self.times().len();
+        let open = self.shared.entries.borrow().open.len();
         assert!(waited, "{what} did not come in {:?}: {times} messages seen, {open} held", began.elapsed());
     }
 }

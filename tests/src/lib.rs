@@ -188,7 +188,8 @@ impl Ran {
     /// Asserts the exit code.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
-        let (stdout, stderr) = (self.stdout(), self.stderr());
+        let stdout = self.stdout();
+        let stderr = self.stderr();
         assert_eq!(self.0.status.code(), Some(code), "stdout: {stdout}\nstderr: {stderr}");
         self
     }
@@ -225,7 +226,8 @@ impl Host {
     /// Reads the log until a line with this message, and gives the line.
     #[track_caller]
     pub fn wait_for(&mut self, message: &str) -> Value {
-        let (deadline, mut all) = (Instant::now() + PATIENCE, String::new());
+        let deadline = Instant::now() + PATIENCE;
+        let mut all = String::new();
         loop {
             let line = self.log.recv_timeout(deadline.saturating_duration_since(Instant::now()));
             let line = line.unwrap_or_else(|_| panic!("host never logged {message:?}: {all}"));
@@ -296,7 +298,8 @@ pub fn wait_until_acked(place: &Place, queue: &str, count: u64) {
 pub fn wait_until_in_flight(place: &Place, queue: &str) {
     // By then the flight file is that of the host.
     wait_until_leased(place, queue);
-    let (began, file) = (Instant::now(), place.path().join("wasmpost.db-flight"));
+    let began = Instant::now();
+    let file = place.path().join("wasmpost.db-flight");
     let is_noted = || {
         let bytes = std::fs::read(&file).unwrap_or_default();
         let run = bytes.get(16..24);

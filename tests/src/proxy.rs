@@ -44,12 +44,15 @@ impl Proxy {
     pub async fn start(to: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (mode, open) = (watch::Sender::new(Mode::Pass), watch::Sender::new(0));
-        let (seen, count) = (mode.subscribe(), open.clone());
+        let mode = watch::Sender::new(Mode::Pass);
+        let open = watch::Sender::new(0);
+        let seen = mode.subscribe();
+        let count = open.clone();
         let accepting = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (opened, seen) = (Open::new(&count), seen.clone());
+                let opened = Open::new(&count);
+                let seen = seen.clone();
                 tokio::spawn(async move {
                     connection(stream, (Ipv4Addr::LOCALHOST, to).into(), seen).await;
                     drop(opened);
@@ -103,7 +106,8 @@ impl Drop for Proxy {
 async fn connection(mut near: TcpStream, to: SocketAddr, mode: watch::Receiver<Mode>) {
     // Nobody who waits for a small answer waits for a larger one.
     near.set_nodelay(true).unwrap();
-    let (mut of_reset, mut of_far) = (mode.clone(), mode.clone());
+    let mut of_reset = mode.clone();
+    let mut of_far = mode.clone();
     let mut far = None;
     let passing = async {
         passes(&mut of_far).await?;

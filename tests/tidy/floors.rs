@@ -69,7 +69,9 @@ fn is_letter(letter: char) -> bool {
 fn first_names(rest: &str) -> Vec<String> {
     let name = |text: &str| text.trim_start().chars().take_while(|letter| is_letter(*letter)).collect::<String>();
     let Some(inner) = rest.strip_prefix('{') else { return vec![name(rest)] };
-    let (mut depth, mut begin, mut found) = (0, 0, Vec::new());
+    let mut depth = 0;
+    let mut begin = 0;
+    let mut found = Vec::new();
     for (at, letter) in inner.char_indices() {
         match letter {
             '{' => depth += 1,

@@ -157,7 +157,8 @@ fn every_limit_is_in_the_book_with_its_default() {
 
 #[test]
 fn every_broker_and_verb_is_in_the_book() {
-    let (brokers, verbs) = (read("docs/brokers/index.md"), read("docs/reference/verbs.md"));
+    let brokers = read("docs/brokers/index.md");
+    let verbs = read("docs/reference/verbs.md");
     for scheme in wasmpost::registry::SCHEMES {
         assert!(brokers.contains(&format!("| `{}:", scheme.name)), "{}", scheme.name);
     }
@@ -245,7 +246,9 @@ fn logged(text: &str) -> Vec<(usize, &'static str, String)> {
     for level in ["error", "warn", "info", "debug", "trace", "event", "info_span", "debug_span", "span"] {
         let begin = format!("tracing::{level}!(");
         for (at, _) in text.match_indices(&begin) {
-            let (mut depth, mut is_text, mut is_escaped) = (1, false, false);
+            let mut depth = 1;
+            let mut is_text = false;
+            let mut is_escaped = false;
             let rest = &text[at + begin.len()..];
             let end = rest.char_indices().find(|(_, letter)| {
                 match letter {

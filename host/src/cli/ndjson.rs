@@ -147,7 +147,8 @@ mod tests {
     fn a_line_is_a_message_with_text_or_bytes() {
         let read =
             all("{\"attributes\":{\"k\":[\"v\"]},\"body\":\"text\"}\n\n{\"body_base64\":\"AP8=\",\"delay\":\"2s\"}");
-        let (first, second) = (read[0].1.as_ref().unwrap(), read[1].1.as_ref().unwrap());
+        let first = read[0].1.as_ref().unwrap();
+        let second = read[1].1.as_ref().unwrap();
         assert_eq!((first.attributes.get("K"), &first.body[..]), (Some("v"), &b"text"[..]));
         assert_eq!((read[1].0, &second.body[..]), (3, &[0, 255][..]));
         assert_eq!(second.delay.unwrap().to_string(), "2s");

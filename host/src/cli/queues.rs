@@ -122,7 +122,8 @@ mod tests {
     use super::*;
 
     fn shown(stats: &[QueueStats]) -> Vec<String> {
-        let (columns, now) = (Columns::of(stats), Clock::manual().now());
+        let columns = Columns::of(stats);
+        let now = Clock::manual().now();
         let rows = stats.iter().map(|stats| columns.cells(stats, None, now).join(" "));
         [columns.header().join(" ")].into_iter().chain(rows).collect()
     }

@@ -136,7 +136,8 @@ mod tests {
             HostError::Confine(disk()),
         ];
         for error in errors {
-            let (alone, told) = (error.to_string(), chain(&error).to_string());
+            let alone = error.to_string();
+            let told = chain(&error).to_string();
             let parts: Vec<_> = told.split(": ").collect();
             let mut once = parts.clone();
             once.sort_unstable();

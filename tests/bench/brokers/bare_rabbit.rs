@@ -39,7 +39,8 @@ async fn publish(connection: &Connection, name: &str) {
     let channel = connection.create_channel().await.unwrap();
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     let publishing = futures::stream::iter(0..MESSAGES).for_each_concurrent(256, async |_| {
-        let (body, properties) = (vec![b'x'; BODY_BYTES], BasicProperties::default().with_delivery_mode(2));
+        let body = vec![b'x'; BODY_BYTES];
+        let properties = BasicProperties::default().with_delivery_mode(2);
         let options = BasicPublishOptions::default();
         channel.basic_publish("".into(), name.into(), options, &body, properties).await.unwrap().await.unwrap();
     });

@@ -49,7 +49,8 @@ impl Hosted {
         let server = Arc::new(QueueServer::new(queue, options));
         let began = Instant::now();
         let serving = tokio::spawn({
-            let (server, receiver) = (Arc::clone(&server), Arc::clone(&self.receiver));
+            let server = Arc::clone(&server);
+            let receiver = Arc::clone(&self.receiver);
             async move { server.serve(receiver).await }
         });
         while share.used().acked < MESSAGES as u64 {

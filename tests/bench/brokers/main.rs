@@ -79,7 +79,8 @@ impl Variant {
 
     fn print(&self, bare: &[f64]) {
         let per_second = |whole: &Duration| MESSAGES as f64 / whole.as_secs_f64();
-        let (fastest, slowest) = (self.rounds.iter().min().unwrap(), self.rounds.iter().max().unwrap());
+        let fastest = self.rounds.iter().min().unwrap();
+        let slowest = self.rounds.iter().max().unwrap();
         let ratios: Vec<_> = bare.iter().map(|bare| format!("{:.2}", bare / self.median())).collect();
         println!(
             "  {:<32} {:>8.1} µs/message {:>8.0} messages/s  [{:.0} to {:.0}]  {} of bare",

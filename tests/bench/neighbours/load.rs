@@ -87,7 +87,9 @@ impl Arena {
         let count = (rate * duration.as_secs_f64()) as usize;
         let due: Vec<Instant> =
             (0..count).map(|number| began + Duration::from_secs_f64(number as f64 / rate)).collect();
-        let (broker, times, runtime) = (Arc::clone(&self.broker), due.clone(), tokio::runtime::Handle::current());
+        let broker = Arc::clone(&self.broker);
+        let times = due.clone();
+        let runtime = tokio::runtime::Handle::current();
         // A thread of its own keeps the times better than a timer does.
         let sending = std::thread::spawn(move || {
             for (number, due) in times.into_iter().enumerate() {

@@ -44,7 +44,8 @@ fn main() {
 }
 
 async fn measure(attack: &'static Attack, rate: f64) {
-    let (mut without, mut with) = (Vec::new(), Vec::new());
+    let mut without = Vec::new();
+    let mut with = Vec::new();
     for _ in 0..ROUNDS {
         without.push(Arena::start(None).await.send(rate, PHASE).await);
         with.push(Arena::start(Some(attack)).await.send(rate, PHASE).await);

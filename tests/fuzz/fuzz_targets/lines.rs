@@ -6,7 +6,8 @@ mod ndjson;
 use ndjson::{Line, Lines};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let (mut lines, mut told) = (Lines::new(bytes), 0);
+    let mut lines = Lines::new(bytes);
+    let mut told = 0;
     let mark: &[u8] = b"\xef\xbb\xbf";
     if [&b"\xff\xfe"[..], b"\xfe\xff"].iter().any(|utf_16| bytes.starts_with(utf_16)) {
         return assert!(lines.next().is_err());

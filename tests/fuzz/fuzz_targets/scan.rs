@@ -9,7 +9,8 @@ const CORE_MODULE: u8 = 1;
 
 /// A component that has these bytes as its only core module.
 fn around(module: &[u8]) -> Vec<u8> {
-    let (mut component, mut length) = ([COMPONENT, &[CORE_MODULE]].concat(), module.len());
+    let mut component = [COMPONENT, &[CORE_MODULE]].concat();
+    let mut length = module.len();
     while length > 0x7f {
         component.push(length as u8 | 0x80);
         length >>= 7;

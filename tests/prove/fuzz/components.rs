@@ -37,7 +37,8 @@ fn hosted() -> Arc<Sandbox> {
 #[test]
 fn a_component_with_changes_is_refused_in_words_or_runs_within_its_limits() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (sandbox, mut options) = (hosted(), ReceiverOptions::default());
+    let sandbox = hosted();
+    let mut options = ReceiverOptions::default();
     options.limits.cpu = Span(Duration::from_millis(200));
     options.limits.wall = Span(Duration::from_secs(2));
     let most = options.limits.memory.bytes();

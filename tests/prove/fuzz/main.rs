@@ -25,7 +25,9 @@ const CASES_MAX: u32 = 1024;
 
 /// Tries a target with one input after the other until the time is over.
 fn fuzz<T: Debug>(name: &str, inputs: impl Strategy<Value = T>, target: impl Fn(T)) {
-    let (began, mut tried, mut cases) = (Instant::now(), 0, 1);
+    let began = Instant::now();
+    let mut tried = 0;
+    let mut cases = 1;
     let seconds = Duration::from_secs(number("WASMPOST_FUZZ_SECONDS", 2));
     while began.elapsed() < seconds {
         let round = Instant::now();

@@ -52,7 +52,8 @@ fn apply(bytes: &mut Vec<u8>, change: &Change) {
             drop(bytes.splice(at..at, inserted.iter().copied()));
         }
         Change::Copy(from, to, count) => {
-            let (from, to) = (place(from, bytes), place(to, bytes));
+            let from = place(from, bytes);
+            let to = place(to, bytes);
             let piece = bytes[from..(from + count).min(bytes.len())].to_vec();
             drop(bytes.splice(to..to, piece));
         }

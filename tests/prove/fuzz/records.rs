@@ -68,7 +68,8 @@ fn damage() -> impl Strategy<Value = Value> {
 fn dead_letters_whose_records_are_damaged_are_listed_redriven_and_purged_with_their_neighbours() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let (sound, path) = (directory.path().join("sound.db"), directory.path().join("damaged.db"));
+    let sound = directory.path().join("sound.db");
+    let path = directory.path().join("damaged.db");
     runtime.block_on(with_letters(&sound));
     let inputs = vec((0..LETTERS, proptest::sample::select(COLUMNS), damage()), 1..4);
     fuzz("records of dead letters", inputs, |damages| {

@@ -41,7 +41,8 @@ pub(crate) fn origins(text: &str, other: &str) {
     }
     // Two origins are one when a URL says so, and only then.
     if let Ok(other) = other.parse::<HttpOrigin>() {
-        let (one, two) = (url.origin(), url::Url::parse(&other.to_string()).unwrap().origin());
+        let one = url.origin();
+        let two = url::Url::parse(&other.to_string()).unwrap().origin();
         assert_eq!(origin == other, one == two, "{text:?} and {other}");
     }
 }

@@ -35,7 +35,8 @@ pub(crate) async fn full() {
 
 /// The part that runs inside the namespace.
 pub(crate) async fn fill(directory: &Path) {
-    let (place, ledger) = (place_in(directory), Mutex::new(Ledger::default()));
+    let place = place_in(directory);
+    let ledger = Mutex::new(Ledger::default());
     place.write("reserve", vec![0; RESERVE_BYTES]);
     // Its log lies on the small disk as well, and cannot be written any more either.
     let mut host = Proved::start(&place, command(&place, prove::program(), &[]), "small");

@@ -104,7 +104,9 @@ fn used() -> Place {
 }
 
 async fn each_in(place: &dyn Fn() -> Place, calls: &str, error: &str, is_right: impl Fn(&Failed) -> bool) {
-    let (mut ended, mut told, mut tried) = (0, 0, 0);
+    let mut ended = 0;
+    let mut told = 0;
+    let mut tried = 0;
     for number in numbers() {
         let mut place = place();
         let injection = format!("inject={calls}:error={error}:when={number}");
@@ -144,7 +146,8 @@ fn brief(call: &Call) -> String {
 
 /// A host in which calls fail, with a little load.
 async fn live(place: &Place, traces: &str, injection: &str) -> (Ledger, Failed) {
-    let (trace, ledger) = (place.path().join("trace"), Mutex::new(Ledger::default()));
+    let trace = place.path().join("trace");
+    let ledger = Mutex::new(Ledger::default());
     let database = database(place);
     // Shared memory is made anew from the log, and writing one byte of each of its pages takes many calls.
     let suffixes = if traces == "pwrite64" { &["", "-wal", "-journal"][..] } else { &["", "-wal", "-journal", "-shm"] };

@@ -35,7 +35,8 @@ pub(crate) fn traced(command: &Command, trace: &Path, arguments: &[&str]) -> Com
 /// The trace of a process that has ended: complete once it tells of that, or has not grown for long.
 pub(crate) fn read(trace: &Path, process: u32) -> String {
     let ends = [format!("{process} +++ "), format!("{process}  +++ ")];
-    let (mut text, mut grown) = (String::new(), Instant::now());
+    let mut text = String::new();
+    let mut grown = Instant::now();
     while grown.elapsed() < QUIET && !text.lines().any(|line| ends.iter().any(|end| line.starts_with(end.as_str()))) {
         std::thread::sleep(Duration::from_millis(10));
         let now = String::from_utf8_lossy(&std::fs::read(trace).unwrap_or_default()).into_owned();
@@ -47,7 +48,8 @@ pub(crate) fn read(trace: &Path, process: u32) -> String {
 }
 
 pub(crate) async fn by_the_host() {
-    let (place, ledger) = (place(), Mutex::new(Ledger::default()));
+    let place = place();
+    let ledger = Mutex::new(Ledger::default());
     let trace = place.path().join("trace");
     let command = traced(&command(&place, prove::program(), &[]), &trace, &["-e", CALLS]);
     let mut host = Proved::start(&place, command, "traced");
@@ -66,7 +68,8 @@ pub(crate) async fn by_the_host() {
 
 pub(crate) async fn by_the_command() {
     let place = place();
-    let (trace, body) = (place.path().join("trace"), place.write("body", "hello"));
+    let trace = place.path().join("trace");
+    let body = place.write("body", "hello");
     let mut plain = place.command(&["publish", "work", "--id", "an id of mine"]);
     plain.arg(body);
     let mut child = traced(&plain, &trace, &["-e", CALLS]).spawn().unwrap();

@@ -35,8 +35,10 @@ async fn a_host_under_mixed_load_with_faults_and_reloads_stays_as_it_was() {
     let mut traffic = Traffic::new(random());
     traffic.warm(&broker).await;
     let began = Instant::now();
-    let (mut samples, mut reloads): (Vec<Sample>, u32) = (vec![], 0);
-    let (sample_every, reload_every) = (seconds / 120, RELOADS_EVERY.min(seconds / (RELOADS + 1)));
+    let mut samples: Vec<Sample> = vec![];
+    let mut reloads: u32 = 0;
+    let sample_every = seconds / 120;
+    let reload_every = RELOADS_EVERY.min(seconds / (RELOADS + 1));
     while began.elapsed() < seconds {
         traffic.send(&broker, began.elapsed()).await;
         if began.elapsed() > sample_every * samples.len() as u32 {

@@ -101,7 +101,8 @@ pub(crate) fn component(place: &Place, version: u32) {
 
 impl Traffic {
     pub(crate) fn new(random: fastrand::Rng) -> Self {
-        let (looked, since) = (Duration::ZERO, Duration::ZERO);
+        let looked = Duration::ZERO;
+        let since = Duration::ZERO;
         Self { random, sent: BTreeMap::new(), purged: 0, faulty: 0, looked, waiting: 0, owed: 0.0, since }
     }
 

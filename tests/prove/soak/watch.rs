@@ -28,7 +28,8 @@ pub(crate) async fn sample(
         line.trim_start_matches(':').trim().split(' ').next().unwrap().parse().unwrap()
     };
     traffic.purged += broker.dead_letters().unwrap().purge(&DeadLetterFilter::default()).await.unwrap();
-    let (stats, tenants) = (broker.stats().await.unwrap(), broker.tenants().await.unwrap());
+    let stats = broker.stats().await.unwrap();
+    let tenants = broker.tenants().await.unwrap();
     let acked: u64 = stats.iter().map(|stats| stats.acked).sum();
     Sample {
         at_ms: elapsed.as_millis() as u64,

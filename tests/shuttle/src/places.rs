@@ -39,9 +39,11 @@ fn receive(places: &Places<Live>, receiver: u64, count: &Arc<AtomicUsize>, max: 
 
 fn many_receivers(max: usize) {
     scheduled(move || {
-        let (places, count) = (Arc::new(Places::new(max as u32)), Arc::new(AtomicUsize::new(0)));
+        let places = Arc::new(Places::new(max as u32));
+        let count = Arc::new(AtomicUsize::new(0));
         let receivers = (0..3).map(|receiver| {
-            let (places, count) = (Arc::clone(&places), Arc::clone(&count));
+            let places = Arc::clone(&places);
+            let count = Arc::clone(&count);
             let work = move || {
                 for _ in 0..2 {
                     receive(&places, receiver, &count, max);

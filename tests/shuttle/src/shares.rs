@@ -15,9 +15,11 @@ use crate::sync::{AtomicUsize, Ordering, thread};
 
 pub(crate) fn no_more_enter_than_may_and_all_are_counted() {
     scheduled(|| {
-        let (share, inside) = (Arc::new(Share::new(2, None)), Arc::new(AtomicUsize::new(0)));
+        let share = Arc::new(Share::new(2, None));
+        let inside = Arc::new(AtomicUsize::new(0));
         let workers = (0..4).map(|number| {
-            let (share, inside) = (Arc::clone(&share), Arc::clone(&inside));
+            let share = Arc::clone(&share);
+            let inside = Arc::clone(&inside);
             let work = move || {
                 if number == 0 {
                     give_up(&share);

@@ -68,11 +68,13 @@ impl Gate {
 pub(crate) fn spawned_futures_are_polled_to_their_end() {
     scheduled(|| {
         let threads = Threads::start(2, &Handle, Box::new(|| ())).unwrap();
-        let (done, gate) = (Arc::new(Count::default()), Arc::new(Gate::default()));
+        let done = Arc::new(Count::default());
+        let gate = Arc::new(Gate::default());
         for weight in [1, 3] {
             let lane = threads.lane(weight);
             for _ in 0..2 {
-                let (done, gate) = (Arc::clone(&done), Arc::clone(&gate));
+                let done = Arc::clone(&done);
+                let gate = Arc::clone(&gate);
                 lane.spawn(async move {
                     let_run().await;
                     gate.pass().await;
@@ -88,10 +90,12 @@ pub(crate) fn spawned_futures_are_polled_to_their_end() {
 pub(crate) fn an_end_drops_what_waits_and_what_is_woken_after_it() {
     scheduled(|| {
         let threads = Threads::start(2, &Handle, Box::new(|| ())).unwrap();
-        let (dropped, gate) = (Arc::new(Count::default()), Arc::new(Gate::default()));
+        let dropped = Arc::new(Count::default());
+        let gate = Arc::new(Gate::default());
         let lane = threads.lane(1);
         for number in 0..3 {
-            let (counted, gate) = (Counted(Arc::clone(&dropped)), Arc::clone(&gate));
+            let counted = Counted(Arc::clone(&dropped));
+            let gate = Arc::clone(&gate);
             lane.spawn(async move {
                 if number > 0 {
                     gate.pass().await;
@@ -117,9 +121,12 @@ pub(crate) fn a_lane_that_goes_first_is_served_while_all_threads_are_at_work() {
             calls.fetch_add(1, Ordering::SeqCst);
         });
         let threads = Threads::start(1, &Handle, preempt).unwrap();
-        let (burning, quiet) = (threads.lane(1), threads.lane(1));
-        let (began, done) = (Arc::new(Count::default()), Arc::new(Count::default()));
-        let (beginning, ended) = (Arc::clone(&began), Arc::clone(&done));
+        let burning = threads.lane(1);
+        let quiet = threads.lane(1);
+        let began = Arc::new(Count::default());
+        let done = Arc::new(Count::default());
+        let beginning = Arc::clone(&began);
+        let ended = Arc::clone(&done);
         burning.spawn(async move {
             beginning.add();
             // It lets go as a guest does whose time was ended.

@@ -62,7 +62,8 @@ fn snapshot(ledger: &Ledger, life: usize, snapshot: &Snapshot, rules: Rules, fau
     faults.extend(snapshot.damage.iter().map(|damage| Fault::new("I14", damage)));
     let places = places(snapshot, faults);
     for (id, sent) in &ledger.sent {
-        let (waits, is_dead) = (places.waiting.contains(id.as_str()), places.dead.contains(id.as_str()));
+        let waits = places.waiting.contains(id.as_str());
+        let is_dead = places.dead.contains(id.as_str());
         let is_acked = places.copies.contains_key(id.as_str());
         let found = usize::from(waits) + usize::from(is_dead) + usize::from(is_acked);
         if found > 1 {

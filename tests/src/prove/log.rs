@@ -35,7 +35,8 @@ pub fn events(log: &str) -> Vec<Event> {
 
 fn event(line: &Value) -> Option<Event> {
     let text = |name: &str| line.get(name).and_then(Value::as_str);
-    let (id, message) = (text("id")?.to_owned(), text("message")?);
+    let id = text("id")?.to_owned();
+    let message = text("message")?;
     let what = match (text("context"), message) {
         (Some("begin"), attempt) => What::Begin(attempt.parse().ok()?),
         (Some("end"), attempt) => What::End(attempt.parse().ok()?),
@@ -55,7 +56,8 @@ fn event(line: &Value) -> Option<Event> {
 fn time(text: &str) -> Option<u64> {
     let clock = text.split_once('T')?.1.trim_end_matches('Z');
     let mut parts = clock.split(':');
-    let (hours, minutes): (u64, u64) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let hours: u64 = parts.next()?.parse().ok()?;
+    let minutes: u64 = parts.next()?.parse().ok()?;
     let seconds: f64 = parts.next()?.parse().ok()?;
     Some((hours * 60 + minutes) * 60_000 + (seconds * 1000.0) as u64)
 }

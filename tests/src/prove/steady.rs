@@ -76,8 +76,10 @@ fn span(samples: &[Sample]) -> f64 {
 fn slope(samples: &[Sample], value: fn(&Sample) -> u64) -> f64 {
     let count = samples.len().max(1) as f64;
     let mean = |of: &dyn Fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>() / count;
-    let (middle, level) = (mean(&|sample| sample.at_ms as f64), mean(&|sample| value(sample) as f64));
-    let (mut above, mut below) = (0.0, 0.0);
+    let middle = mean(&|sample| sample.at_ms as f64);
+    let level = mean(&|sample| value(sample) as f64);
+    let mut above = 0.0;
+    let mut below = 0.0;
     for sample in samples {
         let distance = sample.at_ms as f64 - middle;
         above += distance * (value(sample) as f64 - level);

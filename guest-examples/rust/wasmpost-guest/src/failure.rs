@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn an_error_is_what_it_is_said_to_be() {
-        let (second, text) = (Duration::from_secs(1), "no number: invalid digit found in string");
+        let second = Duration::from_secs(1);
+        let text = "no number: invalid digit found in string";
         assert_eq!(parsed("x").or_retry(), Err(Failure::retry(text)));
         assert_eq!(parsed("x").or_retry_after(second), Err(Failure::retry_after(second, text)));
         assert_eq!(parsed("x").or_reject(), Err(Failure::reject(text)));

@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn long_names_have_consumers_of_their_own() {
-        let (one, two) = ("q".repeat(255), format!("{}r", "q".repeat(254)));
+        let one = "q".repeat(255);
+        let two = format!("{}r", "q".repeat(254));
         assert_ne!(consumer(&one, FREE), consumer(&two, FREE));
         assert!(consumer(&one, FREE).len() < 255);
     }

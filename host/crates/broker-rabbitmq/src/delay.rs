@@ -27,7 +27,8 @@ mod tests {
     use super::*;
 
     fn hops(mut rest: Duration) -> (usize, Duration) {
-        let (mut hops, mut waited) = (0, Duration::ZERO);
+        let mut hops = 0;
+        let mut waited = Duration::ZERO;
         while !rest.is_zero() {
             let tier = tier(rest);
             hops += 1;

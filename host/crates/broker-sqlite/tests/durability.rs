@@ -34,7 +34,8 @@ async fn a_confirmed_message_survives_a_crash_byte_for_byte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_of_the_file_and_its_log_has_every_confirmed_message() {
-    let (file, copy) = (File::new(), File::new());
+    let file = File::new();
+    let copy = File::new();
     let broker = file.open().await;
     for number in 0..50 {
         publish(&broker, "orders", &format!("message {number}")).await;
@@ -87,7 +88,8 @@ async fn a_message_that_was_in_flight_at_a_crash_is_delivered_alone() {
     let _held = (begun(&queue(&broker, "orders").await).await, begun(&queue(&broker, "invoices").await).await);
     broker.abandon().await;
     let broker = file.open().await;
-    let (orders, invoices) = (queue(&broker, "orders").await, queue(&broker, "invoices").await);
+    let orders = queue(&broker, "orders").await;
+    let invoices = queue(&broker, "invoices").await;
     publish(&broker, "orders", "innocent 1").await;
     publish(&broker, "invoices", "innocent 2").await;
     let alone = in_time(orders.pull(10)).await.unwrap();

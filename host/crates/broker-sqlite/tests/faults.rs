@@ -107,7 +107,8 @@ fn log_of(file: &File) -> [std::path::PathBuf; 2] {
 
 /// A file whose log has twenty commits, as a killed process leaves it.
 async fn with_log() -> File {
-    let (file, left) = (File::new(), File::new());
+    let file = File::new();
+    let left = File::new();
     let broker = file.open().await;
     for number in 0..20 {
         publish(&broker, "orders", &number.to_string()).await;

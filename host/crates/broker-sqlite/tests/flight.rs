@@ -37,7 +37,8 @@ async fn an_ack_that_was_answered_survives_a_crash_before_it_is_committed() {
     for id in ["acked", "in flight"] {
         publish(&broker, "orders", id).await;
     }
-    let (acked, _held) = (begun(&orders).await, begun(&orders).await);
+    let acked = begun(&orders).await;
+    let _held = begun(&orders).await;
     let commits = broker.commits();
     acked.lease.ack(Vec::new()).await.unwrap();
     broker.abandon().await;
@@ -77,7 +78,8 @@ async fn acks_that_are_stored_together_leave_everything_else() {
         Publication { key, ..publication(topic, &number.to_string()) }
     });
     broker.publish(sent.collect()).await.unwrap();
-    let (mut kept, mut left) = (Vec::new(), 100);
+    let mut kept = Vec::new();
+    let mut left = 100;
     while left > 0 {
         for delivery in in_time(orders.pull(100)).await.unwrap() {
             left -= 1;
@@ -156,7 +158,8 @@ async fn a_flight_file_that_cannot_be_used_does_no_harm() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flight_file_of_another_queue_file_or_of_an_older_run_does_no_harm() {
-    let (one, other) = (File::new(), File::new());
+    let one = File::new();
+    let other = File::new();
     for file in [&one, &other] {
         let broker = file.open().await;
         let orders = queue(&broker, "orders").await;

@@ -34,7 +34,8 @@ async fn a_file_of_version_1_keeps_its_messages_and_knows_its_ids() {
     }
     assert!(!is_known(&broker, "@acme/letters", "dead").await, "an id belongs to its topic");
     let orders = queue(&broker, "orders").await;
-    let (failed, waiting) = (next(&orders).await, next(&orders).await);
+    let failed = next(&orders).await;
+    let waiting = next(&orders).await;
     assert_eq!((failed.id.as_str(), failed.deliveries, failed.failures), ("failed", 2, 1));
     assert_eq!((waiting.id.as_str(), waiting.body.as_ref()), ("waiting", &b"waiting"[..]));
     assert_eq!(stats(&broker, "orders").await.dead, 1);
@@ -54,7 +55,8 @@ async fn a_file_of_version_1_has_its_messages_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_version_1_becomes_the_same_as_a_new_one() {
-    let (old, new) = (File::new(), File::new());
+    let old = File::new();
+    let new = File::new();
     of_version_1(&old).await.close().await.unwrap();
     new.open().await.close().await.unwrap();
     let schema = |file: &File| {

@@ -35,7 +35,8 @@ async fn others_publish_between_the_steps() {
     let broker = with_dead(&file, 5000).await;
     let is_done = Arc::new(AtomicBool::new(false));
     let redriving = tokio::spawn({
-        let (broker, is_done) = (Arc::clone(&broker), Arc::clone(&is_done));
+        let broker = Arc::clone(&broker);
+        let is_done = Arc::clone(&is_done);
         async move {
             let count = broker.dead_letters().unwrap().redrive(&DeadLetterFilter::default()).await.unwrap();
             is_done.store(true, Ordering::SeqCst);

@@ -42,12 +42,17 @@ async fn broken() -> Broken {
     let options = QueueServerOptions { concurrency: 4, retry, ..QueueServerOptions::default() };
     let server = Arc::new(QueueServer::new(Arc::clone(&queue), options));
     let (called, calls) = mpsc::unbounded_channel();
-    let (works, now, most) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::default());
+    let works = Arc::new(AtomicBool::new(false));
+    let now = Arc::new(AtomicUsize::new(0));
+    let most = Arc::default();
     let receiver = ReceiverFunc({
-        let (works, most) = (Arc::clone(&works), Arc::clone(&most));
+        let works = Arc::clone(&works);
+        let most = Arc::clone(&most);
         move |_: Message| {
             called.send(Instant::now()).unwrap();
-            let (works, now, most) = (Arc::clone(&works), Arc::clone(&now), Arc::<AtomicUsize>::clone(&most));
+            let works = Arc::clone(&works);
+            let now = Arc::clone(&now);
+            let most = Arc::<AtomicUsize>::clone(&most);
             async move {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 tokio::task::yield_now().await;

@@ -53,7 +53,8 @@ async fn publish(broker: &MemoryBroker, id: &str, body: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_receiver_publishes_goes_to_the_other_broker_with_an_id_made_from_its_source() {
-    let (from, to) = (broker(), broker());
+    let from = broker();
+    let to = broker();
     let out = to.queue(QueueSpec::new("@acme/out")).await.unwrap();
     publish(&from, "a", "hello").await;
     serve(&from, &to, false, Duration::from_secs(60)).await;
@@ -66,7 +67,8 @@ async fn what_a_receiver_publishes_goes_to_the_other_broker_with_an_id_made_from
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_is_moved_keeps_its_id_so_that_moving_it_twice_adds_nothing() {
-    let (from, to) = (broker(), broker());
+    let from = broker();
+    let to = broker();
     to.queue(QueueSpec::new("@acme/out")).await.unwrap();
     to.publish(vec![Publication { id: Some("a".into()), ..Publication::new("@acme/out", Attributes::new(), "hello") }])
         .await
@@ -78,13 +80,15 @@ async fn a_message_that_is_moved_keeps_its_id_so_that_moving_it_twice_adds_nothi
 
 #[tokio::test(start_paused = true)]
 async fn a_message_waits_at_the_source_uncounted_while_the_other_broker_has_no_room() {
-    let (from, to) = (broker(), broker());
+    let from = broker();
+    let to = broker();
     to.set_quotas(BTreeMap::from([("acme".to_owned(), TenantQuota::of_messages(1))])).await.unwrap();
     to.publish(vec![Publication::new("@acme/full", Attributes::new(), "x")]).await.unwrap();
     publish(&from, "a", "hello").await;
     // More time than two attempts take: a failure that counted would have made it a dead letter.
     serve(&from, &to, false, Duration::from_secs(60)).await;
-    let (source, other) = (stats(&from, "in").await, stats(&to, "@acme/out").await);
+    let source = stats(&from, "in").await;
+    let other = stats(&to, "@acme/out").await;
     assert_eq!((source.ready + source.delayed, source.dead, other.ready), (1, 0, 0));
     to.set_quotas(BTreeMap::new()).await.unwrap();
     serve(&from, &to, false, Duration::from_secs(60)).await;
@@ -93,7 +97,8 @@ async fn a_message_waits_at_the_source_uncounted_while_the_other_broker_has_no_r
 
 #[tokio::test(start_paused = true)]
 async fn a_message_dies_of_what_the_other_broker_never_has_room_for() {
-    let (from, to) = (broker(), broker());
+    let from = broker();
+    let to = broker();
     to.set_quotas(BTreeMap::from([("acme".to_owned(), TenantQuota::of_messages(0))])).await.unwrap();
     publish(&from, "a", "hello").await;
     serve(&from, &to, false, Duration::from_secs(60)).await;
@@ -104,7 +109,8 @@ async fn a_message_dies_of_what_the_other_broker_never_has_room_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_is_closed_gets_nothing_and_the_source_keeps_everything() {
-    let (from, to) = (broker(), broker());
+    let from = broker();
+    let to = broker();
     publish(&from, "a", "hello").await;
     to.close().await.unwrap();
     serve(&from, &to, false, Duration::from_secs(60)).await;

@@ -35,10 +35,12 @@ async fn what_waits_for_the_rate_of_its_tenant_is_given_back_at_once_when_the_se
     starts.recv().await.unwrap();
     // By now all slots are taken by deliveries that wait for the debt to be paid.
     tokio::time::sleep(Duration::from_millis(10)).await;
-    let (began, before) = (Instant::now(), 1 + starts.len() as u64);
+    let began = Instant::now();
+    let before = 1 + starts.len() as u64;
     serving.stop().await;
     assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
-    let (orders, pile) = (bench.stats("orders").await, bench.stats("pile").await);
+    let orders = bench.stats("orders").await;
+    let pile = bench.stats("pile").await;
     assert_eq!((orders.acked, orders.leased, orders.ready), (before, 0, 50 - before), "nothing began after the signal");
     assert_eq!(pile.ready, before * 100);
     let queue = bench.broker.queue(QueueSpec::new("orders")).await.unwrap();
@@ -50,7 +52,8 @@ async fn what_waits_for_a_place_is_given_back_at_once_when_the_server_stops() {
     let mut bench = Bench::new();
     bench.options.share = Some(Arc::new(Share::new(1, None)));
     bench.publish(&["x"; 5]).await;
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let now = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
     let serving = bench.serve(counting(&now, &most)).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let stopping = tokio::spawn({

@@ -17,7 +17,8 @@ async fn pulling_rests_while_a_message_in_flight_has_expired() {
     broker.publish(vec![Publication { ttl, ..Publication::new("orders", Attributes::new(), "a") }]).await.unwrap();
     let held = queue.pull(1).await.unwrap();
     tokio::time::sleep(Duration::from_millis(10)).await;
-    let (mut pull, mut polls) = (pin!(queue.pull(1)), 0);
+    let mut pull = pin!(queue.pull(1));
+    let mut polls = 0;
     let counted = poll_fn(|context| {
         polls += 1;
         pull.as_mut().poll(context)

@@ -47,7 +47,8 @@ async fn a_failing_message_is_redelivered_with_backoff_and_at_last_dead_lettered
         assert_eq!(attempt, expected);
         if let Some((_, first_id, before)) = previous {
             assert_eq!(first_id, id);
-            let (waited, backoff) = (at - before, Duration::from_secs(1 << (expected - 2)));
+            let waited = at - before;
+            let backoff = Duration::from_secs(1 << (expected - 2));
             assert!(waited >= backoff && waited < backoff * 2, "{waited:?} for {backoff:?}");
         }
         previous = Some((attempt, id, at));
@@ -188,7 +189,8 @@ async fn no_more_deliveries_are_in_flight_than_allowed() {
     let mut bench = Bench::new();
     bench.options.concurrency = 3;
     bench.publish(&["x"; 20]).await;
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let now = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
     let serving = bench.serve(counting(&now, &most)).await;
     bench.drained().await;
     serving.stop().await;
@@ -200,8 +202,10 @@ async fn servers_with_one_share_do_not_exceed_them_together() {
     let mut bench = Bench::new();
     bench.options.share = Some(Arc::new(Share::new(2, None)));
     bench.publish(&["x"; 20]).await;
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (first, second) = (bench.serve(counting(&now, &most)).await, bench.serve(counting(&now, &most)).await);
+    let now = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let first = bench.serve(counting(&now, &most)).await;
+    let second = bench.serve(counting(&now, &most)).await;
     bench.drained().await;
     first.stop().await;
     second.stop().await;

@@ -44,8 +44,10 @@ async fn what_is_spawned_runs_to_its_end_and_can_wait_for_timers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_lane_with_little_to_do_is_served_while_another_burns_all_threads() {
     let threads = Threads::start(1, &Handle::current(), Box::new(|| ())).unwrap();
-    let (burning, quiet) = (threads.lane(1), threads.lane(1));
-    let (stop, slices) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let burning = threads.lane(1);
+    let quiet = threads.lane(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let slices = Arc::new(AtomicUsize::new(0));
     (0..50).for_each(|_| burning.spawn(burn(Arc::clone(&stop), Arc::clone(&slices))));
     let mut waited = Vec::new();
     for _ in 0..20 {
@@ -70,7 +72,8 @@ async fn a_lane_that_goes_first_has_those_interrupted_that_are_at_work() {
         counted.fetch_add(1, Ordering::SeqCst);
     });
     let threads = Threads::start(1, &Handle::current(), preempt).unwrap();
-    let (burning, quiet) = (threads.lane(1), threads.lane(1));
+    let burning = threads.lane(1);
+    let quiet = threads.lane(1);
     let (began, beginning) = oneshot::channel();
     // Ends its poll when it is preempted, as a guest does.
     burning.spawn(async move {
@@ -100,7 +103,8 @@ async fn what_waits_when_the_threads_end_is_dropped() {
     let threads = Threads::start(1, &Handle::current(), Box::new(|| ())).unwrap();
     let lane = threads.lane(1);
     let (sender, receiver) = oneshot::channel::<()>();
-    let (stop, slices) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let stop = Arc::new(AtomicBool::new(false));
+    let slices = Arc::new(AtomicUsize::new(0));
     lane.spawn(burn(Arc::clone(&stop), slices));
     lane.spawn(async move {
         let _held = sender;

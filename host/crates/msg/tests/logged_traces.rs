@@ -49,7 +49,8 @@ async fn what_is_logged_while_a_message_is_received_or_published_tells_its_trace
     let log = String::from_utf8(log.0.lock().clone()).unwrap();
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2, "{log}");
-    let (received, published) = (&lines[0]["span"], &lines[1]["span"]);
+    let received = &lines[0]["span"];
+    let published = &lines[1]["span"];
     assert_eq!((&received["name"], &published["name"]), (&"receive".into(), &"publish".into()));
     assert_eq!((&received["otel.kind"], &published["otel.kind"]), (&"consumer".into(), &"producer".into()));
     assert_eq!(received["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");

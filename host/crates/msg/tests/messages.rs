@@ -217,11 +217,14 @@ fn what_is_shown_of_a_body_does_not_tell_its_content() {
 
 #[tokio::test]
 async fn a_panic_takes_no_other_delivery_with_it() {
-    let (go, wait) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let go = Arc::new(tokio::sync::Notify::new());
+    let wait = Arc::new(tokio::sync::Notify::new());
     let receiver = Arc::new(SafeReceiver(ReceiverFunc({
-        let (go, wait) = (Arc::clone(&go), Arc::clone(&wait));
+        let go = Arc::clone(&go);
+        let wait = Arc::clone(&wait);
         move |message: Message| {
-            let (go, wait) = (Arc::clone(&go), Arc::clone(&wait));
+            let go = Arc::clone(&go);
+            let wait = Arc::clone(&wait);
             async move {
                 assert_ne!(message.body.as_bytes(), Some(&b"bad"[..]));
                 go.notify_one();

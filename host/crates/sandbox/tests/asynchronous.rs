@@ -98,7 +98,8 @@ async fn limits_hold_for_asynchronous_components() {
     options.limits.publish_messages = 3;
     let mut brief = options.clone();
     brief.limits.wall = "2s".parse().unwrap();
-    let (patient, brief) = (receiver(options), receiver(brief));
+    let patient = receiver(options);
+    let brief = receiver(brief);
     let cases = [
         ("loop", Reason::CpuLimit),
         ("yield-forever", Reason::CpuLimit),
@@ -124,7 +125,8 @@ async fn lines_belong_to_the_message() {
 #[tokio::test]
 async fn components_of_both_kinds_share_the_places_of_a_sandbox() {
     let sandbox = Sandbox::new(EngineOptions { pool_instances: 1, ..EngineOptions::default() }).unwrap();
-    let (synchronous, asynchronous) = (core_module("", "(call $ok)"), built("together"));
+    let synchronous = core_module("", "(call $ok)");
+    let asynchronous = built("together");
     let made = [synchronous, asynchronous].map(|bytes| {
         let loaded = sandbox.load(&bytes).unwrap();
         WasmReceiver::new(Arc::clone(&sandbox), loaded, ReceiverOptions { reuse: 10, ..granted() }).unwrap()

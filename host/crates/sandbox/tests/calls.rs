@@ -44,7 +44,8 @@ fn receiver_of(sandbox: &Arc<Sandbox>, core: &[u8], size: u32, cpu: &str) -> Was
 }
 
 async fn hold_to(rows: &[Row]) {
-    let (sandbox, mut faults) = (sandbox(), Vec::new());
+    let sandbox = sandbox();
+    let mut faults = Vec::new();
     for row in rows {
         if let Err(fault) = held(&sandbox, row).await {
             faults.push(format!("{}: {fault}", row.name));
@@ -55,7 +56,8 @@ async fn hold_to(rows: &[Row]) {
 
 /// The fault of a function of the host, if it has one.
 async fn held(sandbox: &Arc<Sandbox>, row: &Row) -> Result<(), String> {
-    let (core, step) = (plugin(&filled(row.before), &filled(row.call)), row.longest / 3);
+    let core = plugin(&filled(row.before), &filled(row.call));
+    let step = row.longest / 3;
     let run = async |size: u32, cpu: &str| received(&receiver_of(sandbox, &core, size, cpu), sized(size)).await;
     let mut work = Vec::new();
     for size in [step, 2 * step, 3 * step] {
@@ -132,7 +134,8 @@ async fn arguments_and_environment_of_a_command_are_work_in_line_with_its_attrib
 async fn the_text_of_a_failure_is_work_in_line_with_its_length_up_to_what_a_call_may_pass() {
     let body = "(drop (memory.grow (i32.const 128)))
         (call $fail (i32.const 0) (i32.const 16384) (call $attempt (local.get $message)))";
-    let (sandbox, core) = (sandbox(), core_module("", body));
+    let sandbox = sandbox();
+    let core = core_module("", body);
     let work = async |bytes: u32| {
         let (result, usage) = received(&receiver_of(&sandbox, &core, 0, ENOUGH), message("m", bytes, "")).await;
         (result.unwrap_err().reason(), usage.host_work)

@@ -111,7 +111,8 @@ fn a_component_that_receives_nothing_is_told_what_was_looked_for() {
 fn an_import_that_the_host_does_not_offer_is_refused_by_name() {
     let mut whole = component("", "(call $ok)");
     // The same length, so that the file stays valid: another interface of the same shape.
-    let (known, unknown) = (b"wasmpost:messaging/types@0.1.0", b"wasmpost:messaging/moods@0.1.0");
+    let known = b"wasmpost:messaging/types@0.1.0";
+    let unknown = b"wasmpost:messaging/moods@0.1.0";
     let mut at = 0;
     while let Some(found) = whole[at..].windows(known.len()).position(|window| window == known) {
         whole[at + found..at + found + known.len()].copy_from_slice(unknown);
@@ -225,7 +226,8 @@ async fn a_damaged_file_of_the_cache_is_compiled_anew_and_replaced() {
 #[test]
 fn a_file_of_the_cache_that_was_renamed_to_another_component_is_not_run() {
     let (_parent, directory) = cache_directory();
-    let (one, other) = (component("", "(call $ok)"), component("", "unreachable"));
+    let one = component("", "(call $ok)");
+    let other = component("", "unreachable");
     let sandbox = Sandbox::new(cached(&directory)).unwrap();
     sandbox.load(&one).unwrap();
     let one_file = compiled_files(&directory).pop().unwrap();

@@ -49,7 +49,8 @@ fn refusal(text: &str) -> String {
 
 #[test]
 fn a_component_can_use_the_proposals_that_the_book_says_and_is_told_the_others_by_name() {
-    let (mut on, mut off) = (BTreeSet::new(), BTreeSet::new());
+    let mut on = BTreeSet::new();
+    let mut off = BTreeSet::new();
     for (name, module) in MODULES {
         let refusal = refusal(&format!("(component (core module {module}))"));
         if refusal.contains("exports no receiver") {

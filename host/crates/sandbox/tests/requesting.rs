@@ -88,7 +88,8 @@ async fn a_name_that_cannot_be_looked_up_is_told() {
 
 #[tokio::test]
 async fn a_redirect_is_told_and_not_followed() {
-    let (server, elsewhere) = (Server::start().await, Server::start().await);
+    let server = Server::start().await;
+    let elsewhere = Server::start().await;
     let url = server.url(&format!("/redirect?{}", elsewhere.url("/hello")));
     let response = Client::of(&server).fetch(&url, &[]).await.unwrap();
     assert_eq!(status(&response), "302");
@@ -98,9 +99,11 @@ async fn a_redirect_is_told_and_not_followed() {
 
 #[tokio::test]
 async fn no_spelling_of_a_url_leads_elsewhere() {
-    let (granted, evil) = (Server::start().await, Server::start().await);
+    let granted = Server::start().await;
+    let evil = Server::start().await;
     let client = Client::of(&granted);
-    let (own, other) = (granted.address, evil.address);
+    let own = granted.address;
+    let other = evil.address;
     let urls = [
         format!("http://{own}@{other}/hello"),
         format!("http://user:{}@{other}/hello", own.port()),

@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn what_is_over_the_budget_is_counted_and_told_for_each_receiver() {
-        let (sums, began) = (Sums::default(), Instant::now());
+        let sums = Sums::default();
+        let began = Instant::now();
         let line = GUEST_BYTES_AT_ONCE / 128.0;
         let admitted: Vec<_> = (0..178).map(|_| sums.admit(guest("loud"), line, began, model)).collect();
         assert_eq!(admitted.iter().filter(|admitted| **admitted == Admitted::Written).count(), 128);
@@ -186,7 +187,8 @@ mod tests {
 
     #[test]
     fn what_was_counted_is_told_at_the_end_too() {
-        let (sums, began) = (Sums::default(), Instant::now());
+        let sums = Sums::default();
+        let began = Instant::now();
         for _ in 0..3 {
             sums.admit(guest("r"), GUEST_BYTES_AT_ONCE, began, model);
         }
@@ -198,7 +200,8 @@ mod tests {
 
     #[test]
     fn kinds_are_forgotten_and_their_number_is_bounded() {
-        let (sums, began) = (Sums::default(), Instant::now());
+        let sums = Sums::default();
+        let began = Instant::now();
         for number in 0..KINDS_MAX + 100 {
             sums.admit(guest(&number.to_string()), 1.0, began, model);
         }

@@ -193,7 +193,8 @@ mod tests {
 
     fn slow() -> (Writer, Sender<io::Result<usize>>, Written) {
         let (allow, allowed) = channel();
-        let (writer, written) = (Writer::default(), Arc::default());
+        let writer = Writer::default();
+        let written = Arc::default();
         writer.start(Slow { allowed, written: Arc::clone(&written) }, Told).unwrap();
         (writer, allow, written)
     }

@@ -18,7 +18,8 @@ export!(Clock);
 
 impl Guest for Clock {
     fn receive(_: &Message) -> Result<(), Failure> {
-        let (now, before) = (wall_clock::now(), BEFORE.fetch_add(1, Ordering::Relaxed));
+        let now = wall_clock::now();
+        let before = BEFORE.fetch_add(1, Ordering::Relaxed);
         let numbers = [random::get_random_u64(), insecure::get_insecure_random_u64(), insecure_seed::insecure_seed().0];
         let attributes = [
             ("Now", format!("{}.{:09}", now.seconds, now.nanoseconds)),

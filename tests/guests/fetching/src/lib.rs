@@ -56,7 +56,8 @@ fn fetch(message: &Message, count: u64) -> Result<(), String> {
 }
 
 fn hold(message: &Message, count: u64) -> Result<(), String> {
-    let (mut held, mut told) = (Vec::new(), BTreeMap::<String, u32>::new());
+    let mut held = Vec::new();
+    let mut told = BTreeMap::<String, u32>::new();
     for _ in 0..count {
         match start(message) {
             Ok(response) => {

@@ -17,7 +17,8 @@ export!(Command);
 
 impl Guest for Command {
     fn run() -> Result<(), ()> {
-        let (input, mut body) = (stdin::get_stdin(), Vec::new());
+        let input = stdin::get_stdin();
+        let mut body = Vec::new();
         while let Ok(chunk) = input.blocking_read(4096) {
             body.extend(chunk);
         }

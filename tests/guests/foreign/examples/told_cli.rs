@@ -16,12 +16,14 @@ export!(Command);
 
 impl Guest for Command {
     fn run() -> Result<(), ()> {
-        let (input, mut body) = (stdin::get_stdin(), Vec::new());
+        let input = stdin::get_stdin();
+        let mut body = Vec::new();
         while let Ok(chunk) = input.blocking_read(4096) {
             body.extend(chunk);
         }
         let mut told = Told::new(body);
-        let (output, errors) = (stdout::get_stdout(), stderr::get_stderr());
+        let output = stdout::get_stdout();
+        let errors = stderr::get_stderr();
         for _ in 0..told.byte() % 6 {
             let stream = if told.byte() % 2 == 0 { &output } else { &errors };
             let _ = stream.blocking_write_and_flush(&told.bytes().repeat(100));

@@ -62,7 +62,8 @@ impl Guest for Handler {
 }
 
 fn read(request: &IncomingRequest) -> Vec<u8> {
-    let (incoming, mut body) = (request.consume().unwrap(), Vec::new());
+    let incoming = request.consume().unwrap();
+    let mut body = Vec::new();
     let stream = incoming.stream().unwrap();
     while let Ok(chunk) = stream.blocking_read(4096) {
         body.extend(chunk);

@@ -44,7 +44,8 @@ fn pieces(mut message: Message) -> Result<(), Failure> {
     let mut line = String::new();
     message.read_line(&mut line)?;
     let rest = message.body();
-    let (again, mut nothing) = (message.body(), String::new());
+    let again = message.body();
+    let mut nothing = String::new();
     message.read_line(&mut nothing)?;
     tell(&format!("{} {} {} {}", line.trim(), rest.len(), again.len(), nothing.len()))
 }

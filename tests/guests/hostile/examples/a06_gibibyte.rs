@@ -6,7 +6,8 @@ use hostile::{Failure, Message};
 hostile::guest!(receive);
 
 fn receive(_: &Message) -> Result<(), Failure> {
-    let (stdout, mut line) = (get_stdout(), vec![b'x'; 64 << 10]);
+    let stdout = get_stdout();
+    let mut line = vec![b'x'; 64 << 10];
     line[(64 << 10) - 1] = b'\n';
     for number in 0..16384 {
         let written = stdout.check_write().and_then(|_| stdout.write(&line));

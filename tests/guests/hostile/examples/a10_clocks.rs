@@ -10,7 +10,8 @@ fn receive(_: &Message) -> Result<(), Failure> {
     let fine = |nanoseconds: u64| nanoseconds % MILLISECOND != 0;
     let looks = || (fine(monotonic_clock::now()), fine(wall_clock::now().nanoseconds.into()));
     let seen: Vec<_> = (0..100).map(|_| looks()).collect();
-    let (monotonic, wall) = (seen.iter().any(|look| look.0), seen.iter().any(|look| look.1));
+    let monotonic = seen.iter().any(|look| look.0);
+    let wall = seen.iter().any(|look| look.1);
     let resolution = (monotonic_clock::resolution(), wall_clock::resolution().nanoseconds);
     hostile::tell(&format!("finer than a millisecond: {monotonic} {wall}; resolution: {resolution:?}"))
 }

@@ -14,7 +14,8 @@ use hostile::{Failure, Message};
 hostile::guest!(receive);
 
 fn receive(_: &Message) -> Result<(), Failure> {
-    let (network, mut seen) = (instance_network(), Vec::new());
+    let network = instance_network();
+    let mut seen = Vec::new();
     let mut saw = |what: &str, found: &dyn Debug| seen.push(format!("{what}: {found:?}"));
     saw("environment", &environment::get_environment());
     saw("arguments", &environment::get_arguments());

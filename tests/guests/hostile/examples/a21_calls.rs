@@ -58,7 +58,8 @@ fn attack(mode: &str) -> String {
             "logged".to_owned()
         }
         "lines" => {
-            let (stdout, lines) = (hostile::wasi::cli::stdout::get_stdout(), "\n".repeat(64 << 10));
+            let stdout = hostile::wasi::cli::stdout::get_stdout();
+            let lines = "\n".repeat(64 << 10);
             let written = (0..100).try_for_each(|_| stdout.write(lines.as_bytes()));
             format!("{written:?}")
         }

@@ -84,6 +84,8 @@ fn dead(row: &Row<'_>) -> Dead {
 fn copy(row: &Row<'_>) -> Copy {
     let (mut attributes, body) = content(row);
     let mut take = |name: &str| attributes.remove(name).unwrap_or_default().concat();
-    let (source, number, attempt) = (take("Source"), take("Number"), take("Attempt"));
+    let source = take("Source");
+    let number = take("Number");
+    let attempt = take("Attempt");
     Copy { source, number, attempt: attempt.parse().unwrap_or(0), digest: digest(&attributes, &body) }
 }

@@ -77,7 +77,8 @@ impl Proved {
     /// Starts what `command` says; `name` is that of the log.
     pub fn start(place: &Place, mut command: Command, name: &str) -> Self {
         let log = place.path().join(format!("{name}.log"));
-        let (database, stderr) = (database(place), File::create(&log).unwrap());
+        let database = database(place);
+        let stderr = File::create(&log).unwrap();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         Self { child, database, log }
     }
@@ -137,7 +138,8 @@ impl Proved {
     /// Waits for the end as long as it tells something at least so often; none if it goes on and is quiet, or went on for
     /// too long. On a busy machine it has its time.
     pub fn end_unless_quiet(&mut self, quiet: Duration, most: Duration) -> Option<ExitStatus> {
-        let (began, mut told) = (Instant::now(), 0);
+        let began = Instant::now();
+        let mut told = 0;
         while began.elapsed() < most {
             if let Some(status) = self.end_within(quiet) {
                 return Some(status);

@@ -76,7 +76,8 @@ pub(crate) async fn a_message_whose_leases_lapse_three_times_in_a_row_is_dead() 
     }
     let pulling = queue.clone();
     let pulling = tokio::spawn(async move { pulling.pull(1).await });
-    let (filter, until) = (DeadLetterFilter::default(), Instant::now() + PATIENCE);
+    let filter = DeadLetterFilter::default();
+    let until = Instant::now() + PATIENCE;
     let letters = loop {
         let letters = broker.dead_letters().unwrap().show(&filter, 0, 10).await.unwrap();
         if !letters.is_empty() || Instant::now() > until {

@@ -66,7 +66,8 @@ async fn work(queue: Arc<dyn Queue>, seen: Arc<Mutex<Seen>>) {
 
 pub(crate) async fn a_queue_that_one_host_declares_is_known_to_the_others() {
     let server = NatsServer::start().await.unwrap();
-    let (one, other) = (open(&server, "").await.unwrap(), open(&server, "").await.unwrap());
+    let one = open(&server, "").await.unwrap();
+    let other = open(&server, "").await.unwrap();
     let spec = QueueSpec { topics: vec!["orders".into()], ..QueueSpec::new("billing") };
     let queue = one.queue(spec).await.unwrap();
     // The other hears of it by itself; until then what it publishes waits under its topic.

@@ -10,7 +10,8 @@ use crate::work::{next, open, publication, serve, until};
 
 pub(crate) async fn two_hosts_share_the_messages_of_a_queue(host: VirtualHost) {
     const MESSAGES: usize = 400;
-    let (one, other) = (open(&host.url()).await, open(&host.url()).await);
+    let one = open(&host.url()).await;
+    let other = open(&host.url()).await;
     let (_one, by_one) = serve(&one, "orders", 8).await;
     let (_other, by_other) = serve(&other, "orders", 8).await;
     for batch in 0..MESSAGES / 20 {
@@ -18,13 +19,15 @@ pub(crate) async fn two_hosts_share_the_messages_of_a_queue(host: VirtualHost) {
         one.publish(batch.collect()).await.unwrap();
     }
     until("all messages are served", async || by_one.times().await + by_other.times().await >= MESSAGES).await;
-    let (one, other) = (by_one.ids().await, by_other.ids().await);
+    let one = by_one.ids().await;
+    let other = by_other.ids().await;
     assert_eq!(one.len() + other.len(), MESSAGES, "each message came to one host, once");
     assert!(!one.is_empty() && !other.is_empty(), "{} and {}", one.len(), other.len());
 }
 
 pub(crate) async fn a_host_that_has_what_it_asked_for_takes_no_more(host: VirtualHost) {
-    let (one, other) = (open(&host.url()).await, open(&host.url()).await);
+    let one = open(&host.url()).await;
+    let other = open(&host.url()).await;
     let (here, there) =
         (one.queue(QueueSpec::new("orders")).await.unwrap(), other.queue(QueueSpec::new("orders")).await.unwrap());
     one.publish((0..30).map(|number| publication("orders", number)).collect()).await.unwrap();
@@ -39,7 +42,8 @@ pub(crate) async fn a_host_that_has_what_it_asked_for_takes_no_more(host: Virtua
 }
 
 pub(crate) async fn messages_not_asked_for_go_back_when_nobody_pulls(host: VirtualHost) {
-    let (one, other) = (open(&host.url()).await, open(&host.url()).await);
+    let one = open(&host.url()).await;
+    let other = open(&host.url()).await;
     let here = one.queue(QueueSpec::new("orders")).await.unwrap();
     let there = other.queue(QueueSpec::new("orders")).await.unwrap();
     // It asks for ten, and is gone before there is one.
@@ -53,11 +57,13 @@ pub(crate) async fn messages_not_asked_for_go_back_when_nobody_pulls(host: Virtu
 }
 
 pub(crate) async fn a_delay_of_several_hops_is_not_shortened_by_another_host(host: VirtualHost) {
-    let (one, other) = (open(&host.url()).await, open(&host.url()).await);
+    let one = open(&host.url()).await;
+    let other = open(&host.url()).await;
     let here = one.queue(QueueSpec::new("orders")).await.unwrap();
     let there = other.queue(QueueSpec::new("orders")).await.unwrap();
     one.publish(vec![publication("orders", "a")]).await.unwrap();
-    let (delay, since) = (Duration::from_millis(2700), Instant::now());
+    let delay = Duration::from_millis(2700);
+    let since = Instant::now();
     let attempt = Attempt {
         number: 1,
         started_at: Timestamp::default(),

@@ -94,7 +94,8 @@ pub(crate) async fn messages_of_other_clients_come_with_their_headers_and_keep_o
     headers.insert("X-Source".into(), AMQPValue::LongString("till 7".into()));
     headers.insert("retries".into(), AMQPValue::LongInt(3));
     let properties = BasicProperties::default().with_content_type("text/plain".into()).with_headers(headers);
-    let (exchange, options) = ("wasmpost.topic.orders".into(), BasicPublishOptions::default());
+    let exchange = "wasmpost.topic.orders".into();
+    let options = BasicPublishOptions::default();
     channel.basic_publish(exchange, "".into(), options, b"hello", properties).await.unwrap();
     let first = next(&queue).await;
     assert_eq!((first.topic.as_str(), first.body.as_ref()), ("orders", &b"hello"[..]));
@@ -120,7 +121,8 @@ pub(crate) async fn attributes_that_fit_into_no_frame_arrive(host: VirtualHost) 
 }
 
 pub(crate) async fn looking_at_queues_waits_for_no_lock_and_sees_those_of_other_hosts(host: VirtualHost) {
-    let (one, other) = (open(&host.url()).await, open(&host.url()).await);
+    let one = open(&host.url()).await;
+    let other = open(&host.url()).await;
     let names = async |broker: &RabbitBroker| {
         let stats = tokio::time::timeout(PATIENCE / 4, broker.stats()).await.unwrap().unwrap();
         stats.into_iter().map(|stats| stats.queue).collect::<Vec<_>>()

@@ -41,8 +41,10 @@ pub(crate) async fn publish_patiently(broker: &RabbitBroker, publication: Public
 pub(crate) async fn serve(broker: &RabbitBroker, queue: &str, concurrency: usize) -> (Arc<QueueServer>, Arc<Notes>) {
     let queue = broker.queue(QueueSpec::new(queue)).await.unwrap();
     let options = QueueServerOptions { concurrency, ..QueueServerOptions::default() };
-    let (server, notes) = (Arc::new(QueueServer::new(queue, options)), Arc::<Notes>::default());
-    let (serving, receiver) = (Arc::clone(&server), Arc::clone(&notes));
+    let server = Arc::new(QueueServer::new(queue, options));
+    let notes = Arc::<Notes>::default();
+    let serving = Arc::clone(&server);
+    let receiver = Arc::clone(&notes);
     tokio::spawn(async move { serving.serve(receiver).await.map(drop) });
     (server, notes)
 }

@@ -49,7 +49,9 @@ fn is_possible(by: Break, kind: Kind) -> bool {
 
 #[test]
 fn each_break_is_caught() {
-    let (mut table, mut rows, mut missed) = (String::new(), String::new(), Vec::new());
+    let mut table = String::new();
+    let mut rows = String::new();
+    let mut missed = Vec::new();
     for by in Break::ALL {
         for (kind, harness) in [(Kind::Memory, "simulation in memory"), (Kind::Sqlite, "simulation on a queue file")] {
             if !is_possible(by, kind) {

@@ -73,11 +73,15 @@ impl FaultyQueue {
             hops: delivery.hops,
             ..Publication::default()
         };
-        let (queue, id, lasts) = (self.inner.name().to_owned(), delivery.id.clone(), self.inner.lease());
-        let (deliveries, failures) = (delivery.deliveries, delivery.failures);
+        let queue = self.inner.name().to_owned();
+        let id = delivery.id.clone();
+        let lasts = self.inner.lease();
+        let deliveries = delivery.deliveries;
+        let failures = delivery.failures;
         self.world.note(What::Leased(Taken { lease, queue, message, id, deliveries, failures, lasts }));
         let id = format!("{} {}", self.inner.name(), delivery.id);
-        let (world, life) = (Arc::clone(&self.world), self.life.clone());
+        let world = Arc::clone(&self.world);
+        let life = self.life.clone();
         let faulty = FaultyLease::new(delivery.lease, lease, id, world, life);
         // The receiver is told its lease, so that what it does can be told of it.
         let mut attributes = delivery.attributes;

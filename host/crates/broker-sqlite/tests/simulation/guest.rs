@@ -32,7 +32,8 @@ impl Receiver for Guest {
         let lease: usize = message.attributes.get("Lease").and_then(|lease| lease.parse().ok()).unwrap_or_default();
         let (_runs, running) = world.run(life, queue);
         world.note(What::Began { lease, running });
-        let (id, attempt) = (message.context.id().to_owned(), message.context.attempt());
+        let id = message.context.id().to_owned();
+        let attempt = message.context.attempt();
         let published = if *queue == "work" { self.publish(&message.context, &id, attempt).await } else { 0 };
         let (takes, answer) = world.plan.answer(queue, &id, attempt, world.is_calm());
         life.does(sleep(takes)).await;

@@ -137,7 +137,8 @@ impl Hosts {
 
 impl Host {
     async fn start(world: &Arc<World>, life: &Life, broker: &dyn Broker) -> Option<Self> {
-        let (plan, mut host) = (&world.plan, Self { servers: Vec::new(), tasks: Vec::new() });
+        let plan = &world.plan;
+        let mut host = Self { servers: Vec::new(), tasks: Vec::new() };
         let share = Arc::new(Share::new(plan.share, None));
         for (queue, topic) in QUEUES {
             let spec = QueueSpec { topics: vec![topic.into()], lease: plan.lease, ..QueueSpec::new(queue) };

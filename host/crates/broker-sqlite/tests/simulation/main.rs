@@ -58,8 +58,11 @@ struct Expected<'a> {
 }
 
 fn nothing_is_violated(kind: Kind, expected: &Expected<'_>) {
-    let (began, seeds) = (std::time::Instant::now(), seeds(expected.seeds));
-    let (count, mut happened, mut seen) = (seeds.end - seeds.start, 0, BTreeMap::new());
+    let began = std::time::Instant::now();
+    let seeds = seeds(expected.seeds);
+    let count = seeds.end - seeds.start;
+    let mut happened = 0;
+    let mut seen = BTreeMap::new();
     for seed in seeds {
         let (plan, events, violations) = tried(seed, kind, None);
         happened += events.len();
@@ -131,7 +134,8 @@ fn on_a_queue_file_no_seed_violates_an_invariant() {
 fn the_same_seed_is_the_same_history() {
     for (kind, count) in [(Kind::Memory, 20), (Kind::Sqlite, 5)] {
         for seed in 0..count {
-            let (first, second) = (tried(seed, kind, None).1, tried(seed, kind, None).1);
+            let first = tried(seed, kind, None).1;
+            let second = tried(seed, kind, None).1;
             let differs = first.iter().zip(&second).find(|(first, second)| first != second);
             assert_eq!((differs, first.len()), (None, second.len()), "seed {seed}, {kind:?}");
         }

@@ -21,7 +21,8 @@ async fn work_once(world: &World, broker: &dyn Broker) -> Result<(), BrokerError
     let found = letters.show(&DeadLetterFilter::default(), 0, 20).await?;
     // A message with a key comes back behind others with it: what order that gives is not promised.
     let Some(letter) = found.into_iter().find(|letter| letter.key.is_none() && dice.bool()) else { return Ok(()) };
-    let (queue, id) = (letter.queue, letter.id);
+    let queue = letter.queue;
+    let id = letter.id;
     let filter = DeadLetterFilter { ids: vec![id.clone()], queue: Some(queue.clone()), reason: None };
     if dice.bool() {
         world.note(What::Purging { queue, id });

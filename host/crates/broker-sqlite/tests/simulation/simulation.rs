@@ -29,7 +29,8 @@ pub fn simulate(plan: Plan) -> Vec<Event> {
 }
 
 async fn run(world: &Arc<World>) {
-    let (hosts, mut store) = (Hosts::new(Arc::clone(world)), Store::new(world));
+    let hosts = Hosts::new(Arc::clone(world));
+    let mut store = Store::new(world);
     let publishers: Vec<_> =
         (0..world.plan.publishers).map(|number| tokio::spawn(publisher::run(Arc::clone(&hosts), number))).collect();
     for life in &world.plan.lives {

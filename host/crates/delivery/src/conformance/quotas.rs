@@ -49,7 +49,8 @@ pub(super) async fn what_never_has_room_is_told_apart(fixture: Fixture) {
     let orders = fixture.queue("@acme/orders").await;
     fixture.publish("@acme/orders", "0").await;
     let some = |count: usize| (1..=count).map(|number| publication("@acme/orders", &number.to_string())).collect();
-    let (later, never): (Vec<_>, Vec<_>) = (some(3), some(4));
+    let later: Vec<_> = some(3);
+    let never: Vec<_> = some(4);
     for (publications, kind) in [(later, BrokerErrorKind::Full), (never, BrokerErrorKind::Limit)] {
         let refused = [orders.room(&publications).err(), fixture.broker.publish(publications).await.err()];
         assert_eq!(refused.map(|error| error.map(|error| error.kind())), [Some(kind); 2]);

@@ -28,7 +28,8 @@ impl MemoryBroker {
     async fn take_dead(&self, filter: &DeadLetterFilter, put_back: bool) -> Result<u64, BrokerError> {
         let meant = meant(filter);
         let taking = Taking { meant: &meant, before: self.open()?.next(), put_back };
-        let (mut count, mut place): (u64, Place) = (0, Place::default());
+        let mut count: u64 = 0;
+        let mut place: Place = Place::default();
         loop {
             let now = self.now();
             let (taken, next) = self.open()?.take_dead(&taking, place, now);

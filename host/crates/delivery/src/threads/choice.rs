@@ -169,7 +169,8 @@ mod tests {
     fn a_lane_whose_polls_are_long_gets_fewer_of_them() {
         let now = Instant::now();
         let mut lanes = Lanes::new(1, now);
-        let (long, short) = (lanes.add(1), lanes.add(1));
+        let long = lanes.add(1);
+        let short = lanes.add(1);
         let mut counts = [0, 0];
         lanes.push(long, (), now);
         lanes.push(short, (), now);
@@ -205,7 +206,8 @@ mod tests {
     fn a_lane_that_goes_away_between_its_polls_gains_nothing_by_it() {
         let mut now = Instant::now();
         let mut lanes = Lanes::new(1, now);
-        let (leaving, staying) = (lanes.add(1), lanes.add(1));
+        let leaving = lanes.add(1);
+        let staying = lanes.add(1);
         let mut counts = [0, 0];
         lanes.push(staying, (), now);
         for _ in 0..400 {

@@ -67,7 +67,8 @@ impl Serving {
 
 /// A receiver that works for a second on each message, and counts how many it works on now and did at most.
 pub fn counting(now: &Arc<AtomicUsize>, most: &Arc<AtomicUsize>) -> impl Receiver + 'static {
-    let (now, most) = (Arc::clone(now), Arc::clone(most));
+    let now = Arc::clone(now);
+    let most = Arc::clone(most);
     ReceiverFunc(move |_| {
         most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         let now = Arc::clone(&now);

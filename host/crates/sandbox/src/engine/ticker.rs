@@ -111,8 +111,10 @@ mod tests {
 
     /// A ticker that counts instead of advancing an engine.
     fn counting() -> (Ticker, Arc<AtomicU64>) {
-        let (shared, count) = (Arc::new(Shared::default()), Arc::new(AtomicU64::new(0)));
-        let (ticking, counted) = (Arc::clone(&shared), Arc::clone(&count));
+        let shared = Arc::new(Shared::default());
+        let count = Arc::new(AtomicU64::new(0));
+        let ticking = Arc::clone(&shared);
+        let counted = Arc::clone(&count);
         let advance = move || counted.fetch_add(1, Ordering::SeqCst) < u64::MAX;
         let thread = std::thread::spawn(move || ticking.run(advance));
         (Ticker { shared, thread }, count)

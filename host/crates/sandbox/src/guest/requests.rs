@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn timeouts_are_longer_than_nothing_and_end_with_the_call() {
-        let (left, second) = (Duration::from_secs(5), Duration::from_secs(1));
+        let left = Duration::from_secs(5);
+        let second = Duration::from_secs(1);
         let asked = RequestOptions {
             connect_timeout: Some(Duration::ZERO),
             first_byte_timeout: Some(second),

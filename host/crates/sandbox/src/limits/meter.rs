@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn work_beside_a_call_is_paid_by_it_and_ends_with_its_budget() {
-        let (meter, step) = (Meter::new(), Duration::from_millis(2));
+        let meter = Meter::new();
+        let step = Duration::from_millis(2);
         let endless = std::future::poll_fn(|_| {
             work(step);
             Poll::<()>::Pending

@@ -42,7 +42,8 @@ impl Server {
     pub(crate) async fn start_at(address: &str, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let seen = Seen { made: watch::Sender::new(0), ended: watch::Sender::new(0), heads: Mutex::default() };
-        let (address, seen) = (listener.local_addr().unwrap(), Arc::new(seen));
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(seen);
         tokio::spawn(accept(listener, tls, Arc::clone(&seen)));
         Self { address, seen }
     }
@@ -72,7 +73,8 @@ impl Server {
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, seen: Arc<Seen>) {
     while let Ok((stream, _)) = listener.accept().await {
         seen.made.send_modify(|made| *made += 1);
-        let (tls, seen) = (tls.clone(), Arc::clone(&seen));
+        let tls = tls.clone();
+        let seen = Arc::clone(&seen);
         tokio::spawn(async move {
             // A client may leave whenever it likes.
             drop(serve(stream, tls, &seen).await);
@@ -134,7 +136,8 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Seen) ->
         }
         // As many informational heads as the query says, or without end.
         "/early" => {
-            let (mut left, early) = (query.parse().unwrap_or(u64::MAX), b"HTTP/1.1 103 Early Hints\r\nX-A: b\r\n\r\n");
+            let mut left = query.parse().unwrap_or(u64::MAX);
+            let early = b"HTTP/1.1 103 Early Hints\r\nX-A: b\r\n\r\n";
             while left > 0 {
                 stream.write_all(early).await?;
                 left -= 1;

@@ -15,7 +15,8 @@ pub fn all_is_accounted_for(ledger: &Ledger<'_>) -> Vec<String> {
     if left > 0 {
         found.push(format!("{left} messages are left"));
     }
-    let (mut surely, mut maybe) = (0, 0);
+    let mut surely = 0;
+    let mut maybe = 0;
     for (queue, _) in QUEUES {
         for sent in ledger.sent_to(queue) {
             let (has_ended, may_have_ended) = ends(ledger, queue, sent);

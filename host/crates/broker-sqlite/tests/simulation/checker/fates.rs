@@ -17,7 +17,8 @@ pub fn one_dead_letter(ledger: &Ledger<'_>) -> Vec<String> {
             found.push(format!("{} failed for the last of {attempts_max} times and was put back", lease.name()));
         }
         let Some((settling, How::Reject)) = lease.settling.filter(|_| lease.is_settled()) else { continue };
-        let (queue, id) = (lease.queue(), lease.id());
+        let queue = lease.queue();
+        let id = lease.id();
         if ledger.was_redriven(queue, id, settling) {
             continue;
         }
@@ -37,7 +38,8 @@ fn faults_of_dead(ledger: &Ledger<'_>) -> Vec<String> {
     let mut found = Vec::new();
     let mut letters: BTreeMap<(&str, &str), u32> = BTreeMap::new();
     for dead in ledger.dead() {
-        let (queue, id) = (dead.queue.as_str(), dead.id.as_str());
+        let queue = dead.queue.as_str();
+        let id = dead.id.as_str();
         *letters.entry((queue, id)).or_default() += 1;
         let was_rejected = ledger.of_message(queue, id).any(|lease| lease.is_reject() && lease.may_be_settled());
         let crashes = ledger.lives.iter().filter(|life| life.freed.is_some()).count();

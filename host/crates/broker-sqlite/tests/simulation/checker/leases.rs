@@ -27,7 +27,8 @@ pub fn acked_is_acked(ledger: &Ledger<'_>) -> Vec<String> {
 /// in flight are not counted.
 pub fn deliveries_grow(ledger: &Ledger<'_>) -> Vec<String> {
     let wrong = ledger.pairs().filter(|(before, after)| {
-        let (first, second) = (before.taken.deliveries, after.taken.deliveries);
+        let first = before.taken.deliveries;
+        let second = after.taken.deliveries;
         // Nothing tells that a dropped lease was given back, or that an ack is on disk.
         let is_stored = before.is_settled() && !before.is_ack() && !before.is_dropped();
         let is_lost = ledger.was_cut(before.when, after.when) && !is_stored;

@@ -203,7 +203,8 @@ impl<'a> Ledger<'a> {
 
 impl<'a> Lease<'a> {
     fn new(taken: &'a Taken, when: When, life: usize) -> Self {
-        let (renewing, renewed) = (Vec::new(), Vec::new());
+        let renewing = Vec::new();
+        let renewed = Vec::new();
         Self {
             taken,
             when,

@@ -39,7 +39,8 @@ fn dead(id: &str) -> Dead {
 }
 
 fn taken(lease: usize, queue: &str, id: &str, deliveries: u32, message: Publication) -> What {
-    let (queue, id) = (queue.to_owned(), id.to_owned());
+    let queue = queue.to_owned();
+    let id = id.to_owned();
     What::Leased(Taken { lease, queue, message, id, deliveries, failures: 0, lasts: LASTS })
 }
 

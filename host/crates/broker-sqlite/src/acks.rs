@@ -1,4 +1,4 @@
-//! Acknowledgements that nobody waits for: they are gathered, and stored together.
+//! Acknowledgements that are answered at once: they are gathered, and stored together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use wasmpost_msg::chain;
 
 use crate::lease::Hold;
 
-/// How many acknowledgements may be answered and not stored at a time.
+/// The most acknowledgements that may be answered and not stored yet.
 const ACKS_MAX: usize = 4096;
-/// How many are gathered before they are stored whatever the time.
+/// The number of gathered acknowledgements from which they are stored at once.
 const ACKS_GATHERED: usize = 1024;
-/// How long to wait until those are tried again that could not be stored.
+/// How long to wait before acknowledgements that could not be stored are tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// A lease that was acknowledged.
@@ -24,7 +24,7 @@ pub(crate) struct Ack {
     _room: OwnedSemaphorePermit,
 }
 
-/// Acknowledgements that are to be stored.
+/// Acknowledgements to be stored.
 pub(crate) struct Acks {
     state: Mutex<State>,
     room: Arc<Semaphore>,
@@ -34,21 +34,21 @@ pub(crate) struct Acks {
 #[derive(Default)]
 struct State {
     list: Vec<Ack>,
-    /// When the first of them came.
+    /// The time at which the first of them came.
     since: Option<Instant>,
     is_urgent: bool,
-    /// Until when they are not tried again.
+    /// The time before which they are not tried again.
     held_up: Option<Instant>,
     is_closed: bool,
 }
 
-/// What gathering one came to.
+/// The result of gathering an acknowledgement.
 pub(crate) struct Gathered {
-    /// Whether the writer is to look.
+    /// Whether the writer is to be woken.
     pub(crate) wakes: bool,
 }
 
-/// No more are taken.
+/// The error of an acknowledgement that came after the last was taken.
 pub(crate) struct Closed;
 
 impl Ack {
@@ -56,7 +56,7 @@ impl Ack {
         Self { hold, _room: room }
     }
 
-    /// Tells that it was not stored.
+    /// Logs that it was not stored.
     pub(crate) fn refused(&self, error: &BrokerError) {
         let Hold { queue, id, .. } = &*self.hold;
         tracing::error!(%queue, %id, error = %chain(error), "not settled; will be redelivered");
@@ -64,7 +64,7 @@ impl Ack {
 }
 
 impl Acks {
-    /// Gathers them for at most so long, or not at all.
+    /// Gathers them for at most `flush`; not at all if that is zero.
     pub(crate) fn new(flush: Duration) -> Self {
         Self { state: Mutex::default(), room: Arc::new(Semaphore::new(ACKS_MAX)), flush }
     }
@@ -74,12 +74,12 @@ impl Acks {
         !self.flush.is_zero()
     }
 
-    /// A place for one, waiting until there is one.
+    /// Waits for a place for one more.
     pub(crate) async fn room(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
         Arc::clone(&self.room).acquire_owned().await
     }
 
-    /// Nobody is to wait for a place any more.
+    /// Takes no more, and lets nobody wait for a place any more.
     pub(crate) fn end(&self) {
         self.state.lock().is_closed = true;
         self.room.close();
@@ -90,8 +90,9 @@ impl Acks {
         if state.is_closed {
             return Err(Closed);
         }
-        let (is_first, was_urgent) = (state.list.is_empty(), state.is_urgent);
-        // What waits behind it for its key is not to wait longer.
+        let is_first = state.list.is_empty();
+        let was_urgent = state.is_urgent;
+        // Messages that wait behind it for its key must not wait longer.
         state.is_urgent |= ack.hold.has_key || state.list.len() + 1 >= ACKS_GATHERED;
         if is_first {
             state.since = Some(Instant::now());
@@ -100,7 +101,7 @@ impl Acks {
         Ok(Gathered { wakes: is_first || state.is_urgent && !was_urgent })
     }
 
-    /// How long they may wait on; none where there are none.
+    /// How much longer they may wait; `None` if there are none.
     pub(crate) fn wait(&self) -> Option<Duration> {
         let state = self.state.lock();
         let wait = self.flush.saturating_sub(state.since?.elapsed());
@@ -108,7 +109,7 @@ impl Acks {
         Some(state.held_up.map_or(wait, |until| wait.max(until.saturating_duration_since(Instant::now()))))
     }
 
-    /// Those that are to be stored now. Later ones are refused after the last time.
+    /// Takes those that are to be stored now. After the last time, later ones are refused.
     pub(crate) fn take(&self, is_last: bool) -> Vec<Ack> {
         let mut state = self.state.lock();
         if !is_last && state.held_up.is_some_and(|until| Instant::now() < until) {
@@ -118,7 +119,7 @@ impl Acks {
         std::mem::replace(&mut *state, State { is_closed, ..State::default() }).list
     }
 
-    /// Takes those back that could not be stored, to be tried again; all of them are returned if there is no other time.
+    /// Takes back those that could not be stored, to be tried again. Returns them all if they cannot be tried again.
     pub(crate) fn keep(&self, acks: Vec<Ack>) -> Result<(), Vec<Ack>> {
         let mut state = self.state.lock();
         if state.is_closed {
@@ -129,7 +130,8 @@ impl Acks {
         }
         acks.iter().for_each(|ack| ack.hold.settle_later());
         let now = Instant::now();
-        (state.since, state.held_up) = (Some(now), Some(now + AGAIN));
+        state.since = Some(now);
+        state.held_up = Some(now + AGAIN);
         state.list.splice(0..0, acks);
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Messages that were read ahead of those who pull, and who has which message. Both live in memory alone: pulling writes
-//! nothing, and needs nobody but this where a message lies ready.
+//! Messages that were read before they are pulled, and the leases. Both live only in memory: a pull writes nothing, and
+//! a message that is ready here is leased without the writer.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -15,15 +15,16 @@ use crate::channel::Channel;
 use crate::flight::Note;
 use crate::lease::{Hold, SqliteLease};
 
-/// The most messages that are read ahead for a queue, and bytes of them; one message at least, however large.
+/// The most messages that are read ahead for a queue, and the most bytes of them. One message is always read, however
+/// large.
 pub(crate) const AHEAD_MAX: usize = 1024;
 pub(crate) const AHEAD_BYTES_MAX: usize = 4 << 20;
-/// The most bytes that are read ahead for all queues. Beyond, what is asked for is read and no more.
+/// The most bytes that are read ahead for all queues. Beyond it, messages are read only when they are pulled.
 pub(crate) const AHEAD_BYTES_ALL_MAX: usize = 64 << 20;
-/// What a message takes beside its body and its attributes, about, in bytes.
+/// The memory that a message takes beside its body and its attributes, about, in bytes.
 pub(crate) const MESSAGE_BYTES: usize = 512;
 
-/// A message that is due, as it was read.
+/// A message that is due, as read from the file.
 pub(crate) struct Message {
     pub(crate) number: i64,
     pub(crate) id: String,
@@ -33,33 +34,33 @@ pub(crate) struct Message {
     pub(crate) key: Option<String>,
     pub(crate) hops: u32,
     pub(crate) published_at: Timestamp,
-    /// How often it was delivered before.
+    /// The number of its deliveries so far.
     pub(crate) deliveries: u32,
     pub(crate) failures: u32,
     pub(crate) expires_at: Option<Timestamp>,
-    /// Whether it takes nothing but its two rows: its only queue has it, for the first time, and nothing counts it or
-    /// waits for it.
+    /// Whether it has no more than its two rows: it is in one queue, for the first time, and no count and no other
+    /// message depends on it.
     pub(crate) is_plain: bool,
-    /// Since when it may be delivered.
+    /// The time from which it may be delivered.
     pub(crate) due: Timestamp,
     /// The beginning of its checksum.
     pub(crate) mark: u64,
-    /// What it takes in memory, about.
+    /// The memory that it takes, about, in bytes.
     pub(crate) bytes: usize,
 }
 
-/// A message that somebody has leased.
+/// A message that is leased.
 #[derive(Clone)]
 pub(crate) struct Leased {
     pub(crate) hold: Arc<Hold>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) key: Option<Arc<str>>,
     pub(crate) alone: bool,
-    /// As of the message.
+    /// The same field of the message.
     pub(crate) is_plain: bool,
 }
 
-/// What was read ahead, and all leases.
+/// The messages that were read ahead, and all leases.
 #[derive(Default)]
 pub(crate) struct Ahead(Mutex<State>);
 
@@ -68,30 +69,30 @@ struct State {
     queues: HashMap<i64, OfQueue>,
     leases: HashMap<u64, Leased>,
     last_token: u64,
-    /// When to look at leases again: none lapses before.
+    /// When to check leases again: none lapses before.
     look_at: Option<Timestamp>,
-    /// Messages whose time to live ended while they lay here.
+    /// Messages whose time to live ended while they waited here.
     expired: Vec<(i64, i64)>,
     bytes: usize,
     is_closed: bool,
 }
 
-/// What a queue has here.
+/// The messages and leases of one queue.
 #[derive(Default)]
 struct OfQueue {
     name: Arc<str>,
     waiting: VecDeque<Message>,
     bytes: usize,
-    /// Whether more may be due than was read.
+    /// Whether more messages may be due than were read.
     has_more: bool,
     /// Whether the writer was asked to read more.
     is_asked: bool,
-    /// Whether nothing is handed out, because a message is or is to be leased alone.
+    /// Whether no message is handed out, because one is leased alone, or is about to be.
     is_held: bool,
     leased: HashSet<i64>,
 }
 
-/// What is to be leased.
+/// A request for leases.
 #[derive(Clone, Copy)]
 pub(crate) struct Wish {
     pub(crate) queue: i64,
@@ -100,11 +101,11 @@ pub(crate) struct Wish {
     pub(crate) now: Timestamp,
 }
 
-/// What was leased.
+/// Messages that were leased together.
 #[derive(Default)]
 pub(crate) struct Taken {
     leases: Vec<(Message, Arc<Hold>)>,
-    /// Whether the writer has something to do for it.
+    /// Whether the writer has something to do now.
     pub(crate) wakes: bool,
 }
 
@@ -139,7 +140,7 @@ impl Taken {
 }
 
 impl Ahead {
-    /// Leases what lies ready.
+    /// Leases messages that are ready here.
     pub(crate) fn take(&self, wish: Wish) -> Taken {
         let mut state = self.0.lock();
         let mut taken = Taken::default();
@@ -170,20 +171,20 @@ impl Ahead {
         taken
     }
 
-    /// Leases a message that is to be in flight alone.
+    /// Leases a message that must be in flight alone.
     pub(crate) fn take_alone(&self, message: Message, wish: Wish) -> Taken {
         let mut taken = Taken::default();
         self.0.lock().lease(message, wish, true, &mut taken);
         taken
     }
 
-    /// The name of a queue, which is told with its leases.
+    /// Sets the name of a queue, which its leases carry.
     pub(crate) fn name(&self, queue: i64, name: &str) {
         self.0.lock().queues.entry(queue).or_default().name = name.into();
     }
 
-    /// Takes messages in that were read, each to its place in the order in which they are due. Says whether there may be
-    /// more, if that is known.
+    /// Adds messages that were read, each at its place in the order in which they are due. `has_more` tells whether
+    /// more may be due, if that is known.
     pub(crate) fn add(&self, queue: i64, messages: Vec<Message>, has_more: Option<bool>) {
         let mut state = self.0.lock();
         let bytes: usize = messages.iter().map(|message| message.bytes).sum();
@@ -198,7 +199,7 @@ impl Ahead {
         }
     }
 
-    /// How many messages wait in a queue, and how many more may be read, with how many bytes.
+    /// How many messages wait in a queue, how many more may be read, and how many bytes those may have.
     pub(crate) fn room(&self, queue: i64) -> (usize, usize, usize) {
         let state = self.0.lock();
         let Some(of_queue) = state.queues.get(&queue) else { return (0, AHEAD_MAX, AHEAD_BYTES_MAX) };
@@ -207,18 +208,18 @@ impl Ahead {
         (waiting, AHEAD_MAX.saturating_sub(waiting), bytes.min(AHEAD_BYTES_ALL_MAX.saturating_sub(state.bytes)))
     }
 
-    /// There may be more for a queue than was read.
+    /// Notes that more messages of a queue may be due than were read.
     pub(crate) fn has_more(&self, queue: i64) {
         self.0.lock().queues.entry(queue).or_default().has_more = true;
     }
 
-    /// The queues for which more is to be read.
+    /// The queues for which more messages are to be read.
     pub(crate) fn asked(&self) -> Vec<i64> {
         let state = self.0.lock();
         state.queues.iter().filter(|(_, of_queue)| of_queue.is_asked).map(|(queue, _)| *queue).collect()
     }
 
-    /// Says whether messages of a queue may be handed out. Returns how many are in flight.
+    /// Sets whether messages of a queue are held back. Returns how many are in flight.
     pub(crate) fn hold(&self, queue: i64, is_held: bool) -> usize {
         let mut state = self.0.lock();
         let of_queue = state.queues.entry(queue).or_default();
@@ -236,7 +237,7 @@ impl Ahead {
         self.0.lock().leases.get(&token).cloned()
     }
 
-    /// Takes a message back that nobody has leased. Says whether that is so.
+    /// Takes a message back unless it is leased. Returns false if it is.
     pub(crate) fn withdraw(&self, queue: i64, message: i64) -> bool {
         let mut state = self.0.lock();
         let Some(of_queue) = state.queues.get_mut(&queue) else { return true };
@@ -254,7 +255,7 @@ impl Ahead {
         self.0.lock().queues.get(&queue).is_some_and(|of_queue| of_queue.leased.contains(&message))
     }
 
-    /// Takes all messages of a queue back that nobody has leased. Returns their numbers.
+    /// Takes back all messages of a queue that are not leased. Returns their numbers.
     pub(crate) fn withdraw_all(&self, queue: i64) -> Vec<i64> {
         let mut state = self.0.lock();
         let Some(of_queue) = state.queues.get_mut(&queue) else { return Vec::new() };
@@ -265,7 +266,7 @@ impl Ahead {
         waiting.into_iter().map(|message| message.number).collect()
     }
 
-    /// Messages whose time to live ended while they lay here, each once.
+    /// Takes the messages whose time to live ended while they waited here; each is returned once.
     pub(crate) fn expired(&self) -> Vec<(i64, i64)> {
         std::mem::take(&mut self.0.lock().expired)
     }
@@ -274,7 +275,7 @@ impl Ahead {
         !self.0.lock().expired.is_empty()
     }
 
-    /// Ends a lease. Returns it with the place in the flight file that is free now.
+    /// Ends a lease. Returns it with its place in the flight file, which is free now.
     pub(crate) fn end(&self, token: u64) -> Option<(Leased, Option<u32>)> {
         let mut state = self.0.lock();
         let is_fenced = !is_broken(Break::NoFencing);
@@ -288,7 +289,7 @@ impl Ahead {
         Some((leased, place))
     }
 
-    /// A settlement was not stored: the lease goes on until its time.
+    /// Keeps a lease whose settlement was not stored: it goes on until it lapses.
     pub(crate) fn revive(&self, token: u64, now: Timestamp) {
         let mut state = self.0.lock();
         let Some(leased) = state.leases.get(&token) else { return };
@@ -296,13 +297,14 @@ impl Ahead {
         state.look_at = Some(state.look_at.map_or(deadline, |look_at| look_at.min(deadline)));
     }
 
-    /// Ends the leases whose time has passed, as far as nobody settles them. Returns their tokens.
+    /// Ends the leases whose time has passed, unless they are being settled. Returns their tokens.
     pub(crate) fn lapse(&self, now: Timestamp) -> Vec<u64> {
         let mut state = self.0.lock();
         if state.look_at.is_none_or(|look_at| now < look_at) {
             return Vec::new();
         }
-        let (mut lapsed, mut next) = (Vec::new(), None);
+        let mut lapsed = Vec::new();
+        let mut next = None;
         for (token, leased) in &state.leases {
             match leased.hold.lapse(now) {
                 Ok(()) => lapsed.push(*token),
@@ -334,7 +336,7 @@ impl Ahead {
         state.queues.iter().map(|(queue, of_queue)| (*queue, of_queue.leased.len())).collect()
     }
 
-    /// Hands out nothing any more.
+    /// Hands out no more messages.
     pub(crate) fn close(&self) {
         self.0.lock().is_closed = true;
     }
@@ -363,7 +365,8 @@ impl State {
         let told = (Arc::clone(&of_queue.name), message.id.as_str().into());
         let hold = Arc::new(Hold::new(token, told, lasts, note, message.key.is_some()));
         let key = message.key.as_deref().map(Into::into);
-        let (expires_at, is_plain) = (message.expires_at, message.is_plain);
+        let expires_at = message.expires_at;
+        let is_plain = message.is_plain;
         let leased = Leased { hold: Arc::clone(&hold), expires_at, key, alone, is_plain };
         self.leases.insert(token, leased);
         let deadline = now.after(lasts);

@@ -28,52 +28,52 @@ use crate::store::letters::{self, Asked, Letter};
 use crate::store::{Store, read};
 use crate::writer::Writer;
 
-/// How long acknowledgements are gathered unless an option says otherwise.
+/// How long acknowledgements are gathered by default.
 pub const ACK_FLUSH: Duration = Duration::from_millis(10);
-/// How long they may be gathered at most.
+/// The longest time that they may be gathered.
 pub const ACK_FLUSH_MAX: Duration = Duration::from_secs(1);
 
-/// What a confirmed message survives.
+/// The failures that confirmed messages and acknowledgements survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// A killed process and a power cut, acknowledgements too: each is answered when it is on disk.
+    /// A killed process and a power cut. Acknowledgements too: each is answered when it is on disk.
     Full,
-    /// A killed process and a power cut, but for the acknowledgements of the last moments before that
-    /// ([`SqliteOptions::ack_flush`]): their messages come again.
+    /// A killed process and a power cut. A power cut loses the acknowledgements of the last moments before it
+    /// ([`SqliteOptions::ack_flush`]): their messages are delivered again.
     #[default]
     Gathered,
-    /// A killed process. A power cut may take the last seconds.
+    /// A killed process. A power cut may lose the last seconds.
     Normal,
 }
 
-/// How a queue file is used.
+/// The options of a queue file.
 #[derive(Debug, Clone)]
 pub struct SqliteOptions {
-    /// What a confirmed message survives.
+    /// The failures that confirmed messages and acknowledgements survive.
     pub durability: Durability,
-    /// How long acknowledgements are gathered at most, to be stored together; at most a second.
+    /// The longest time that acknowledgements are gathered, to be stored together; at most [`ACK_FLUSH_MAX`].
     pub ack_flush: Duration,
-    /// The clock that due times are told by; the system's if none.
+    /// The clock of due times; that of the system if `None`.
     pub clock: Option<Clock>,
-    /// What may be published.
+    /// The rules for messages that may be published.
     pub admission: Admission,
-    /// The largest that the file may become, in bytes; as large as the disk allows if none. What would go beyond is
-    /// refused, while what is stored can still be delivered and acked.
+    /// The largest size of the file, in bytes; no limit but the disk if `None`. A change that would exceed it is
+    /// refused, while stored messages can still be delivered and acked.
     pub bytes_max: Option<u64>,
-    /// How long the id of a message is remembered, to recognise a second publication of it.
+    /// How long the id of a message is remembered, to recognise a second publication.
     pub deduplication_window: Duration,
-    /// The most ids that are remembered at a time, about 70 bytes each; beyond it the oldest are forgotten before their
-    /// time, which is told.
+    /// The most ids that are remembered, about 70 bytes each. Beyond it the oldest are forgotten early, and a warning
+    /// is logged.
     pub deduplication_ids_max: usize,
-    /// How often the process may end while it has a message; the last time makes it a dead letter.
+    /// How many times the process may end while it has a message in flight; the last time makes it a dead letter.
     pub crashes_max: u32,
-    /// Whether to look through the file for damage for up to a second, and tell in the log what is found.
+    /// Whether to check the file for damage for up to a second, and log the faults.
     pub looks: bool,
-    /// How long to wait for other processes that have the file, in the order in which all came.
+    /// How long to wait for other processes that have the file. Processes get it in the order in which they came.
     pub patience: Duration,
 }
 
-/// A queue file that is open.
+/// An open queue file.
 pub struct SqliteBroker {
     channel: Arc<Channel>,
     reader: Reader,
@@ -81,16 +81,17 @@ pub struct SqliteBroker {
     path: PathBuf,
 }
 
-/// Where the last page of dead letters ended.
+/// The end of the last page of dead letters.
 struct PageEnd {
     filter: DeadLetterFilter,
-    /// How many letters there were up to there.
+    /// How many letters came before it.
     skip: usize,
     number: i64,
 }
 
 impl Default for SqliteOptions {
-    /// Acknowledgements gathered for ten milliseconds, at most a million ids remembered for ten minutes, three crashes.
+    /// Acknowledgements are gathered for ten milliseconds, at most a million ids are remembered for ten minutes, and
+    /// the third crash makes a dead letter.
     fn default() -> Self {
         Self {
             durability: Durability::default(),
@@ -118,13 +119,13 @@ impl SqliteBroker {
             .map_err(|error| BrokerError::new(BrokerErrorKind::Closed, "opening was cut off").caused_by(error))?
     }
 
-    /// Opens a queue file that need not be writable, to look at what is in it. Where nothing can be written, leases of a
-    /// process that ended are shown as they are.
+    /// Opens a queue file to read it; it need not be writable. If nothing can be written, leases of a process that
+    /// ended are shown as they are.
     pub async fn open_to_look(path: &Path, options: SqliteOptions) -> Result<Arc<dyn Broker>, BrokerError> {
         match Self::open(path, options).await {
             Ok(broker) => Ok(broker),
             Err(error) if error.kind() == BrokerErrorKind::InUse => Err(error),
-            // What is wrong with more than the permission to write is wrong for those who look as well.
+            // Any other fault than a missing permission to write hinders reading as well.
             Err(error) => Looked::open(path).await.map(|looked| Arc::new(looked) as Arc<dyn Broker>).map_err(|_| error),
         }
     }
@@ -135,7 +136,7 @@ impl SqliteBroker {
         Ok(broker)
     }
 
-    /// A broker whose writer works when it is told to, and not on a thread: for proofs.
+    /// A broker whose writer runs when it is told to, and not on a thread: for proofs.
     #[cfg(feature = "prove")]
     pub fn open_stepped(
         path: &Path,
@@ -146,7 +147,7 @@ impl SqliteBroker {
         Ok((broker, stepper))
     }
 
-    /// With `is_inline`, nothing is done on other threads.
+    /// With `is_inline`, nothing runs on other threads.
     fn prepare(
         held: Held,
         options: SqliteOptions,
@@ -174,29 +175,29 @@ impl SqliteBroker {
         Ok((Arc::new(Self { channel, reader, page_end: Mutex::default(), path }), store, receiver))
     }
 
-    /// The file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How many transactions were committed so far.
+    /// The number of transactions that were committed so far.
     pub fn commits(&self) -> u64 {
         self.channel.commits()
     }
 
-    /// Stops as a killed process would: nothing is given back, nothing more is stored.
+    /// Stops as a killed process would: no lease is given back, and nothing more is stored.
     #[doc(hidden)]
     pub async fn abandon(&self) {
         drop(self.end(false).await);
     }
 
-    /// Waits until all that was asked for before is in the file. Says what time it is then.
+    /// Waits until all earlier operations are in the file. Returns the time then.
     async fn written(&self) -> Result<Timestamp, BrokerError> {
         self.channel.call(0, |_| Ok(())).await?;
         Ok(self.channel.now())
     }
 
-    /// A page of dead letters, read in this way.
+    /// A page of dead letters, read with `read`.
     async fn page<T: Paged + Send + 'static>(
         &self,
         filter: &DeadLetterFilter,
@@ -205,7 +206,7 @@ impl SqliteBroker {
         read: fn(&Connection, &Letter) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, BrokerError> {
         self.written().await?;
-        // One who goes on where the last page ended has nothing skipped, however far that is.
+        // A caller that goes on where the last page ended has nothing skipped, however far that is.
         let after = self.page_end.lock().take_if(|end| end.filter == *filter && end.skip == skip).map(|end| end.number);
         let asked = Asked { filter: filter.clone(), skip: if after.is_some() { 0 } else { skip }, after, max };
         let (letters, end) = self.reader.read(move |connection| letters::page(connection, &asked, read)).await?;
@@ -224,13 +225,13 @@ impl SqliteBroker {
         if self.channel.send(Command::Close { give_back, reply }).is_err() {
             return self.channel.check_file();
         }
-        // A writer that ended before has nothing left to answer.
+        // A writer that has ended has nothing left to answer.
         ended.await.unwrap_or_else(|_| self.channel.check_file())
     }
 }
 
 impl Drop for SqliteBroker {
-    /// Has the writer end in order; nobody waits for it.
+    /// Tells the writer to end in order, without waiting for it.
     fn drop(&mut self) {
         drop(self.channel.send(Command::Close { give_back: true, reply: oneshot::channel().0 }));
     }

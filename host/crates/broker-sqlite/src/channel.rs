@@ -21,12 +21,12 @@ use crate::store::Store;
 /// How many operations may wait for the writer at a time.
 const WAITING_MAX: usize = 4096;
 
-/// A place in the channel.
+/// A reserved place in the channel.
 pub(crate) type Room = OwnedSemaphorePermit;
-/// Where an answer goes.
+/// The sender of an answer.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, BrokerError>>;
 
-/// What the writer is told.
+/// A command to the writer.
 pub(crate) enum Command {
     Work(Request),
     Pull(Pull),
@@ -36,7 +36,7 @@ pub(crate) enum Command {
         queue: i64,
         reply: Reply<()>,
     },
-    /// There is something to do that is noted elsewhere: the clock was set forward, messages are to be read, or
+    /// Something that is noted elsewhere is to be done: the clock was set forward, messages are to be read, or
     /// acknowledgements were gathered.
     Look,
     Close {
@@ -52,7 +52,7 @@ pub(crate) struct Request {
     _room: Option<Room>,
 }
 
-/// A wish for deliveries.
+/// A request for deliveries.
 pub(crate) struct Pull {
     pub(crate) queue: i64,
     pub(crate) max: usize,
@@ -60,14 +60,13 @@ pub(crate) struct Pull {
     pub(crate) reply: Reply<Vec<Delivery>>,
 }
 
-/// Runs inside a transaction, and is answered when that was committed. It runs again when the group that it was in
-/// failed.
+/// Runs inside a transaction, and is answered once that is committed. It runs again if the group that it was in failed.
 pub(crate) trait Work: Send {
     fn run(&mut self, store: &mut Store) -> Outcome<()>;
     fn answer(self: Box<Self>, result: Result<(), BrokerError>);
 }
 
-/// Work that was answered before its group was committed, as no work should be.
+/// Work that was answered before its group was committed: a fault that proofs make on purpose.
 struct Answered;
 
 struct Call<T, F> {
@@ -76,16 +75,16 @@ struct Call<T, F> {
     answer: Answer<T>,
 }
 
-/// Where an answer goes: to the caller, or into the log where nobody waits for it.
+/// The sender of an answer to the caller. An error that no caller waits for is logged.
 enum Answer<T> {
     To(Reply<T>),
     About { queue: Arc<str>, id: Arc<str> },
 }
 
-/// Why the writer takes no more calls.
+/// The reason that the writer takes no more calls.
 struct End {
     failure: Failure,
-    /// Whether the file that it had is gone.
+    /// Whether its file is gone.
     is_gone: bool,
 }
 
@@ -101,7 +100,7 @@ pub(crate) struct Channel {
     acks: Acks,
     commits: AtomicU64,
     end: OnceLock<End>,
-    /// Tells a writer without a thread that a command was sent.
+    /// Notifies a writer without a thread that a command was sent.
     #[cfg(feature = "prove")]
     pub(crate) sent: tokio::sync::Notify,
 }
@@ -120,7 +119,7 @@ where
         match (self.answer, result) {
             (Answer::To(reply), Ok(())) => {
                 if let Some(output) = self.output {
-                    // A caller that went away misses nothing.
+                    // A caller that went away needs no answer.
                     drop(reply.send(Ok(output)));
                 }
             }
@@ -142,7 +141,7 @@ impl Work for Answered {
 }
 
 impl Request {
-    /// Answers before the commit, which leaves nothing to be answered.
+    /// Answers before the commit, so that nothing is left to be answered after it.
     pub(crate) fn answer_early(&mut self, refused: Option<BrokerError>) {
         std::mem::replace(&mut self.work, Box::new(Answered)).answer(refused.map_or(Ok(()), Err));
     }
@@ -184,7 +183,7 @@ impl Channel {
         &self.ahead
     }
 
-    /// The flight file, once the queue file was taken over.
+    /// The flight file, once the queue file has been taken over.
     pub(crate) fn flight(&self) -> Option<&Flight> {
         self.flight.get()
     }
@@ -194,7 +193,7 @@ impl Channel {
         drop(self.flight.set(flight));
     }
 
-    /// Leases what was read ahead, and tells the writer where that leaves it something to do.
+    /// Leases messages that were read ahead, and wakes the writer if that leaves it something to do.
     pub(crate) fn take(self: &Arc<Self>, wish: Wish) -> Vec<Delivery> {
         let taken = self.ahead.take(wish);
         self.taken(taken)
@@ -216,7 +215,7 @@ impl Channel {
         &self.acks
     }
 
-    /// Has an acknowledgement stored with others, soon.
+    /// Gathers an acknowledgement, to be stored soon, together with others.
     pub(crate) fn gather(&self, ack: Ack) -> Result<(), BrokerError> {
         match self.acks.gather(ack) {
             Ok(Gathered { wakes: true }) => self.send(Command::Look),
@@ -233,7 +232,7 @@ impl Channel {
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes no more calls; those to come are answered with `failure`, which may be that the file is gone.
+    /// Takes no more calls; later ones are answered with `failure`, which may be that the file is gone.
     pub(crate) fn end(&self, failure: Failure, is_gone: bool) {
         // The first cause stands.
         drop(self.end.set(End { failure, is_gone }));
@@ -259,17 +258,17 @@ impl Channel {
         self.end.get().map_or_else(unknown, |end| end.failure.clone().into())
     }
 
-    /// A place for an acknowledgement that is gathered, waiting until there is one.
+    /// Waits for a place for an acknowledgement to be gathered.
     pub(crate) async fn ack_room(&self) -> Result<Room, BrokerError> {
         self.acks.room().await.map_err(|_| self.closed())
     }
 
-    /// A place in the channel, waiting until there is one.
+    /// Waits for a place in the channel.
     pub(crate) async fn room(&self) -> Result<Room, BrokerError> {
         Arc::clone(&self.room).acquire_owned().await.map_err(|_| self.closed())
     }
 
-    /// Has the writer do something, and waits until it was committed.
+    /// Sends work to the writer, and waits until it is committed.
     pub(crate) async fn call<T, F>(&self, bytes: usize, work: F) -> Result<T, BrokerError>
     where
         T: Send + 'static,
@@ -279,7 +278,7 @@ impl Channel {
         self.call_in(room, bytes, work).await
     }
 
-    /// The same with a place that was taken before: what is to be done has been sent when this first waits.
+    /// The same with a place that was reserved before: the work has been sent by the time this first waits.
     pub(crate) async fn call_in<T, F>(&self, room: Room, bytes: usize, work: F) -> Result<T, BrokerError>
     where
         T: Send + 'static,
@@ -291,7 +290,7 @@ impl Channel {
         answer.await.unwrap_or_else(|_| Err(self.closed()))
     }
 
-    /// Has the writer settle a lease without waiting for it.
+    /// Sends the settlement of a lease to the writer without waiting for it.
     pub(crate) fn tell<F>(&self, room: Option<Room>, hold: &Hold, work: F) -> Result<(), BrokerError>
     where
         F: FnMut(&mut Store) -> Outcome<()> + Send + 'static,
@@ -301,7 +300,7 @@ impl Channel {
         self.send(Command::Work(Request { bytes: 0, work, _room: room }))
     }
 
-    /// Has the writer answer when it can.
+    /// Sends a command to the writer, and waits for its answer.
     pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, BrokerError> {
         self.check()?;
         let (reply, answer) = oneshot::channel();

@@ -1,4 +1,4 @@
-//! Looking through a whole queue file for damage.
+//! Checks a whole queue file for damage.
 
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -12,54 +12,54 @@ use crate::held;
 use crate::look::Looked;
 use crate::store::read;
 
-/// How long a file is looked through when it is opened to be served, and how many faults are told then.
+/// How long a file is checked when it is opened to be served, and the most faults that are logged then.
 const QUICK: Duration = Duration::from_secs(1);
 const QUICK_FAULTS_MAX: usize = 5;
 
-/// The most faults that are told.
+/// The most faults in a report.
 const FAULTS_MAX: usize = 100;
 
-/// What must not be found, as SQL that counts it, and what that means.
+/// Inconsistencies between rows: the SQL that counts them, and their description.
 const RULES: &[(&str, &str)] = &[
     (
         "SELECT count(*) FROM state LEFT JOIN messages ON number = message WHERE number IS NULL",
-        "places in queues have no message",
+        "places in queues without a message",
     ),
     (
         "SELECT count(*) FROM dead LEFT JOIN messages ON messages.number = dead.message WHERE messages.number IS NULL",
-        "dead letters have no message",
+        "dead letters without a message",
     ),
     (
         "SELECT count(*) FROM state LEFT JOIN queues ON queues.id = state.queue WHERE queues.id IS NULL",
-        "places are in a queue that is not there",
+        "places in a queue that does not exist",
     ),
     (
         "SELECT count(*) FROM bindings LEFT JOIN queues ON queues.id = bindings.queue WHERE queues.id IS NULL",
-        "topics lead to a queue that is not there",
+        "topics bound to a queue that does not exist",
     ),
     (
         "SELECT count(*) FROM messages WHERE number NOT IN (SELECT message FROM state) \
          AND number NOT IN (SELECT message FROM dead)",
-        "messages are in no queue, and are no dead letters",
+        "messages in no queue and no dead letter",
     ),
     (
         "SELECT count(*) FROM state WHERE status NOT IN (0, 1, 2, 3) OR typeof(due) <> 'integer' \
          OR typeof(deliveries) <> 'integer' OR typeof(failures) <> 'integer'",
-        "places have a status or a count that cannot be",
+        "places with an impossible status or count",
     ),
     (
         "SELECT count(*) FROM dead WHERE NOT json_valid(evidence) OR NOT json_valid(attempts)",
-        "dead letters have a record that cannot be read",
+        "dead letters with an unreadable record",
     ),
-    ("SELECT count(*) FROM history WHERE NOT json_valid(attempts)", "messages have a history that cannot be read"),
+    ("SELECT count(*) FROM history WHERE NOT json_valid(attempts)", "messages with an unreadable history"),
 ];
 
-/// What a queue file was found to be.
+/// The result of a check of a queue file.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct FileReport {
-    /// What is damaged, a hundred lines at most; empty where nothing is.
+    /// The faults, one line each and a hundred at most; empty if there are none.
     pub faults: Vec<String>,
-    /// How many messages it has, dead letters included.
+    /// The number of messages, dead letters included.
     pub messages: u64,
 }
 
@@ -75,8 +75,8 @@ impl FileReport {
     }
 }
 
-/// Looks through all of a queue file without changing it: its pages and indexes, its log, what its rows say of each
-/// other, and the checksum of every message. A host can have it open meanwhile.
+/// Checks all of a queue file without changing it: its pages and indexes, its log, references between rows, and the
+/// checksum of every message. A host may have it open meanwhile.
 pub async fn check_file(path: &Path) -> Result<FileReport, BrokerError> {
     let path = path.to_owned();
     let looking = tokio::task::spawn_blocking(move || {
@@ -93,10 +93,10 @@ pub async fn check_file(path: &Path) -> Result<FileReport, BrokerError> {
         }
         Ok(report)
     });
-    looking.await.map_err(|error| BrokerError::new(BrokerErrorKind::Closed, "looking was cut off").caused_by(error))?
+    looking.await.map_err(|error| BrokerError::new(BrokerErrorKind::Closed, "check was cut off").caused_by(error))?
 }
 
-/// Tells in the log what a short look through a file finds that was opened to be served.
+/// Logs the faults that a short check finds in a file that was opened to be served.
 pub(crate) fn tell_quickly(path: &Path, connection: &Connection) {
     let interrupt = connection.get_interrupt_handle();
     let (done, waiting) = mpsc::channel::<()>();
@@ -105,7 +105,7 @@ pub(crate) fn tell_quickly(path: &Path, connection: &Connection) {
             interrupt.interrupt();
         }
     });
-    // Without somebody who ends it in time, it is not begun.
+    // Without a thread that ends it in time, the check does not begin.
     let Ok(thread) = thread else { return };
     let mut report = FileReport::default();
     pages(connection, "quick_check", QUICK_FAULTS_MAX, &mut report);
@@ -113,7 +113,7 @@ pub(crate) fn tell_quickly(path: &Path, connection: &Connection) {
     drop(thread.join());
     for fault in report.faults {
         tracing::error!(
-            path = %path.display(), %fault, "queue file is damaged; look through all of it with check --queue"
+            path = %path.display(), %fault, "queue file is damaged; check all of it with check --queue"
         );
     }
 }
@@ -123,8 +123,8 @@ fn look_through(connection: &Connection, report: &mut FileReport) {
     for (sql, meaning) in RULES {
         match connection.query_row(sql, [], |row| row.get::<_, i64>(0)) {
             Ok(0) => {}
-            Ok(count) => report.add(format!("{count} {meaning}")),
-            Err(error) => report.add(format!("what its rows say of each other cannot be read: {error}")),
+            Ok(count) => report.add(format!("{meaning}: {count}")),
+            Err(error) => report.add(format!("references between rows cannot be read: {error}")),
         }
     }
     let mut last = i64::MIN;
@@ -133,11 +133,12 @@ fn look_through(connection: &Connection, report: &mut FileReport) {
         let number = match connection.query_row(next, [last], |row| row.get::<_, Option<i64>>(0)) {
             Ok(Some(number)) => number,
             Ok(None) => return,
-            Err(error) => return report.add(format!("messages behind number {last} cannot be read: {error}")),
+            Err(error) => return report.add(format!("messages after number {last} cannot be read: {error}")),
         };
-        (last, report.messages) = (number, report.messages + 1);
+        last = number;
+        report.messages += 1;
         if !read::is_intact(connection, number) {
-            report.add(format!("message number {number} is not what was stored"));
+            report.add(format!("message number {number} does not match its checksum"));
         }
         if report.is_full() {
             return;
@@ -145,7 +146,7 @@ fn look_through(connection: &Connection, report: &mut FileReport) {
     }
 }
 
-/// Has SQLite look through its pages. What it cannot look at for lack of time is no fault.
+/// Has SQLite check its pages. Pages that it does not reach in time are not faults.
 fn pages(connection: &Connection, pragma: &str, max: usize, report: &mut FileReport) {
     let looked = connection.prepare(&format!("PRAGMA {pragma}({max})")).and_then(|mut look| {
         let lines = look.query_map([], |row| row.get::<_, String>(0))?;

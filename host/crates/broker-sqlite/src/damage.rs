@@ -1,8 +1,8 @@
-//! Looking for damage in the write-ahead log that a process left behind.
+//! Looks for damage in the write-ahead log that a process left behind.
 //!
-//! SQLite reads the log up to the first frame whose checksum is wrong, which is where a commit was cut off, and takes
-//! nothing behind it. If bits have flipped there instead, commits behind it are left out without a word. Here they are
-//! found, so that somebody is told.
+//! SQLite reads the log up to the first frame with a wrong checksum, takes it for a commit that was cut off, and
+//! ignores all frames after it. If bits have flipped there instead, it drops the later commits silently. Here they are
+//! found, and logged.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -11,13 +11,13 @@ use wasmpost_msg::chain;
 
 use crate::held::with_suffix;
 
-/// How the log begins; the last bit says that its checksums are of numbers with the highest byte first.
+/// The first bytes of the log; the last bit is set if its checksums are over big-endian numbers.
 const MAGIC: u32 = 0x377f_0682;
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
-/// The largest page.
+/// The largest size of a page, in bytes.
 const PAGE_BYTES_MAX: usize = 65_536;
-/// What the copy of a damaged log is called, behind its own name.
+/// The suffix of the copy of a damaged log, after the name of the log.
 const KEPT: &str = ".damaged";
 
 /// A place in the log where it is damaged.
@@ -25,13 +25,13 @@ const KEPT: &str = ".damaged";
 struct Damage {
     /// The number of the frame, from 1.
     frame: usize,
-    /// How many commits end with it or behind it. A single one may never have been whole.
+    /// How many commits end with it or after it. If it is one, that may have been cut off.
     commits: usize,
 }
 
 type Checksum = (u32, u32);
 
-/// Tells of damage in the log of a queue file, and keeps the log as it is: opening the file will write over it.
+/// Logs damage in the log of a queue file, and keeps a copy of the log: opening the file will overwrite it.
 pub(crate) fn tell(file: &Path) {
     let log = with_suffix(file, "-wal");
     let found = File::open(&log).and_then(|file| find(BufReader::with_capacity(1 << 20, file)));
@@ -40,28 +40,30 @@ pub(crate) fn tell(file: &Path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return tracing::warn!(
                 path = %log.display(), error = %chain(&error),
-                "log of the queue file could not be looked through"
+                "log of the queue file could not be checked"
             );
         }
         _ => return,
     };
-    let (kept, Damage { frame, commits }) = (with_suffix(&log, KEPT), damage);
+    let kept = with_suffix(&log, KEPT);
+    let Damage { frame, commits } = damage;
     if commits == 1 {
         let path = log.display();
-        return tracing::warn!(%path, frame, "last commit in the log of the queue file is not whole and is left out");
+        return tracing::warn!(%path, frame, "last commit in the log of the queue file was cut off and is left out");
     }
     let copied = if kept.exists() { Ok(0) } else { std::fs::copy(&log, &kept) };
     if let Err(error) = copied {
         tracing::warn!(path = %kept.display(), error = %chain(&error), "damaged log could not be kept");
     }
-    let (path, kept) = (log.display(), kept.display());
+    let path = log.display();
+    let kept = kept.display();
     tracing::error!(
         %path, frame, commits, %kept,
         "log of the queue file is damaged; commits from there on are lost, and a copy of it is kept"
     );
 }
 
-/// Says what is wrong with the log of a queue file, if something is.
+/// Describes the damage in the log of a queue file, if there is some.
 pub(crate) fn told(file: &Path) -> Option<String> {
     let found = File::open(with_suffix(file, "-wal")).and_then(|log| find(BufReader::with_capacity(1 << 20, log)));
     match found {
@@ -73,7 +75,7 @@ pub(crate) fn told(file: &Path) -> Option<String> {
     }
 }
 
-/// The first frame that is wrong, with the commits from there on which are whole in themselves.
+/// The first wrong frame, with the number of commits from there on that are whole.
 fn find(mut log: impl Read) -> io::Result<Option<Damage>> {
     let mut header = [0; HEADER_BYTES];
     if !fill(&mut log, &mut header)? {
@@ -84,18 +86,20 @@ fn find(mut log: impl Read) -> io::Result<Option<Damage>> {
     let mut sum = checksum((0, 0), header.get(..24).unwrap_or_default(), is_big);
     let is_known = number(&header, 0) & !1 == MAGIC && (512..=PAGE_BYTES_MAX).contains(&page_bytes);
     if !is_known || sum != (number(&header, 24), number(&header, 28)) {
-        // SQLite begins a log of its own then, as it does after the last commit was copied.
+        // SQLite then begins a new log, as it does after the last commit was copied.
         return Ok(None);
     }
     let mut frame = vec![0; FRAME_HEADER_BYTES + page_bytes];
-    let (mut number_of, mut damage): (usize, Option<Damage>) = (0, None);
+    let mut number_of: usize = 0;
+    let mut damage: Option<Damage> = None;
     while fill(&mut log, &mut frame)? {
         number_of += 1;
         if frame.get(8..16) != header.get(16..24) && damage.is_none() {
-            // What lies here is left of the log before.
+            // The rest is left from an earlier log.
             return Ok(None);
         }
-        let (head, page) = (frame.get(..8).unwrap_or_default(), frame.get(FRAME_HEADER_BYTES..).unwrap_or_default());
+        let head = frame.get(..8).unwrap_or_default();
+        let page = frame.get(FRAME_HEADER_BYTES..).unwrap_or_default();
         let (computed, stored) =
             (checksum(checksum(sum, head, is_big), page, is_big), (number(&frame, 16), number(&frame, 20)));
         let is_whole = computed == stored;
@@ -107,13 +111,13 @@ fn find(mut log: impl Read) -> io::Result<Option<Damage>> {
             let is_commit = number(&frame, 4) != 0;
             damage.commits += usize::from(is_ours && is_commit && (is_whole || damage.frame == number_of));
         }
-        // Each checksum goes on from the one before, as that is stored.
+        // Each checksum continues the stored one before it.
         sum = stored;
     }
     Ok(damage)
 }
 
-/// Whether there was enough to fill it.
+/// Fills the buffer. Returns false if too few bytes are left.
 fn fill(log: &mut impl Read, into: &mut [u8]) -> io::Result<bool> {
     match log.read_exact(into) {
         Ok(()) => Ok(true),
@@ -122,7 +126,7 @@ fn fill(log: &mut impl Read, into: &mut [u8]) -> io::Result<bool> {
     }
 }
 
-/// The number at a place of a header, where the highest byte is always first.
+/// The big-endian number at a place of a header.
 fn number(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
 }

@@ -1,26 +1,26 @@
-//! From SQLite's errors to the one error of brokers.
+//! Turns errors of SQLite into the one error of brokers.
 
 use std::path::Path;
 
 use rusqlite::ErrorCode;
 use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 
-/// What SQLite says of a file that is not where it was.
+/// SQLite's extended error code for a file that was moved or deleted.
 const MOVED: i32 = rusqlite::ffi::SQLITE_READONLY_DBMOVED;
 
-/// Why an operation of the writer failed.
+/// The error of an operation of the writer.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// It was refused before anything was written; the other operations of its group go on.
+    /// The operation was refused before anything was written; the others of its group go on.
     Refused(BrokerError),
     /// SQLite failed; the whole group is rolled back.
     Sqlite(rusqlite::Error),
 }
 
-/// What an operation comes to.
+/// The result of an operation.
 pub(crate) type Outcome<T> = Result<T, Fault>;
 
-/// An error that can be told to several callers.
+/// An error that several callers can be answered with.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) kind: BrokerErrorKind,
@@ -53,7 +53,7 @@ impl Failure {
         Self { kind, text: format!("queue file {path} {advice}: {error}") }
     }
 
-    /// The same failure, after which the file is not used any more.
+    /// The same failure, with a note that the file is not used any more.
     pub(crate) fn last(self) -> Self {
         let text = format!("{}; the file is not used any more, restart to recover", self.text);
         Self { kind: BrokerErrorKind::Closed, text }
@@ -66,23 +66,23 @@ impl From<Failure> for BrokerError {
     }
 }
 
-/// The error of a file that is not where it was.
+/// The error of a file that was moved or deleted.
 pub(crate) fn moved() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(MOVED), None)
 }
 
-/// The error of a commit that the disk did not take.
+/// The error of a commit that did not reach the disk.
 pub(crate) fn not_synchronised() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC), None)
 }
 
-/// Whether what is in the way now may be out of it later: a disk that is full, or another program that writes.
+/// Whether the cause may pass: a full disk, or another program that writes.
 pub(crate) fn is_passing(error: &rusqlite::Error) -> bool {
     let passing = [ErrorCode::DiskFull, ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];
     error.sqlite_error_code().is_some_and(|code| passing.contains(&code))
 }
 
-/// Whether it is unknown after this error what of the file reached the disk, so that nothing may be confirmed any more.
+/// Whether this error leaves unknown which changes reached the disk, so that nothing may be confirmed any more.
 pub(crate) fn is_fatal(error: &rusqlite::Error, committing: bool) -> bool {
     let fsync = [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC];
     let extended = error.sqlite_extended_error_code();

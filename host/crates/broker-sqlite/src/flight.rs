@@ -1,11 +1,11 @@
-//! The flight file: which deliveries are with a receiver now. It lies beside the queue file while that is open, and has a
+//! The flight file: the deliveries that receivers have now. It is beside the queue file while that is open, and has a
 //! place for each delivery in flight, which is written before the receiver gets the message.
 //!
-//! It is never flushed. What a process wrote stays in the page cache when the process ends in any way, so the next one
-//! finds there who was in flight. When the machine ends as well, what lies there is of no use, and is not used.
+//! It is never flushed. The page cache keeps the writes of a process when it ends in any way, so the next process finds
+//! the deliveries that were in flight. After a restart of the machine the content is not reliable, and is not used.
 //!
-//! A note counts as long as the queue file does not know of its delivery: whatever becomes of a delivery is stored with
-//! its number. So places are used again without being cleared, and what is left in them does no harm.
+//! A note counts as long as the queue file does not know of its delivery: the outcome of a delivery is stored with its
+//! number. So places are used again without being cleared, and old notes in them do no harm.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -15,31 +15,31 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use wasmpost_delivery::{Timestamp, prove};
 
-/// What the file is called, behind the name of the queue file.
+/// The suffix of its name, after the name of the queue file.
 pub(crate) const SUFFIX: &str = "-flight";
-/// How the file begins.
+/// The first bytes of the file.
 const MAGIC: [u8; 8] = *b"wpflight";
 /// The version of its layout.
 const VERSION: u32 = 1;
 /// The size of the header, and of each place.
 const PLACE_BYTES: usize = 64;
-/// How much of the header, and of each place, the check at its end covers.
+/// The size of the part of the header, and of each place, that the check at its end covers.
 const CHECKED_BYTES: usize = 48;
-/// How many places the file gets at a time, and how many it may have.
+/// The number of places that are added at a time, and the most that the file may have.
 const PLACES_ADDED: u32 = 1024;
 const PLACES_MAX: u32 = 64 * 1024;
-/// Where the system says which of its starts this is.
+/// The file in which the system identifies this boot.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
-/// Opening what is no plain file waits for nobody, and a link is not followed.
+/// The flags to open it: opening anything but a plain file does not block, and a link is not followed.
 const O_NONBLOCK: i32 = 0o4000;
 const O_NOFOLLOW: i32 = if cfg!(any(target_arch = "aarch64", target_arch = "arm")) { 0o100_000 } else { 0o400_000 };
 
-/// What a delivery came to, as far as its note tells.
+/// The state of a delivery, as far as its note tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The receiver has it.
     InFlight,
-    /// It was acknowledged, and the queue file may not have heard of it.
+    /// It was acknowledged, and that may not be in the queue file yet.
     Acked,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Note {
     pub(crate) since: Timestamp,
 }
 
-/// The file of this run, open to be written.
+/// The file of this run, open for writing.
 pub(crate) struct Flight {
     file: File,
     run: u64,
@@ -66,11 +66,11 @@ struct Places {
     made: u32,
 }
 
-/// What the last run left.
+/// The notes that the last run left.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) notes: Vec<(Note, Phase)>,
-    /// What is wrong with the file, if something is.
+    /// The fault of the file, if it has one.
     pub(crate) fault: Option<String>,
 }
 
@@ -79,21 +79,23 @@ impl Flight {
         crate::held::with_suffix(queue_file, SUFFIX)
     }
 
-    /// Begins the file of a run. It is a new one: what lies in its place, or what a link there leads to, may be of others.
+    /// Creates the file of a run. It is a new one: an older file in its place, or the target of a link, may belong to
+    /// others.
     pub(crate) fn create(path: &Path, run: u64) -> io::Result<Self> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        // Made large enough at once, so that a disk that is full later is no hindrance to what is stored already.
+        // It gets its size at once, so that messages that are stored already can be delivered when the disk is full
+        // later.
         let made = add(&file, 0)?;
         file.write_all_at(&header(run, boot().unwrap_or_default()), 0)?;
         let places = Places { free: (0..made).rev().collect(), made };
         Ok(Self { file, run, places: Mutex::new(places) })
     }
 
-    /// Notes a delivery down. Says in which place.
+    /// Notes a delivery. Returns its place.
     pub(crate) fn begin(&self, note: &Note) -> io::Result<u32> {
         let place = self.place()?;
         if let Err(error) = self.write(place, note, Phase::InFlight) {
@@ -103,12 +105,12 @@ impl Flight {
         Ok(place)
     }
 
-    /// Notes down in the place of a delivery that it was acknowledged.
+    /// Notes in the place of a delivery that it was acknowledged.
     pub(crate) fn acked(&self, place: u32, note: &Note) -> io::Result<()> {
         self.write(place, note, Phase::Acked)
     }
 
-    /// The queue file knows what became of the delivery: another one can have its place.
+    /// Frees the place of a delivery whose outcome is in the queue file.
     pub(crate) fn free(&self, place: u32) {
         self.places.lock().free.push(place);
     }
@@ -121,7 +123,7 @@ impl Flight {
             let made = places.made;
             places.free.extend((before..made).rev());
         }
-        places.free.pop().ok_or_else(|| io::Error::other("it has no place left"))
+        places.free.pop().ok_or_else(|| io::Error::other("no place is left"))
     }
 
     fn write(&self, place: u32, note: &Note, phase: Phase) -> io::Result<()> {
@@ -129,10 +131,10 @@ impl Flight {
     }
 }
 
-/// Adds places behind so many. Says how many there are then.
+/// Adds places after the first `count`. Returns how many there are then.
 fn add(file: &File, made: u32) -> io::Result<u32> {
     if made + PLACES_ADDED > PLACES_MAX {
-        return Err(io::Error::other(format!("{PLACES_MAX} deliveries are in flight")));
+        return Err(io::Error::other(format!("{PLACES_MAX} deliveries are in flight already")));
     }
     file.write_all_at(&vec![0; PLACE_BYTES * PLACES_ADDED as usize], offset(made))?;
     Ok(made + PLACES_ADDED)
@@ -142,7 +144,7 @@ fn offset(place: u32) -> u64 {
     (u64::from(place) + 1) * PLACE_BYTES as u64
 }
 
-/// Reads what a run left in its file.
+/// Reads the notes that a run left in its file.
 pub(crate) fn read(path: &Path, run: u64) -> Found {
     match bytes_of(path) {
         Ok(bytes) => found(&bytes, run, boot()),
@@ -154,7 +156,7 @@ pub(crate) fn read(path: &Path, run: u64) -> Found {
 fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOFOLLOW).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a plain file"));
+        return Err(io::Error::other("not a plain file"));
     }
     let mut bytes = Vec::new();
     file.take(offset(PLACES_MAX)).read_to_end(&mut bytes)?;
@@ -177,7 +179,8 @@ fn found(bytes: &[u8], run: u64, boot: Option<[u8; 16]>) -> Found {
         return fault("is from before the machine was started again");
     }
     let ours = places.iter().filter(|place| number(*place, 0) == run);
-    let (mut notes, mut torn) = (Vec::new(), 0);
+    let mut notes = Vec::new();
+    let mut torn = 0;
     for place in ours {
         match note(place, run) {
             Some(note) => notes.push(note),
@@ -191,7 +194,7 @@ fn fault(text: impl Into<String>) -> Found {
     Found { notes: Vec::new(), fault: Some(text.into()) }
 }
 
-/// Which start of the machine this is, where the system says so.
+/// The id of this boot of the machine, if the system tells it.
 fn boot() -> Option<[u8; 16]> {
     prove::boot().or_else(|| {
         let text = std::fs::read_to_string(BOOT).ok()?;
@@ -222,7 +225,8 @@ fn note(bytes: &[u8; PLACE_BYTES], run: u64) -> Option<(Note, Phase)> {
     if !is_whole(bytes, run) {
         return None;
     }
-    let (deliveries, phase) = (number(bytes, 32) as u32, number(bytes, 32) >> 32);
+    let deliveries = number(bytes, 32) as u32;
+    let phase = number(bytes, 32) >> 32;
     let note = Note {
         queue: number(bytes, 8) as i64,
         message: number(bytes, 16) as i64,

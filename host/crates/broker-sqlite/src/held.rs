@@ -1,5 +1,5 @@
-//! The lock of a queue file. It is on the file itself, so that whoever opens the file meets it, by whatever name: symbolic
-//! links, other directories, other mounts.
+//! The lock of a queue file. It is on the file itself, so that every process that opens the file meets it, under any
+//! name: through symbolic links, other directories and other mounts.
 //!
 //! SQLite's own locks on the file are dropped by the system as soon as the process closes any descriptor of it. So a
 //! descriptor of a file that this process has open is closed only after SQLite has closed the file.
@@ -18,11 +18,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 
-/// Opens a file without reading or writing it; closing such a descriptor drops no locks.
+/// The flag that opens a file neither for reading nor for writing; closing such a descriptor drops no locks.
 const O_PATH: i32 = 0o10_000_000;
-/// How many links may follow one another, as in the kernel.
+/// The most symbolic links that may follow one another, as in the kernel.
 const LINKS_MAX: usize = 40;
-/// How often a file may be replaced by another one while it is opened.
+/// The most times that a file may be replaced by another one while it is opened.
 const REPLACED_MAX: usize = 8;
 
 /// Files that this process has locked, and descriptors of them that are to be closed after SQLite's.
@@ -33,14 +33,14 @@ struct Locked {
     parked: BTreeMap<Identity, Vec<File>>,
 }
 
-/// Which file it is, whatever it is called.
+/// The identity of a file, independent of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Identity {
     device: u64,
     number: u64,
 }
 
-/// A queue file that is locked by this process until this is dropped. SQLite has to have closed it by then.
+/// A queue file that this process keeps locked until this is dropped. SQLite must have closed the file by then.
 pub(crate) struct Held {
     found: Found,
     /// The write-ahead log that belongs to it, once there is one.
@@ -53,7 +53,7 @@ pub(crate) struct Seen {
     pub(crate) path: PathBuf,
     /// Closed after SQLite has closed the file.
     pub(crate) file: File,
-    /// Whether no process has it, nor will as long as the descriptor is open.
+    /// Whether no process has it, and none can get it while the descriptor is open.
     pub(crate) is_quiet: bool,
 }
 
@@ -62,7 +62,7 @@ struct Found {
     /// Without symbolic links.
     path: PathBuf,
     identity: Identity,
-    /// Some until it is dropped.
+    /// `Some` until this is dropped.
     file: Option<File>,
 }
 
@@ -76,7 +76,7 @@ impl Identity {
     }
 }
 
-/// The path without symbolic links, of a file that need not exist; its directory has to.
+/// The path of a file without symbolic links. The file need not exist, but its directory must.
 pub fn resolved(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
@@ -92,7 +92,7 @@ pub fn resolved(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// Locks a file, which is made where there is none; an error where another process has it.
+/// Locks a file, which is made if it is missing. An error if another process has it.
 #[cfg(feature = "prove")]
 pub(crate) fn at_once(path: &Path) -> Result<Held, BrokerError> {
     for _ in 0..REPLACED_MAX {
@@ -105,21 +105,21 @@ pub(crate) fn at_once(path: &Path) -> Result<Held, BrokerError> {
     Err(replaced(path))
 }
 
-/// The same, waiting so long for the processes that have it or wait for it already. They get it in the order in which they
-/// came.
+/// The same, but waits for at most `patience` for the processes that have it or already wait for it. They get it in the
+/// order in which they came.
 pub(crate) async fn in_turn(path: &Path, patience: Duration) -> Result<Held, BrokerError> {
     let deadline = Instant::now() + patience;
     for _ in 0..REPLACED_MAX {
         let found = match Found::at(path)?.try_lock()? {
             Ok(found) => found,
-            // One that has other names is refused once it is free, too.
+            // A file with other names would be refused once it is free as well.
             Err(found) if patience.is_zero() || found.has_other_names() => {
                 return Err(in_use(&found.path, "stop it, or try again later"));
             }
             Err(found) => {
                 let resolved = found.path.clone();
                 let waited = tokio::time::timeout_at(deadline, found.wait()).await;
-                let none = |_| in_use(&resolved, &format!("waited {patience:?} for it in vain, try again"));
+                let none = |_| in_use(&resolved, &format!("it was not free after {patience:?}, try again"));
                 waited.map_err(none)??
             }
         };
@@ -134,7 +134,7 @@ pub(crate) async fn in_turn(path: &Path, patience: Duration) -> Result<Held, Bro
 pub(crate) fn seen(path: &Path) -> Result<Seen, BrokerError> {
     let metadata = path.metadata().map_err(|error| unusable(path, error))?;
     if !metadata.is_file() {
-        return Err(refused(path, "is no plain file; name another one"));
+        return Err(refused(path, "is not a plain file; name another one"));
     }
     check_unlocked(path, Identity::of(&metadata))?;
     let file = File::open(path).map_err(|error| unusable(path, error))?;
@@ -149,17 +149,17 @@ pub(crate) fn seen(path: &Path) -> Result<Seen, BrokerError> {
     Ok(Seen { path, file, is_quiet })
 }
 
-/// An error if the file has other names, beside which its log could be.
+/// An error if the file has other names: its log could be beside any of them.
 fn check_alone(file: &File, path: &Path) -> Result<(), BrokerError> {
     let links = file.metadata().map_err(|error| unusable(path, error))?.nlink();
     if links > 1 {
-        let fault = format!("has {links} names (hard links), but its log is beside one only; remove the others");
+        let fault = format!("has {links} names (hard links), but its log is beside only one; remove the others");
         return Err(refused(path, &fault));
     }
     Ok(())
 }
 
-/// An error if something is mounted onto the file alone.
+/// An error if the file alone is a mount point.
 fn check_mount(file: &File, path: &Path) -> Result<(), BrokerError> {
     if is_mount_point(file, path) {
         let fault = "is a mount point, so that its log would not be beside it; mount its directory instead";
@@ -176,19 +176,19 @@ fn in_use(path: &Path, advice: &str) -> BrokerError {
 /// An error if this process has locked the file.
 fn check_unlocked(path: &Path, identity: Identity) -> Result<(), BrokerError> {
     if LOCKED.lock().files.contains(&identity) {
-        let context = format!("queue file {} is in use by this process already", path.display());
+        let context = format!("queue file {} is already in use by this process", path.display());
         return Err(BrokerError::new(BrokerErrorKind::InUse, context));
     }
     Ok(())
 }
 
 fn replaced(path: &Path) -> BrokerError {
-    let context = format!("queue file {} is replaced by others all the time; see what does that", path.display());
+    let context = format!("queue file {} is being replaced again and again; find the cause", path.display());
     BrokerError::new(BrokerErrorKind::Unavailable, context)
 }
 
 pub(crate) fn unusable(path: &Path, error: io::Error) -> BrokerError {
-    let context = format!("queue file {} cannot be opened; see that its directory exists and is ours", path.display());
+    let context = format!("queue file {} cannot be opened; check its directory and permissions", path.display());
     BrokerError::new(BrokerErrorKind::Invalid, context).caused_by(error)
 }
 
@@ -203,8 +203,8 @@ impl Found {
         }
         if let Ok(metadata) = path.metadata() {
             if !metadata.is_file() {
-                // A pipe or a device is not opened, because that could wait for ever.
-                return Err(refused(path, "is no plain file; name another one"));
+                // A pipe or a device is not opened, because opening it could block for ever.
+                return Err(refused(path, "is not a plain file; name another one"));
             }
             check_unlocked(path, Identity::of(&metadata))?;
         }
@@ -213,7 +213,7 @@ impl Found {
         let file = options.open(path).map_err(|error| unusable(path, error))?;
         let identity = file.metadata().map(|metadata| Identity::of(&metadata));
         let identity = identity.map_err(|error| unusable(path, error))?;
-        // From here on the file exists, and so does what links lead to.
+        // From here on the file exists, and so does the target of any link.
         let mut found = Self { path: path.to_owned(), identity, file: Some(file) };
         found.path = path.canonicalize().map_err(|error| unusable(path, error))?;
         if let Some(file) = &found.file {
@@ -222,7 +222,7 @@ impl Found {
         Ok(found)
     }
 
-    /// The file with its lock, or without because another process has that.
+    /// The file with its lock, or without it if another process has the lock.
     fn try_lock(self) -> Result<Result<Self, Self>, BrokerError> {
         check_unlocked(&self.path, self.identity)?;
         match self.file.as_ref().map(File::try_lock) {
@@ -236,14 +236,14 @@ impl Found {
         self.file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|metadata| metadata.nlink() > 1))
     }
 
-    /// Waits for the lock on a thread of its own, which goes on if nobody waits for it any more, and lets the file go as
-    /// soon as it has it.
+    /// Waits for the lock on a thread of its own. If the caller is gone meanwhile, the thread goes on and releases the
+    /// file as soon as it has it.
     async fn wait(self) -> Result<Self, BrokerError> {
         let path = self.path.clone();
         let (locked, waiting) = oneshot::channel();
         let wait = move || {
             let result = self.file.as_ref().map_or(Ok(()), File::lock).map(|()| self);
-            // Those who gave up have no use for it.
+            // A caller that gave up has no use for it.
             drop(locked.send(result));
         };
         let thread = std::thread::Builder::new().name("wasmpost-turn".into());
@@ -257,7 +257,7 @@ impl Found {
         Identity::at(path) == Some(self.identity) && Identity::at(&self.path) == Some(self.identity)
     }
 
-    /// Takes the file over, if its log can only be in one place.
+    /// Takes the file over, if there is only one place for its log.
     fn held(self) -> Result<Held, BrokerError> {
         let Some(file) = &self.file else { return Err(replaced(&self.path)) };
         check_alone(file, &self.path)?;
@@ -283,7 +283,7 @@ impl Held {
         &self.found.path
     }
 
-    /// Whether its path still leads to it, and its log is where it was. Costs two looks at the file system.
+    /// Whether its path still leads to it, and its log is still in place. Costs two calls of `stat`.
     pub(crate) fn is_in_place(&self) -> bool {
         let log = Identity::at(&with_suffix(&self.found.path, "-wal"));
         let is_its_log = |log: Identity| *self.log.get_or_init(|| log) == log;
@@ -299,7 +299,7 @@ impl Drop for Held {
     }
 }
 
-/// Whether another file system, or another place of the same one, is mounted onto the file alone.
+/// Whether the file alone is a mount point, of another file system or of another place of the same one.
 fn is_mount_point(file: &File, path: &Path) -> bool {
     let directory =
         path.parent().and_then(|parent| OpenOptions::new().read(true).custom_flags(O_PATH).open(parent).ok());
@@ -308,7 +308,7 @@ fn is_mount_point(file: &File, path: &Path) -> bool {
     matches!(mounts, (Some(file), Some(directory)) if file != directory)
 }
 
-/// The number of the mount that a file was reached through, where the system tells.
+/// The number of the mount that a file was reached through, if the system tells it.
 fn mount(file: &File) -> Option<u64> {
     let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
     told.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())

@@ -1,4 +1,4 @@
-//! Work on many dead letters: done in steps, each in the transaction of a group, so that others come in between.
+//! Work on many dead letters: done in steps, each in the transaction of a group, so that other work runs in between.
 
 use wasmpost_delivery::DeadLetterFilter;
 
@@ -6,29 +6,29 @@ use crate::channel::Reply;
 use crate::error::Outcome;
 use crate::store::{Grave, Store};
 
-/// Dead letters that are put back or deleted in one step, and how large their bodies may be together.
+/// The most dead letters that are put back or deleted in one step, and the most bytes of their bodies.
 const STEP_LETTERS: usize = 32;
 const STEP_BYTES: usize = 1 << 20;
-/// Dead letters that are looked at in one step, and ids that are looked up.
+/// The most dead letters that are read, and ids that are looked up, in one step.
 const STEP_LOOKED_AT: usize = 512;
 
-/// What becomes of dead letters.
+/// The fate of dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Redriven,
     Purged,
 }
 
-/// Puts back or deletes the dead letters that are meant, of those that there were when it began: each once.
+/// Puts back or deletes the selected dead letters that existed when it began, each once.
 pub(crate) struct Job {
     fate: Fate,
     filter: DeadLetterFilter,
-    /// The last one that there was when it began.
+    /// The number of the last one that existed when it began.
     last: Option<i64>,
-    /// How many of the ids were looked up, and the letters that have them.
+    /// How many of the ids were looked up so far, and the letters that have them.
     ids: usize,
     numbers: Vec<i64>,
-    /// How many of these were looked at; without ids, the last number that was.
+    /// How many of these were read; without ids, the number of the last one that was.
     looked_at: usize,
     after: i64,
     count: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Job {
     reply: Reply<u64>,
 }
 
-/// What the last step comes to once it is committed.
+/// The outcome of the last step, once it is committed.
 #[derive(Default)]
 struct Step {
     ids: usize,
@@ -63,12 +63,12 @@ impl Job {
         }
     }
 
-    /// Whether somebody still waits for it.
+    /// Whether its caller still waits for it.
     pub(crate) fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
     }
 
-    /// Does the next step. It is done again if its group fails.
+    /// Does the next step. It is repeated if its group fails.
     pub(crate) fn step(&mut self, store: &mut Store) -> Outcome<()> {
         let last = *self.last.get_or_insert(store.last_grave());
         self.step = match (self.filter.ids.is_empty(), self.filter.ids.get(self.ids..)) {
@@ -79,7 +79,7 @@ impl Job {
         Ok(())
     }
 
-    /// The last step was committed. Says whether there is another.
+    /// Notes that the last step was committed. Returns whether there is another.
     pub(crate) fn committed(&mut self) -> bool {
         let Step { ids, numbers, looked_at, after, count, is_last } = std::mem::take(&mut self.step);
         if ids > 0 {
@@ -95,17 +95,18 @@ impl Job {
         !is_last
     }
 
-    /// Tells how many there were, or why it went no further.
+    /// Answers how many there were, or why it stopped.
     pub(crate) fn answer(self, result: Result<(), wasmpost_delivery::BrokerError>) {
-        let (count, what) = (self.count, if self.fate == Fate::Redriven { "redriven" } else { "purged" });
+        let count = self.count;
+        let what = if self.fate == Fate::Redriven { "redriven" } else { "purged" };
         let result = result.map(|()| count).map_err(|error| match count {
             0 => error,
             _ => {
-                let context = format!("{count} dead letters were {what}, and then it failed: {}", error.context());
+                let context = format!("stopped after {count} dead letters were {what}: {}", error.context());
                 wasmpost_delivery::BrokerError::new(error.kind(), context)
             }
         });
-        // Somebody who went away need not be told.
+        // A caller that went away needs no answer.
         drop(self.reply.send(result));
     }
 
@@ -145,7 +146,7 @@ impl Job {
         Ok(step)
     }
 
-    /// Puts one back or deletes it; says how large its body is.
+    /// Puts one back or deletes it. Returns the size of its body.
     fn end(&self, grave: &Grave, store: &mut Store) -> Outcome<usize> {
         if self.fate == Fate::Redriven {
             return store.redrive(grave).map(|()| 0);
@@ -155,7 +156,7 @@ impl Job {
     }
 }
 
-/// Looks up the letters with some of the ids, up to the last that there was when the job began.
+/// Looks up the letters with some of the ids, up to the last one that existed when the job began.
 fn look_up(ids: &[String], last: i64, store: &Store) -> Outcome<Step> {
     let mut step = Step::default();
     for id in ids.iter().take(STEP_LOOKED_AT) {

@@ -1,4 +1,4 @@
-//! Leases as their holders see them.
+//! The leases of deliveries.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,18 +14,18 @@ use crate::channel::Channel;
 use crate::flight::{Flight, Note};
 use crate::store::Store;
 
-/// Whether a lease is settled by an acknowledgement.
+/// Tells whether a lease is settled by an acknowledgement.
 const IS_ACK: bool = true;
 const IS_NO_ACK: bool = false;
 
-/// The lease of one delivery, shared by its holder, its renewers and the writer. Whoever changes it first has decided:
-/// the holder that settles it, or the writer that lets it lapse.
+/// The state of the lease of one delivery, shared by its holder, its renewers and the writer. The first change decides:
+/// the holder settles it, or the writer lets it lapse.
 pub(crate) struct Hold {
     pub(crate) token: u64,
     pub(crate) queue: Arc<str>,
     pub(crate) id: Arc<str>,
     pub(crate) lasts: Duration,
-    /// Which delivery of which message it is.
+    /// The message and the number of the delivery.
     pub(crate) note: Note,
     /// Whether another message may wait for this one to end.
     pub(crate) has_key: bool,
@@ -36,9 +36,9 @@ pub(crate) struct Hold {
 
 #[derive(Clone, Copy)]
 enum Phase {
-    /// Until this time.
+    /// Held until this time.
     Live(Timestamp),
-    /// The holder gave it up, and the writer is about to store what became of it.
+    /// Given up by its holder, and the writer is about to store the outcome.
     Settling(Timestamp),
     Ended,
 }
@@ -58,7 +58,7 @@ impl Hold {
 
     /// Notes in the flight file that the receiver gets the message.
     fn begin(&self, flight: &Flight) -> Result<(), BrokerError> {
-        // Not released before the note is written: a lease that ends meanwhile would leave its place behind.
+        // Locked until the note is written: a lease that ends meanwhile would leak its place.
         let phase = self.phase.lock();
         if !matches!(*phase, Phase::Live(_)) {
             return Err(self.stale());
@@ -67,7 +67,7 @@ impl Hold {
             let place = flight.begin(&self.note).map_err(|error| {
                 let context = format!("queue {:?}: flight file could not be written", &*self.queue);
                 let error = BrokerError::new(BrokerErrorKind::Unavailable, context).caused_by(error);
-                tracing::error!(id = %self.id, error = %chain(&error), "attempt cannot be counted, and is not begun");
+                tracing::error!(id = %self.id, error = %chain(&error), "attempt cannot be counted and does not begin");
                 error
             })?;
             // Nobody else sets it while the phase is locked.
@@ -76,7 +76,8 @@ impl Hold {
         Ok(())
     }
 
-    /// Notes in the flight file that the message was acknowledged: the next process stores that if this one cannot.
+    /// Notes in the flight file that the message was acknowledged, so that the next process stores that if this one
+    /// cannot.
     fn note_ack(&self, flight: &Flight) {
         let Some(place) = self.place.get() else { return };
         if let Err(error) = flight.acked(*place, &self.note) {
@@ -111,7 +112,7 @@ impl Hold {
         Ok(())
     }
 
-    /// Ends the lease if its time has passed. Otherwise says when to look again; never, if it is being settled.
+    /// Ends the lease if its time has passed. Otherwise returns when to check again; never if it is being settled.
     pub(crate) fn lapse(&self, now: Timestamp) -> Result<(), Option<Timestamp>> {
         let mut phase = self.phase.lock();
         match *phase {
@@ -122,13 +123,13 @@ impl Hold {
         Ok(())
     }
 
-    /// The place in the flight file that is free once the lease has ended.
+    /// Takes the place in the flight file, which is free once the lease has ended.
     pub(crate) fn end(&self) -> Option<u32> {
         *self.phase.lock() = Phase::Ended;
         self.place.get().copied()
     }
 
-    /// The settlement was not stored, and is going to be: the lease does not lapse before.
+    /// Notes that the settlement is stored later: the lease does not lapse before.
     pub(crate) fn settle_later(&self) {
         let mut phase = self.phase.lock();
         if let Phase::Live(deadline) = *phase {
@@ -136,7 +137,7 @@ impl Hold {
         }
     }
 
-    /// The settlement was not stored: the lease goes on until its time has passed. Says when that is.
+    /// Notes that the settlement was not stored: the lease goes on until its time has passed. Returns that time.
     pub(crate) fn revive(&self, now: Timestamp) -> Timestamp {
         let mut phase = self.phase.lock();
         let deadline = match *phase {
@@ -148,11 +149,11 @@ impl Hold {
     }
 }
 
-/// The lease of one delivery, in the hands of its holder.
+/// The lease of one delivery, as its holder has it.
 pub(crate) struct SqliteLease {
     hold: Arc<Hold>,
     channel: Arc<Channel>,
-    /// Whether dropping it leaves the message leased until the time has passed.
+    /// Whether the message stays leased until its time has passed when this is dropped.
     left: bool,
 }
 
@@ -170,10 +171,11 @@ impl SqliteLease {
     where
         F: FnMut(&mut Store, u64) -> crate::error::Outcome<()> + Send + 'static,
     {
-        // Room first: until then a dropped future gives the lease back.
+        // Waits for room first: until then a dropped future gives the lease back.
         let room = self.channel.room().await?;
         self.hold.settle(self.channel.now())?;
-        // What cannot be stored is not tried again before the time has passed: it would fail as fast as it can.
+        // A settlement that cannot be stored is not tried again before the lease lapses: it would fail at once, again
+        // and again.
         self.left = true;
         let token = self.hold.token;
         if is_ack {

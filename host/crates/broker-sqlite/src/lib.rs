@@ -2,10 +2,10 @@
 //!
 //! One thread owns the connection and commits in groups: callers hand it operations and are answered after the commit
 //! that covers them has reached the disk. Messages are read ahead and leased in memory, which writes nothing. Before a
-//! receiver gets one, that is noted in a second file, so that the next process knows what this one had in flight when it
-//! ended. Acknowledgements are gathered for a moment and stored together.
+//! receiver gets a message, the delivery is noted in a second file, so that the next process knows the deliveries that
+//! were in flight when this one ended. Acknowledgements are gathered for a moment and stored together.
 //!
-//! The schema is in `src/schema.sql`. A file of an earlier version is brought to it when it is opened.
+//! The schema is in `src/schema.sql`. A file of an earlier version is migrated when it is opened.
 //!
 //! # Floors
 //!

@@ -1,7 +1,7 @@
-//! Looking at a queue file without writing to it: where that is not allowed, or where nothing is to be changed.
+//! Reads a queue file without writing to it: where writing is not allowed, or nothing is to be changed.
 //!
-//! While a host has the file, SQLite reads beside it. Otherwise the lock is shared, so that nobody begins to write
-//! meanwhile. A log that was not copied into the file yet is read as well, if need be in a copy of both.
+//! While a host has the file, SQLite reads beside it. Otherwise the lock is taken shared, so that no process begins to
+//! write meanwhile. A log that is not copied into the file yet is read as well, if need be in a copy of both.
 
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File};
@@ -25,10 +25,10 @@ use crate::store::letters::{self, Asked, Letter};
 use crate::store::read;
 use crate::{migrate, open};
 
-/// The most that is copied to look at it, in bytes.
+/// The most bytes that are copied to be read.
 const COPIED_BYTES_MAX: u64 = 1 << 30;
 
-/// A queue file that is looked at.
+/// A queue file that is open to be read.
 pub(crate) struct Looked {
     pub(crate) connection: Arc<Mutex<Connection>>,
     path: PathBuf,
@@ -57,7 +57,7 @@ impl Looked {
         let log_bytes = with_suffix(&path, "-wal").metadata().map_or(0, |metadata| metadata.len());
         let plain = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = match (is_quiet, log_bytes) {
-            // Nobody writes, and all is in the file.
+            // Nothing is written meanwhile, and the log is empty.
             (true, 0) => Connection::open_with_flags(immutable(&path), plain | OpenFlags::SQLITE_OPEN_URI),
             _ => Connection::open_with_flags(&path, plain),
         };
@@ -69,7 +69,7 @@ impl Looked {
         let (connection, copy) = match opened {
             Ok(connection) if open::version(&path, &connection)? == migrate::VERSION => (connection, None),
             Err(error) if !is_quiet => return Err(Failure::of(&path, &error).into()),
-            // Older, or with a log that cannot be read where it is.
+            // The schema is older, or the log cannot be read in place.
             _ => copied(&path)?,
         };
         Ok(Self { connection: Arc::new(Mutex::new(connection)), path, _copy: copy, _file: file })
@@ -97,10 +97,10 @@ impl Looked {
 }
 
 fn cut_off(error: tokio::task::JoinError) -> BrokerError {
-    BrokerError::new(BrokerErrorKind::Closed, "looking at the queue file was cut off").caused_by(error)
+    BrokerError::new(BrokerErrorKind::Closed, "read of the queue file was cut off").caused_by(error)
 }
 
-/// A URI that has SQLite take the file for one that nobody changes.
+/// A URI that tells SQLite that the file does not change.
 fn immutable(path: &Path) -> String {
     let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
     format!("file:{escaped}?immutable=1")
@@ -117,7 +117,8 @@ fn copied(path: &Path) -> Result<(Connection, Option<Copied>), BrokerError> {
     };
     let directory = std::env::temp_dir().join(format!("wasmpost-look-{}", uuid::Uuid::now_v7()));
     DirBuilder::new().mode(0o700).create(&directory).map_err(unusable)?;
-    let (copy, copied) = (directory.join("queue.db"), Copied(directory));
+    let copy = directory.join("queue.db");
+    let copied = Copied(directory);
     let mut left = COPIED_BYTES_MAX;
     for suffix in ["", "-wal"] {
         let from = with_suffix(path, suffix);
@@ -126,7 +127,7 @@ fn copied(path: &Path) -> Result<(Connection, Option<Copied>), BrokerError> {
             Err(_) if !suffix.is_empty() => continue,
             Err(error) => return Err(unusable(error)),
         };
-        let too_large = || unusable(io::Error::other(format!("it has more than {COPIED_BYTES_MAX} bytes")));
+        let too_large = || unusable(io::Error::other(format!("larger than {COPIED_BYTES_MAX} bytes")));
         left = left.checked_sub(bytes).ok_or_else(too_large)?;
         std::fs::copy(&from, with_suffix(&copy, suffix)).map_err(unusable)?;
     }
@@ -138,7 +139,7 @@ fn copied(path: &Path) -> Result<(Connection, Option<Copied>), BrokerError> {
 }
 
 fn only_looked_at() -> BrokerError {
-    BrokerError::new(BrokerErrorKind::Unsupported, "the queue file can be looked at only")
+    BrokerError::new(BrokerErrorKind::Unsupported, "queue file is open for reading only")
 }
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! The versions of the schema, and the way from each to the newest.
+//! The versions of the schema, and the steps from each to the newest.
 
 use rusqlite::Connection;
 
@@ -6,12 +6,13 @@ use crate::store::hash_of;
 
 /// The version of the schema that this program reads and writes.
 pub(crate) const VERSION: usize = 2;
-/// What a new file begins with.
+/// The schema of a new file.
 const NEWEST: &str = concat!(include_str!("schema.sql"), include_str!("schema-ids.sql"));
-/// The tables that are new in version 2, and what fills them.
+/// The tables that are new in version 2, and the statements that fill them.
 const SECOND: &str = concat!(include_str!("schema-ids.sql"), include_str!("schema-2.sql"));
 
-/// Brings a file of a version, 0 for an empty one, to the newest, in one transaction: a crash leaves the one or the other.
+/// Brings a file from a version, 0 for an empty one, to the newest, in one transaction: a crash leaves one or the
+/// other.
 pub(crate) fn migrate(connection: &Connection, from: usize) -> rusqlite::Result<()> {
     if from >= VERSION {
         return Ok(());
@@ -20,7 +21,7 @@ pub(crate) fn migrate(connection: &Connection, from: usize) -> rusqlite::Result<
     let step = if from == 0 { connection.execute_batch(NEWEST) } else { to_second(connection) };
     let migrated = step.and_then(|()| connection.execute_batch(&format!("PRAGMA user_version = {VERSION}; COMMIT")));
     if migrated.is_err() {
-        // The first error is told; what could not be rolled back is not committed either.
+        // The first error is returned; changes that could not be rolled back are not committed either.
         drop(connection.execute_batch("ROLLBACK"));
     }
     migrated

@@ -1,4 +1,4 @@
-//! Opening the file: the checks that it is ours, and the schema.
+//! Opens a queue file: checks that it is one of ours, and brings its schema up to date.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::error::{Failure, moved};
 use crate::held::Held;
 use crate::{damage, migrate};
 
-/// What `PRAGMA application_id` says of our files: "wpos".
+/// The `PRAGMA application_id` of queue files: "wpos".
 const APPLICATION_ID: i32 = 0x7770_6f73;
 /// How long a reader in another process may hold up a write.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// A write-ahead log beyond this size is cut again when it starts over, in bytes.
+/// A write-ahead log that is larger than this, in bytes, is cut back to it when it starts over.
 const LOG_BYTES_KEPT: i64 = 64 << 20;
 
-/// A file that is ours alone.
+/// An open queue file that no other process has.
 pub(crate) struct Opened {
     pub(crate) connection: Connection,
     /// Dropped after the connection.
@@ -29,7 +29,7 @@ pub(crate) struct Opened {
 pub(crate) fn open(held: Held, durability: Durability, bytes_max: Option<u64>) -> Result<Opened, BrokerError> {
     let path = held.path();
     damage::tell(path);
-    // What is not there any more is not made again here: it would not be the file that is locked.
+    // A file that is gone is not made again here: the new one would not be the file that is locked.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| Failure::of(path, &error))?;
     set_up(path, &connection, durability)?;
@@ -49,7 +49,7 @@ fn set_up(path: &Path, connection: &Connection, durability: Durability) -> Resul
     let version = version(path, connection)?;
     (|| {
         if version == 0 {
-            // Both only take effect before the first table is made.
+            // Both take effect only before the first table is made.
             connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
             connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
@@ -68,28 +68,29 @@ fn set_up(path: &Path, connection: &Connection, durability: Durability) -> Resul
     .map_err(fault)
 }
 
-/// Has changes go to a write-ahead log, and sees that there is one: where it cannot be, SQLite stays with what it had and
+/// Makes SQLite use a write-ahead log, and checks that it does: where it cannot, it keeps its old journal mode and
 /// reports no error.
 fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    // The first reading makes the log of a file that had none, or finds that the file is still of the other kind.
+    // The first read makes the log of a file that had none, or shows that the journal mode is still the old one.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     if mode.eq_ignore_ascii_case("wal") {
         return Ok(());
     }
-    let fault = format!("its changes cannot go to a write-ahead log, journal_mode stays {mode}");
+    let fault = format!("cannot use a write-ahead log, journal_mode stays {mode}");
     Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR), Some(fault)))
 }
 
-/// Has what would make the file larger than this refused.
+/// Makes SQLite refuse changes that would make the file larger than this.
 fn limit(connection: &Connection, bytes_max: u64) -> rusqlite::Result<()> {
     let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let pages = i64::try_from(bytes_max).unwrap_or(i64::MAX) / page_bytes.max(1);
     connection.pragma_update_and_check(None, "max_page_count", pages.clamp(1, i64::from(u32::MAX - 1)), |_| Ok(()))
 }
 
-/// The version of the schema, 0 for an empty file; an error where the file is not ours or newer than this program.
+/// The version of the schema, 0 for an empty file. An error if the file is not a queue file, or is newer than this
+/// program.
 pub(crate) fn version(path: &Path, connection: &Connection) -> Result<usize, BrokerError> {
     let fault = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => BrokerError::new(
@@ -99,7 +100,8 @@ pub(crate) fn version(path: &Path, connection: &Connection) -> Result<usize, Bro
         _ => Failure::of(path, &error).into(),
     };
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).map_err(fault);
-    let (application, version) = (number("application_id")?, number("user_version")?);
+    let application = number("application_id")?;
+    let version = number("user_version")?;
     let first: Option<i64> =
         connection.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |row| row.get(0)).optional().map_err(fault)?;
     if application != APPLICATION_ID && (application != 0 || version != 0 || first.is_some()) {
@@ -108,7 +110,8 @@ pub(crate) fn version(path: &Path, connection: &Connection) -> Result<usize, Bro
     }
     let version = usize::try_from(version).unwrap_or(usize::MAX);
     if version > migrate::VERSION {
-        let (path, known) = (path.display(), migrate::VERSION);
+        let path = path.display();
+        let known = migrate::VERSION;
         let context = format!(
             "queue file {path} has version {version}, this wasmpost knows {known} at most; use a newer wasmpost"
         );

@@ -1,4 +1,4 @@
-//! Pulling from a queue.
+//! Pulls from a queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,12 +34,14 @@ impl Queue for SqliteQueue {
     }
 
     async fn pull(&self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        let (queue, max, lasts) = (self.queue, max.max(1), self.lease);
+        let queue = self.queue;
+        let max = max.max(1);
+        let lasts = self.lease;
         let ready = self.pull_now(max);
         if !ready.is_empty() {
             return Ok(ready);
         }
-        // Deliveries that nobody takes out of the reply are dropped with it, and dropped leases are given back.
+        // Deliveries that are not taken out of the reply are dropped with it, and dropped leases are given back.
         self.channel.ask(|reply| Command::Pull(Pull { queue, max, lasts, reply })).await
     }
 

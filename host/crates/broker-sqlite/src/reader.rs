@@ -1,5 +1,5 @@
-//! Reading beside the writer: each reading has a connection of its own and sees the file as of one commit, so that nobody
-//! who publishes waits for it.
+//! Reads beside the writer: each read has a connection of its own and sees the file as of one commit, so that
+//! publishers do not wait for it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use wasmpost_delivery::{BrokerError, BrokerErrorKind};
 
 use crate::error::Failure;
 
-/// How many may read at a time; others wait for them.
+/// The most reads at a time; others wait for them.
 const READERS_MAX: usize = 2;
-/// How long a reading waits where the file is locked.
+/// How long a read waits for a locked file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads what was committed.
+/// Reads committed state.
 pub(crate) struct Reader {
     path: PathBuf,
     places: Arc<Semaphore>,
-    /// Whether it reads where it is called, and not on a thread for what blocks: for proofs.
+    /// Whether it reads on the thread of its caller, and not on one for blocking work: for proofs.
     is_inline: bool,
 }
 
@@ -40,14 +40,14 @@ impl Reader {
         if self.is_inline {
             return reading();
         }
-        // The place is kept as long as the reading lasts, whether somebody still waits for it or not. It is never closed.
+        // The permit is kept as long as the read lasts, even if its caller is gone. The semaphore is never closed.
         let place = Arc::clone(&self.places).acquire_owned().await;
         let reading = move || {
             let read = reading();
             drop(place);
             read
         };
-        let cut_off = |error| BrokerError::new(BrokerErrorKind::Closed, "reading was cut off").caused_by(error);
+        let cut_off = |error| BrokerError::new(BrokerErrorKind::Closed, "read was cut off").caused_by(error);
         tokio::task::spawn_blocking(reading).await.map_err(cut_off)?
     }
 }

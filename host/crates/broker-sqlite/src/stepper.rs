@@ -1,5 +1,5 @@
-//! The writer without its thread, for proofs: it does one group whenever it is told to, so that a test decides the order of
-//! all that happens, and can do the same again.
+//! The writer without its thread, for proofs: it runs one group when it is told to, so that a test decides the order of
+//! all events and can repeat them.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -12,20 +12,20 @@ use crate::checkpoint::Checkpointer;
 use crate::store::Store;
 use crate::writer::Writer;
 
-/// The writer of a queue file, in the hands of a test. Dropping it is the end of a process, without any order.
+/// The writer of a queue file, driven by a test. Dropping it stands for the end of a process that was killed.
 pub struct Stepper {
     writer: Option<Writer>,
     channel: Arc<Channel>,
-    /// How long no command was to come before there was something to do, and until when that is.
+    /// How long the writer was to wait for a command before there is something to do, and the time at which that ends.
     waiting: Option<(Duration, Timestamp)>,
 }
 
-/// What a step came to.
+/// The outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// A group was done, or failed and was answered.
+    /// A group was committed, or failed and was answered.
     Worked,
-    /// There is nothing to do before a command comes or, where one is told, this time has passed.
+    /// There is nothing to do before a command comes or, if there is one, this time has passed.
     Waits(Option<Duration>),
     /// The writer has ended.
     Ended,
@@ -37,7 +37,7 @@ impl Stepper {
         Self { writer: Some(writer), channel, waiting: None }
     }
 
-    /// Does one group, if there is something to do.
+    /// Runs one group, if there is something to do.
     pub fn step(&mut self) -> Step {
         let Some(writer) = &mut self.writer else { return Step::Ended };
         let first = writer.try_next();
@@ -61,24 +61,24 @@ impl Stepper {
         Step::Ended
     }
 
-    /// Waits until a command was sent since this was last waited for.
+    /// Waits until a command has been sent since the last call of this.
     pub async fn sent(&mut self) {
         self.channel.sent.notified().await;
     }
 
-    /// Whether acknowledgements were given that are not committed.
+    /// Whether acknowledgements were answered that are not committed yet.
     pub fn gathers(&self) -> bool {
         self.channel.acks().wait().is_some()
     }
 
-    /// Copies the log into the file, as the thread for it does now and then.
+    /// Copies the log into the file, as its thread does now and then.
     pub fn checkpoint(&self) {
         if let Some(writer) = &self.writer {
             writer.copy_log();
         }
     }
 
-    /// Whether what is committed now is on disk when the commit returns.
+    /// Whether changes are on disk when their commit returns.
     pub fn is_synchronous(&self) -> bool {
         self.writer.as_ref().is_some_and(Writer::is_synchronous)
     }

@@ -1,5 +1,5 @@
-//! The writer: the thread that owns the connection. It gathers what waits, runs it in one transaction, commits, and
-//! answers.
+//! The writer: the thread that owns the connection. It gathers the operations that wait, runs them in one transaction,
+//! commits, and answers.
 
 mod group;
 
@@ -16,12 +16,12 @@ use crate::error::Failure;
 use crate::job::Job;
 use crate::store::Store;
 
-/// The most operations, and bytes of them, in one group.
+/// The most operations in one group, and the most bytes of them.
 const GROUP_MAX: usize = 512;
 const GROUP_BYTES_MAX: usize = 4 << 20;
-/// How long work in steps waits until it is looked again whether the log was copied.
+/// How long work in steps waits before it is checked again whether the log was copied.
 const HELD_UP: Duration = Duration::from_millis(2);
-/// How long nothing has to happen before the file is tidied.
+/// How long the writer has to be idle before the file is tidied.
 const IDLE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Writer {
@@ -38,18 +38,18 @@ pub(crate) struct Writer {
     dirty: bool,
 }
 
-/// How the writer is told to end.
+/// A command to end.
 struct Close {
     give_back: bool,
     reply: Reply<()>,
 }
 
-/// Why the writer ends.
+/// The end of the writer, with its reason.
 pub(crate) struct Ending {
-    /// What callers are told from now on.
+    /// The answer to all later calls.
     failure: Failure,
     close: Option<Close>,
-    /// Whom to tell who asked for the end while something failed.
+    /// The reply to a caller that asked for the end while something failed.
     reply: Option<Reply<()>>,
 }
 
@@ -93,7 +93,7 @@ impl Writer {
         }
     }
 
-    /// Does what there is to do, `first` before all else. Says so if that was the last.
+    /// Runs a group with `first` and the commands that wait. Returns the ending if it was the last.
     pub(crate) fn turn(&mut self, first: Option<Command>) -> Option<Ending> {
         let mut requests = Vec::new();
         let close = self.gather(first, &mut requests);
@@ -107,7 +107,7 @@ impl Writer {
         close.map(|close| Ending { failure, close: Some(close), reply: None })
     }
 
-    /// Takes what is there, from `next` on.
+    /// Takes the commands that wait, from `next` on.
     fn gather(&mut self, mut next: Option<Command>, requests: &mut Vec<Request>) -> Option<Close> {
         let mut bytes = 0;
         while let Some(command) = next {
@@ -130,7 +130,7 @@ impl Writer {
         None
     }
 
-    /// The next command; none when the time has come to look without one.
+    /// The next command; `None` when there is something to do without one.
     fn wait(&mut self) -> Option<Command> {
         if let Some(command) = self.try_next() {
             return Some(command);
@@ -154,14 +154,14 @@ impl Writer {
         self.receiver.try_recv().ok()
     }
 
-    /// Whether there is something to do without a command, at once.
+    /// Whether there is something to do at once without a command.
     pub(crate) fn has_work(&self) -> bool {
         !self.jobs.is_empty() && self.checkpointer.keeps_up() || self.store.has_over()
     }
 
     /// How long to wait for a command before there is something to do without one.
     pub(crate) fn patience(&mut self) -> Option<Duration> {
-        // Pulls that nobody waits for any more would be looked after for nothing.
+        // Pulls whose callers are gone need no more work.
         self.pulls.retain(|pull| !pull.reply.is_closed());
         let queues: BTreeSet<i64> = self.pulls.iter().map(|pull| pull.queue).collect();
         let next = self.store.next_time(queues.into_iter()).ok().flatten();
@@ -175,7 +175,7 @@ impl Writer {
         [until_next, until_idle, until_ids, until_copied, until_acks].into_iter().flatten().min()
     }
 
-    /// No command came for so long.
+    /// Notes that no command came for a time.
     pub(crate) fn waited(&mut self, patience: Duration) {
         let now = self.channel.now();
         if self.dirty && patience >= IDLE || self.store.ids_next().is_some_and(|next| next <= now) {
@@ -183,7 +183,7 @@ impl Writer {
         }
     }
 
-    /// Bounded work for an idle moment; the next goes on where there is more.
+    /// Bounded work for an idle moment; if there is more, the next moment goes on.
     fn tidy(&mut self, now: Timestamp) {
         self.dirty = self.store.tidy(now).unwrap_or_else(|error| {
             tracing::warn!(error = %error, "queue file could not be tidied");
@@ -206,10 +206,10 @@ impl Writer {
     /// Takes no more calls, and answers those that wait by dropping them.
     pub(crate) fn end(mut self, Ending { failure, close, reply }: Ending) {
         for job in self.jobs.drain(..) {
-            // It tells how far it came.
+            // Its answer has the number of letters so far.
             job.answer(Err(failure.clone().into()));
         }
-        // What was confirmed is gone with the file, which whoever closes it is to know.
+        // Confirmed messages are gone with the file; the caller that closes it must get the error.
         let is_gone = close.is_none() && failure.kind == BrokerErrorKind::Closed;
         let mut closed = if is_gone { Err(failure.clone()) } else { Ok(()) };
         self.channel.end(failure, is_gone);
@@ -232,12 +232,13 @@ impl Writer {
         // The lock is free before anybody is told that the file is closed.
         drop(self);
         for reply in replies {
-            // Somebody who went away need not be told.
+            // A caller that went away needs no answer.
             drop(reply.send(closed.clone().map_err(BrokerError::from)));
         }
     }
 
-    /// Closes the file in order. An error if what was confirmed is gone with it; whoever waits for `reply` tells of that.
+    /// Closes the file in order. An error if confirmed messages are gone with the file; it is logged if no caller waits
+    /// for `reply`.
     fn close(&mut self, reply: &Reply<()>) -> Result<(), Failure> {
         let Err(error) = self.store.close(self.channel.now()) else { return Ok(()) };
         let failure = self.store.failure(&error);

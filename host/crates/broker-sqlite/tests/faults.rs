@@ -156,7 +156,7 @@ async fn a_check_of_the_whole_file_finds_what_its_log_and_rows_hide() {
     file.sql("UPDATE messages SET body = CAST('flIpped' AS BLOB) WHERE id = 'flipped'");
     file.sql("DELETE FROM messages WHERE id = 'gone'");
     let faults = checked(&file).await.faults;
-    assert_eq!(faults, ["1 places in queues have no message", "message number 1 is not what was stored"]);
+    assert_eq!(faults, ["places in queues without a message: 1", "message number 1 does not match its checksum"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

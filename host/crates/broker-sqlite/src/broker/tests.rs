@@ -1,4 +1,4 @@
-//! What is read ahead has its bounds, and what is answered is stored.
+//! Reading ahead is bounded, and operations that were answered are stored.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use wasmpost_msg::Attributes;
 use super::*;
 
 const LARGE: usize = 256 << 10;
-/// What is read ahead for a queue at most, in messages and bytes.
+/// The most messages and bytes that are read ahead for a queue.
 const AHEAD_MAX: usize = 1024;
 const AHEAD_BYTES_MAX: usize = 4 << 20;
 
@@ -36,7 +36,7 @@ async fn large_messages_behind_small_ones_with_their_keys_are_read_as_far_as_the
     }
     for _ in 0..150 {
         next(&orders).await.lease.ack(Vec::new()).await.unwrap();
-        // The ack is stored, and what it made ready was read, as far as it is.
+        // The ack is stored, and messages that it made ready have been read, as far as reading goes.
         broker.stats().await.unwrap();
         broker.stats().await.unwrap();
     }

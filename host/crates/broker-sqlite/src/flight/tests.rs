@@ -1,4 +1,4 @@
-//! The flight file: what is found in it, and what is not.
+//! The flight file: the notes that are found in it, and files that are refused.
 
 use super::*;
 
@@ -48,7 +48,7 @@ fn a_place_that_is_damaged_is_told_and_the_others_are_found() {
         damaged[byte] ^= 1;
         let found = found(&damaged, RUN, HERE);
         assert_eq!(found.notes, [(a_note(2), Phase::Acked)], "byte {byte}");
-        // A place whose run is another one is taken for a place of that run.
+        // A place with the number of another run is taken for a place of that run.
         assert!(found.fault.is_some_and(|fault| fault.contains("1 damaged")) || byte < PLACE_BYTES + 8);
     }
 }

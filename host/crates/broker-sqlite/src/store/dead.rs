@@ -1,4 +1,4 @@
-//! Dead letters: how messages become some, and what becomes of them.
+//! Makes dead letters of messages, puts them back, and deletes them.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, Row};
@@ -8,7 +8,7 @@ use wasmpost_delivery::{DeadLetterFilter, Evidence, Timestamp};
 use super::Store;
 use crate::error::Outcome;
 
-/// What of a dead letter decides what can become of it.
+/// The columns of a dead letter that are needed to put it back or delete it.
 pub(crate) struct Grave {
     pub(crate) number: i64,
     queue: String,
@@ -21,8 +21,7 @@ pub(crate) struct Grave {
 const COLUMNS: &str = "number, queue, message, shared, deliveries, reason";
 
 impl Store {
-    /// Moves a message from its queue to the dead letters,
-    /// after so many deliveries.
+    /// Moves a message from its queue to the dead letters, after `deliveries` deliveries.
     pub(super) fn bury(&mut self, (queue, message, deliveries): (i64, i64, u32), evidence: &Evidence) -> Outcome<()> {
         let mut attempts = self.history(queue, message)?;
         if let Some(attempt) = evidence.attempt.clone() {
@@ -33,16 +32,18 @@ impl Store {
         let sql = "INSERT INTO dead (number, queue, message, id, reason, dead_at, deliveries, shared, evidence, attempts) \
                    SELECT ?8, ?3, ?2, coalesce((SELECT id FROM messages WHERE number = ?2), ''), ?4, ?5, max(deliveries, ?9), \
                    shared, ?6, ?7 FROM state WHERE queue = ?1 AND message = ?2";
-        let (evidence_text, attempts) = (text(evidence), text(&attempts));
-        let (reason, dead_at) = (evidence.reason.as_str(), self.now.0 as i64);
+        let evidence_text = text(evidence);
+        let attempts = text(&attempts);
+        let reason = evidence.reason.as_str();
+        let dead_at = self.now.0 as i64;
         let values = (queue, message, name, reason, dead_at, evidence_text, attempts, self.last_grave, deliveries);
         self.connection.prepare_cached(sql)?.execute(values)?;
         pass(Point::DeadLetterMoving);
         self.end(queue, message, false).map(drop)
     }
 
-    /// The number of the last dead letter. Later ones have larger numbers as long as the file is open, whatever becomes of
-    /// those before.
+    /// The number of the last dead letter. As long as the file is open, later ones have larger numbers, even if earlier
+    /// ones are deleted.
     pub(crate) fn last_grave(&self) -> i64 {
         self.last_grave
     }
@@ -66,7 +67,7 @@ impl Store {
         Ok(self.connection.prepare_cached(&sql)?.query_row([number], grave).optional()?)
     }
 
-    /// The next dead letters behind a number, up to another one, of a queue or of all.
+    /// The next dead letters after a number and up to another one, of one queue or of all.
     pub(crate) fn graves_after(
         &self,
         queue: Option<&str>,
@@ -100,7 +101,7 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes a dead letter. The id of a message that nobody has any more can be published again.
+    /// Deletes a dead letter. If no queue has its message any more, the id can be published again.
     pub(crate) fn purge(&mut self, grave: &Grave) -> Outcome<()> {
         self.connection.prepare_cached("DELETE FROM dead WHERE number = ?1")?.execute([grave.number])?;
         let forgotten = self.forget(grave.message, grave.shared)?;
@@ -110,7 +111,7 @@ impl Store {
         }
     }
 
-    /// How large the body of a dead letter is.
+    /// The size of the body of a dead letter, in bytes.
     pub(crate) fn body_bytes(&self, grave: &Grave) -> Outcome<usize> {
         let sql = "SELECT length(body) FROM messages WHERE number = ?1";
         let bytes = self.connection.prepare_cached(sql)?.query_row([grave.message], |row| row.get(0)).optional()?;
@@ -119,14 +120,15 @@ impl Store {
 }
 
 impl Grave {
-    /// Whether it is meant, whatever ids are.
+    /// Whether a filter selects it, leaving ids aside.
     pub(crate) fn is_meant(&self, filter: &DeadLetterFilter) -> bool {
         filter.queue.as_ref().is_none_or(|queue| *queue == self.queue)
             && filter.reason.is_none_or(|reason| reason.as_str() == self.reason)
     }
 }
 
-/// What a damaged row tells is taken for what it may have been: its neighbours are to be had, and the message itself.
+/// Columns of a damaged row are replaced by plausible values, so that its neighbours and the message itself can be
+/// read.
 fn grave(row: &Row<'_>) -> rusqlite::Result<Grave> {
     Ok(Grave {
         number: row.get(0)?,
@@ -146,7 +148,7 @@ pub(super) fn lossy(value: ValueRef<'_>) -> String {
     value.as_bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
 }
 
-/// What is known of a message that is gone: its topic, its id, and when it was published.
+/// A message that was deleted: its topic, its id, and the time at which it was published.
 pub(super) type Forgotten = (String, String, Timestamp);
 
 fn text(value: &impl serde::Serialize) -> String {

@@ -1,4 +1,4 @@
-//! Leases that end or lapse, messages that expire, and when to look again.
+//! Ends leases, lapsed ones too, expires messages, and tells when to look again.
 
 use std::collections::HashSet;
 
@@ -7,11 +7,11 @@ use wasmpost_delivery::{Attempt, Timestamp};
 use super::{ALONE, LEASED, READY, Store};
 use crate::error::Outcome;
 
-/// Messages that expire in one go.
+/// The most messages that expire at once.
 const EXPIRED_MAX: usize = 256;
 
 impl Store {
-    /// What became of a lease is stored: its message can be read again if it is still there.
+    /// Releases a lease whose outcome is stored: its message can be read again if it is still there.
     pub(super) fn end_lease(&mut self, token: u64) {
         let Some(channel) = self.channel.upgrade() else { return };
         let Some((leased, place)) = channel.ahead().end(token) else { return };
@@ -32,7 +32,7 @@ impl Store {
         self.taken.get(&queue).is_some_and(|taken| taken.contains(&message))
     }
 
-    /// Whether a lease or a message may have to end now.
+    /// Whether a lease may lapse or a message expire now.
     pub(crate) fn is_late(&mut self, now: Timestamp) -> bool {
         self.look_for_lapsed(now);
         !self.lapsed.is_empty() || self.next_expiry.is_some_and(|next| next <= now)
@@ -58,18 +58,18 @@ impl Store {
         Ok(())
     }
 
-    /// Takes note that a message expires then.
+    /// Notes that a message expires at a time.
     pub(super) fn expires_by(&mut self, time: Timestamp) {
         self.next_expiry = Some(self.next_expiry.map_or(time, |next| next.min(time)));
     }
 
-    /// Ends messages whose time to live is over, unless somebody has them.
+    /// Ends messages whose time to live is over, unless they are leased.
     pub(crate) fn expire_all(&mut self) -> Outcome<()> {
         if self.next_expiry.is_none_or(|next| self.now < next) {
             return Ok(());
         }
         let Some(channel) = self.channel.upgrade() else { return Ok(()) };
-        // Those that somebody has may be among them.
+        // Leased messages may be among them.
         let max = EXPIRED_MAX + channel.ahead().leases().len();
         let sql = format!(
             "SELECT queue, message, expires_at FROM state \
@@ -80,10 +80,10 @@ impl Store {
             let rows = find.query_map([max as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             rows.collect::<Result<_, _>>()?
         };
-        // What was put back in this group is nobody's when it is committed.
+        // A message that was put back in this group is leased until the commit.
         let put_back = self.changes.settled.iter().filter_map(|token| channel.ahead().leased(*token));
         let put_back: HashSet<(i64, i64)> = put_back.map(|leased| leased.place()).collect();
-        // If all of them have expired, others may have as well.
+        // If all of these have expired, more may have.
         let mut next = (expiring.len() == max).then_some(self.now);
         for (queue, message, expires_at) in expiring {
             let expires_at = Timestamp(expires_at as u64);
@@ -115,7 +115,7 @@ impl Store {
             next = [next, time].into_iter().flatten().min();
         };
         for queue in queues {
-            // Each status is written out so that the partial index for it is used.
+            // Each status is a literal, so that its partial index is used.
             for status in [READY, ALONE] {
                 let sql = format!("SELECT min(due) FROM state WHERE queue = ?1 AND status = {status} AND due > ?2");
                 let mut find = self.connection.prepare_cached(&sql)?;

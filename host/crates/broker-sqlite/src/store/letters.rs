@@ -1,4 +1,4 @@
-//! Dead letters to look at, in pages.
+//! Lists dead letters in pages.
 
 use bytes::Bytes;
 use rusqlite::types::Value;
@@ -9,11 +9,11 @@ use wasmpost_msg::{Attributes, Reason};
 use super::dead::{lossy, whole};
 use super::read::{Stored, stored};
 
-/// Which page of dead letters is wanted.
+/// A request for a page of dead letters.
 pub(crate) struct Asked {
     pub(crate) filter: DeadLetterFilter,
     pub(crate) skip: usize,
-    /// Only those with a larger number.
+    /// Only letters with a larger number.
     pub(crate) after: Option<i64>,
     pub(crate) max: usize,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Letter {
     attempts: String,
 }
 
-/// The page that is asked for, oldest first, each letter read in this way, and the number of its last one.
+/// The requested page, oldest first, each letter read with `read`, and the number of its last one.
 pub(crate) fn page<T: Paged>(
     connection: &Connection,
     asked: &Asked,
@@ -41,7 +41,7 @@ pub(crate) fn page<T: Paged>(
     let mut conditions = vec!["number > ?"];
     let mut values: Vec<Value> = vec![after.unwrap_or(i64::MIN).into()];
     if !filter.ids.is_empty() {
-        // One value, however many there are.
+        // One parameter for any number of ids.
         conditions.push("id IN (SELECT value FROM json_each(?))");
         values.push(serde_json::to_string(&filter.ids).unwrap_or_default().into());
     }
@@ -60,7 +60,8 @@ pub(crate) fn page<T: Paged>(
          WHERE {conditions} ORDER BY number LIMIT ? OFFSET ?"
     );
     let mut find = connection.prepare(&sql)?;
-    let (mut page, mut numbers) = (Page::new(*max), Vec::new());
+    let mut page = Page::new(*max);
+    let mut numbers = Vec::new();
     for letter in find.query_map(params_from_iter(values), letter)? {
         let letter = letter?;
         numbers.push(letter.number);
@@ -83,7 +84,7 @@ pub(crate) fn show(connection: &Connection, letter: &Letter) -> rusqlite::Result
 pub(crate) fn list(connection: &Connection, letter: &Letter) -> rusqlite::Result<Listed> {
     let sql = "SELECT topic, key, hops, published_at, attributes, length(body) FROM messages WHERE number = ?1";
     let mut find = connection.prepare_cached(sql)?;
-    // What a damaged row tells is taken for what it may have been.
+    // Columns of a damaged row are replaced by plausible values.
     let told = find.query_row([letter.message], |row| {
         let stored = Stored {
             topic: lossy(row.get_ref(0)?),
@@ -100,7 +101,7 @@ pub(crate) fn list(connection: &Connection, letter: &Letter) -> rusqlite::Result
 }
 
 impl Letter {
-    /// What is known of its message where that is not to be had.
+    /// Stands in for a message that is missing.
     fn without_message(&self) -> Stored {
         Stored {
             id: self.id.clone(),
@@ -138,8 +139,8 @@ impl Letter {
     }
 }
 
-/// What a damaged row tells is taken for what it may have been: its neighbours are to be listed, and the message itself is
-/// to be had.
+/// Columns of a damaged row are replaced by plausible values, so that its neighbours and the message itself can be
+/// read.
 fn letter(row: &Row<'_>) -> rusqlite::Result<Letter> {
     Ok(Letter {
         number: row.get(0)?,

@@ -1,4 +1,4 @@
-//! What the file holds, and the leases beside it. Everything here runs on the writer's thread, between two commits.
+//! The content of the file, and the leases beside it. Everything here runs on the writer's thread, between two commits.
 
 mod dead;
 mod ids;
@@ -32,7 +32,7 @@ pub(crate) use ids::hash_of;
 use ids::{IdChanges, Ids};
 use pull::Over;
 
-/// What the column `status` says. Leased is what only versions before this one wrote.
+/// Values of the column `status`. Only earlier versions wrote `LEASED`.
 pub(crate) const READY: i64 = 0;
 pub(crate) const BEHIND: i64 = 1;
 pub(crate) const LEASED: i64 = 2;
@@ -40,39 +40,39 @@ pub(crate) const ALONE: i64 = 3;
 
 /// The level of `PRAGMA synchronous` at which a commit does not wait for the disk, but copying the log does.
 const SYNCHRONOUS_NORMAL: i64 = 1;
-/// How many unused pages are given back to the disk in an idle moment, and when the file is closed.
+/// The most unused pages that are given back to the disk in an idle moment, and when the file is closed.
 const PAGES_FREED_IDLE: i64 = 256;
 const PAGES_FREED_CLOSING: i64 = 64 * 1024;
-/// How long after a group that failed it is looked again what has expired.
+/// How long after a failed group expired messages are looked for again.
 const LOOKED_AGAIN: Duration = Duration::from_secs(1);
 
-/// The file, and which of its messages this process has.
+/// The file, and the leases that this process has.
 pub(crate) struct Store {
     connection: Connection,
     channel: Weak<Channel>,
-    /// The time of the group that is being run.
+    /// The time of the group that is running.
     now: Timestamp,
     ids: Ids,
     crashes_max: u32,
-    /// Messages of each queue that were read ahead, are leased, or are to be ended: they are not read again.
+    /// Messages of each queue that are not to be read again: they were read ahead, are leased, or are to be ended.
     taken: HashMap<i64, HashSet<i64>>,
     /// Messages that the next group ends.
     over: Vec<(i64, i64, Over)>,
-    /// Leases that lapsed and whose messages are still to be put back.
+    /// Lapsed leases whose messages are still to be put back.
     lapsed: Vec<u64>,
-    /// Queues in which messages may be that a process ended with.
+    /// Queues that may have messages that were in flight when a process ended.
     suspected: BTreeSet<i64>,
-    /// How many messages of each queue became ready that are due since before those that were read ahead.
+    /// How many messages of each queue became ready that were due before those that were read ahead.
     unblocked: HashMap<i64, usize>,
-    /// When a message expires next, unless somebody has it; none expires before.
+    /// When a message that is not leased expires next; none expires before.
     next_expiry: Option<Timestamp>,
-    /// The queues of topics that were published to lately, as the file has them.
+    /// A cache of the queues of topics that were published to lately.
     routes: HashMap<String, Arc<[i64]>>,
-    /// Queues that were not declared, with the topics whose messages they keep.
+    /// Undeclared queues, with the topics whose messages they keep.
     waiting: HashMap<i64, String>,
-    /// The largest number that a message has had.
+    /// The largest number that a message ever had.
     last_message: i64,
-    /// The largest number that a dead letter has had.
+    /// The largest number that a dead letter ever had.
     last_grave: i64,
     changes: Changes,
     quotas: Arc<Quotas>,
@@ -80,24 +80,24 @@ pub(crate) struct Store {
     held: Held,
 }
 
-/// What becomes of the leases when the group is committed, and what is counted.
+/// The changes to leases and counts that take effect when the group is committed.
 #[derive(Default)]
 struct Changes {
     settled: Vec<u64>,
-    /// Messages that can be read again, whatever becomes of the group.
+    /// Messages that can be read again, whether or not the group is committed.
     over: Vec<(i64, i64)>,
     acked: HashMap<i64, u64>,
     expired: HashMap<i64, u64>,
-    /// By how many messages tenants have more, or fewer.
+    /// The change of each tenant's number of messages.
     counted: HashMap<String, i64>,
     ids: IdChanges,
     quotas: Option<BTreeMap<String, TenantQuota>>,
-    /// Whether topics got or lost a queue that takes from them, or one that keeps their messages.
+    /// Whether a topic got or lost a queue.
     topics: bool,
 }
 
 impl Store {
-    /// The last time that the file knows, zero for a new one.
+    /// The last time that the file has stored, zero for a new file.
     pub(crate) fn last_time(opened: &Opened) -> Result<Timestamp, BrokerError> {
         let time =
             opened.connection.query_row("SELECT value FROM meta WHERE name = 'time'", [], |row| row.get::<_, i64>(0));
@@ -105,7 +105,7 @@ impl Store {
         Ok(Timestamp(time.map_or(0, |time| time as u64)))
     }
 
-    /// Takes over the file: what the process before left leased is put back or dead-lettered.
+    /// Takes over the file: messages that the last process left in flight are put back or dead-lettered.
     pub(crate) fn open(
         opened: Opened,
         channel: &Arc<Channel>,
@@ -149,7 +149,7 @@ impl Store {
     /// Returns the number of this run.
     fn take_over(&mut self, flight_file: &std::path::Path) -> rusqlite::Result<u64> {
         if let Err(error) = self.ids.load(&self.connection) {
-            // What of the file can be used is used.
+            // The rest of the file can be used.
             tracing::warn!(path = %self.path().display(), error = %error, "ids in the queue file could not be counted");
         }
         self.load_tenants()?;
@@ -172,8 +172,8 @@ impl Store {
         Ok(())
     }
 
-    /// Does what need not be on disk when it returns, because what is confirmed next, or the end of the log, brings it
-    /// there.
+    /// Runs changes that need not be on disk when this returns: the next confirmed commit, or the end of the log,
+    /// brings them there.
     fn unhurried<T>(&mut self, what: impl FnOnce(&mut Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         let level: i64 = self.connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
         self.connection.pragma_update(None, "synchronous", level.min(SYNCHRONOUS_NORMAL))?;
@@ -201,18 +201,19 @@ impl Store {
         self.now = now;
     }
 
-    /// Takes the lock for writing at once: SQLite waits for another program that has it only here, not once something was
+    /// Takes the lock for writing at once: SQLite waits for another program that has it only here, and not after a
     /// read.
     fn begin(&mut self) -> rusqlite::Result<()> {
         self.connection.execute_batch("BEGIN IMMEDIATE")
     }
 
-    /// An error if the file, or its log, is not any more what its path leads to: what was committed would be gone with it.
+    /// An error if the path of the file, or of its log, leads to another file by now: commits would be lost with the
+    /// old one.
     pub(crate) fn check_place(&self) -> rusqlite::Result<()> {
         if self.held.is_in_place() { Ok(()) } else { Err(moved()) }
     }
 
-    /// Ends the group: what it did is on disk when this returns, and then the leases follow.
+    /// Ends the group: its changes are on disk when this returns, and then the leases follow.
     pub(crate) fn commit(&mut self) -> rusqlite::Result<()> {
         self.count()?;
         if commit_fails() {
@@ -237,15 +238,16 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the group acknowledges something.
+    /// Whether the group has an acknowledgement.
     pub(crate) fn has_acks(&self) -> bool {
         !self.changes.acked.is_empty()
     }
 
-    /// Undoes the group. Leases that were to be settled go on until their time.
+    /// Undoes the group. Leases that were to be settled go on until they lapse.
     pub(crate) fn roll_back(&mut self) {
         if !self.connection.is_autocommit() {
-            // What cannot be rolled back is never committed either: the next BEGIN then fails and says why.
+            // Changes that cannot be rolled back are never committed either: the next BEGIN fails and returns the
+            // reason.
             drop(self.connection.execute_batch("ROLLBACK"));
         }
         let changes = std::mem::take(&mut self.changes);
@@ -264,13 +266,13 @@ impl Store {
         for (queue, message) in changes.over {
             self.untake(queue, message);
         }
-        // It is looked at again soon what expires when.
+        // The next time at which a message expires is looked up again soon.
         self.next_expiry = Some(self.now.after(LOOKED_AGAIN));
-        // A queue that was made in this group is gone again.
+        // A queue that was made in this group is gone.
         self.routes.clear();
     }
 
-    /// How many rows were changed since the file was opened.
+    /// The number of rows that were changed since the file was opened.
     pub(crate) fn rows_changed(&self) -> u64 {
         self.connection.total_changes()
     }
@@ -290,7 +292,7 @@ impl Store {
         !self.over.is_empty() || self.channel.upgrade().is_some_and(|channel| channel.ahead().has_expired())
     }
 
-    /// Whether there is something to write though nobody asks for it.
+    /// Whether there is something to write without a request.
     pub(crate) fn has_to_write(&mut self, now: Timestamp) -> bool {
         self.has_over() || self.is_late(now)
     }
@@ -299,7 +301,7 @@ impl Store {
         self.connection.prepare_cached("SELECT name FROM queues WHERE id = ?1")?.query_row([queue], |row| row.get(0))
     }
 
-    /// The id of a message, to tell of it; empty where it cannot be read.
+    /// The id of a message, to be logged; empty if it cannot be read.
     fn message_id(&self, message: i64) -> String {
         let sql = "SELECT id FROM messages WHERE number = ?1";
         let found =
@@ -307,7 +309,7 @@ impl Store {
         found.unwrap_or_default()
     }
 
-    /// Whether anything lies in a queue that is not dead.
+    /// Whether a queue has messages, not counting dead letters.
     pub(crate) fn is_drained(&self, queue: i64) -> rusqlite::Result<bool> {
         let exists: bool = self
             .connection
@@ -321,8 +323,8 @@ impl Store {
         &self.connection
     }
 
-    /// Bounded work for an idle moment: forgets old ids, gives pages back to the disk, and stores the time. Says whether
-    /// there is more.
+    /// Bounded work for an idle moment: forgets old ids, gives pages back to the disk, and stores the time. Returns
+    /// whether there is more.
     pub(crate) fn tidy(&mut self, now: Timestamp) -> rusqlite::Result<bool> {
         let more_ids = self.forget_ids_idle(now)?;
         let more_pages = self.shrink(PAGES_FREED_IDLE)?;
@@ -330,7 +332,7 @@ impl Store {
         Ok(more_ids || more_pages)
     }
 
-    /// Gives at most so many unused pages back to the disk. Says whether there are more.
+    /// Gives at most `pages` unused pages back to the disk. Returns whether there are more.
     fn shrink(&self, pages: i64) -> rusqlite::Result<bool> {
         {
             let mut free = self.connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
@@ -342,7 +344,7 @@ impl Store {
         Ok(left > 0)
     }
 
-    /// Stores the time, so that a wall clock that is set back between two runs delays nothing.
+    /// Stores the time, so that a wall clock that is set back between two runs delays no message.
     pub(crate) fn keep_time(&self, now: Timestamp) -> rusqlite::Result<()> {
         let sql = "INSERT INTO meta (name, value) VALUES ('time', ?1) ON CONFLICT DO UPDATE SET value = ?1";
         self.connection.prepare_cached(sql)?.execute([now.0 as i64]).map(drop)
@@ -354,13 +356,14 @@ impl Store {
         self.unhurried(|store| {
             store.begin_at(now)?;
             for leased in &leases {
-                let ((queue, message), deliveries) = (leased.place(), leased.hold.note.deliveries);
+                let (queue, message) = leased.place();
+                let deliveries = leased.hold.note.deliveries;
                 let sql =
                     "UPDATE state SET deliveries = max(deliveries, ?3), due = ?4 WHERE queue = ?1 AND message = ?2";
                 store.connection.prepare_cached(sql)?.execute((queue, message, deliveries, now.0 as i64))?;
             }
             store.keep_time(now)?;
-            // There is nothing to be found in the flight file any more.
+            // The flight file has nothing left to tell.
             store.connection.execute("DELETE FROM meta WHERE name = 'run'", [])?;
             store.commit()
         })?;
@@ -381,7 +384,7 @@ impl Store {
         }
     }
 
-    /// The leases that are left; there will be no more.
+    /// Takes the remaining leases; there will be no more.
     fn last_leases(&self) -> Vec<Leased> {
         let Some(channel) = self.channel.upgrade() else { return Vec::new() };
         channel.ahead().close();

@@ -1,4 +1,4 @@
-//! Queues, topics, and publishing.
+//! Declares queues, binds topics, and publishes.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use wasmpost_msg::{Attributes, Publication};
 use super::{ALONE, BEHIND, LEASED, READY, Store};
 use crate::error::Outcome;
 
-/// Topics whose queues are kept at hand.
+/// The most topics whose queues are cached.
 const ROUTES_MAX: usize = 4096;
-/// How much of a checksum is stored, in bytes.
+/// The stored size of a checksum, in bytes.
 const CHECKSUM_BYTES: usize = 16;
 
 /// The columns of a message that its checksum covers.
@@ -40,7 +40,7 @@ impl Row<'_> {
 }
 
 impl Store {
-    /// Makes the queue, replaces its bindings, and moves to it what waits under its topics.
+    /// Declares a queue, replaces its bindings, and moves to it the messages that wait under its topics.
     pub(crate) fn declare(&mut self, spec: &QueueSpec) -> Outcome<i64> {
         self.routes.clear();
         self.changes.topics = true;
@@ -70,7 +70,7 @@ impl Store {
         Ok(queue)
     }
 
-    /// After messages of two queues came together: only the first of each key may be ready.
+    /// Restores order after messages of two queues came together: only the first of each key may be ready.
     fn queue_up_keys(&self, queue: i64) -> Outcome<()> {
         let sql = "UPDATE state SET status = ?2 WHERE queue = ?1 AND key IS NOT NULL AND status = ?3 AND \
                    EXISTS (SELECT 1 FROM state AS other WHERE other.queue = ?1 AND other.key = state.key AND \
@@ -79,7 +79,7 @@ impl Store {
         self.queue_up_behind_leased(queue)
     }
 
-    /// Who has a message is not in the file: what has the same key is behind it, whatever their order is.
+    /// Leases are not in the file: messages with the key of a leased one are behind it, in any order.
     fn queue_up_behind_leased(&self, queue: i64) -> Outcome<()> {
         let Some(channel) = self.channel.upgrade() else { return Ok(()) };
         for leased in channel.ahead().leases().into_iter().filter(|leased| leased.place().0 == queue) {
@@ -92,7 +92,8 @@ impl Store {
         Ok(())
     }
 
-    /// Has what is read ahead for a queue that is declared read again: other messages may come to it, and before those.
+    /// Drops the messages that were read ahead for a queue that is declared, so that they are read again: others may
+    /// have to come before them.
     fn name_queue(&mut self, queue: i64, name: &str) {
         let Some(channel) = self.channel.upgrade() else { return };
         channel.ahead().name(queue, name);
@@ -101,7 +102,7 @@ impl Store {
         }
     }
 
-    /// The queue of a name. One that is made for it is not declared.
+    /// The queue with a name. If it has to be made, it is not declared.
     pub(super) fn queue_number(&mut self, name: &str) -> Outcome<i64> {
         let find = "SELECT id FROM queues WHERE name = ?1";
         let found = self.connection.prepare_cached(find)?.query_row([name], |row| row.get(0)).optional()?;
@@ -139,7 +140,7 @@ impl Store {
         Ok(Receipt { id, duplicate: false })
     }
 
-    /// The queues that take from a topic; where there are none, one of its own name keeps what is published.
+    /// The queues that take from a topic. If there are none, a queue with the topic's name keeps its messages.
     fn queues_of(&mut self, topic: &str) -> Outcome<Arc<[i64]>> {
         if let Some(queues) = self.routes.get(topic) {
             return Ok(Arc::clone(queues));
@@ -159,13 +160,15 @@ impl Store {
     fn insert_message(&mut self, publication: &Publication, id: &str) -> Outcome<i64> {
         let Publication { topic, attributes, body, key, hops, .. } = publication;
         let attributes = attributes_text(attributes);
-        let (key, published_at) = (key.as_deref(), self.now);
+        let key = key.as_deref();
+        let published_at = self.now;
         let row = Row { id, topic, key, hops: *hops, published_at, attributes: &attributes, body };
-        // No number is used twice in a run, not even one whose message is gone: leases are told apart by it.
+        // No number is used twice in a run, not even that of a deleted message: it identifies leases.
         self.last_message += 1;
         let sql = "INSERT INTO messages (number, id, topic, key, hops, published_at, checksum, attributes, body) \
                    VALUES (?9, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        let (checksum, number) = (row.checksum(), self.last_message);
+        let checksum = row.checksum();
+        let number = self.last_message;
         let values = (id, topic, key, hops, published_at.0 as i64, checksum, &attributes, &body[..], number);
         self.connection.prepare_cached(sql)?.execute(values)?;
         Ok(number)
@@ -184,7 +187,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ready, unless another message with the key is in the queue.
+    /// The status of a new message: ready, unless another message with the key is in the queue.
     pub(super) fn status_behind_key(&self, queue: i64, key: Option<&str>) -> Outcome<i64> {
         let Some(key) = key else { return Ok(READY) };
         let sql = "SELECT EXISTS (SELECT 1 FROM state WHERE queue = ?1 AND key = ?2)";

@@ -1,4 +1,4 @@
-//! Leasing what is due. Nothing is written for it: it runs between two groups.
+//! Leases messages that are due. Nothing is written for it: it runs between two groups.
 
 use std::time::Duration;
 
@@ -13,32 +13,32 @@ use crate::error::Outcome;
 
 /// Messages whose numbers are no further apart than this are read by one statement.
 const GAP_MAX: i64 = 4;
-/// The most bytes of messages that are read because one before them ended.
+/// The most bytes of messages that are read when one with the same key before them has ended.
 const UNBLOCKED_BYTES_MAX: usize = 1 << 20;
-/// Messages that are ended in one group because they turned out not to be deliverable.
+/// The most undeliverable messages that are ended in one group.
 const OVER_MAX: usize = 512;
 /// The columns of a message that is read ahead: those of its state, and those of the message itself.
 const COLUMNS: &str = "s.message, s.deliveries, s.failures, s.expires_at, s.due, s.shared, \
                        m.id, m.topic, m.key, m.hops, m.published_at, m.checksum, m.attributes, m.body";
 
-/// A message that is due and cannot be delivered.
+/// A message that is due but cannot be delivered.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Over {
     Expired,
     Damaged,
 }
 
-/// What may be leased from a queue.
+/// The messages of a queue that may be leased.
 enum Turn {
-    /// Nothing: a message is or is to be leased alone.
+    /// None: one is leased alone, or is about to be.
     Nobody,
-    /// A message that a process ended with, alone.
+    /// One message that was in flight when a process ended, alone.
     Suspect(i64),
     /// All others.
     All,
 }
 
-/// Messages that were read, and those that turned out not to be deliverable.
+/// Messages that were read, and those of them that cannot be delivered.
 #[derive(Default)]
 struct Read {
     messages: Vec<Message>,
@@ -47,8 +47,8 @@ struct Read {
 }
 
 impl Store {
-    /// Leases at most `max` messages that are due. A message that a process ended with before is leased alone, so that
-    /// it takes no other with it when it does so again.
+    /// Leases at most `max` messages that are due. A message that was in flight when a process ended is leased alone,
+    /// so that no other is affected if it ends the process again.
     pub(crate) fn lease(&mut self, queue: i64, max: usize, lasts: Duration) -> rusqlite::Result<Vec<Delivery>> {
         let Some(channel) = self.channel.upgrade() else { return Ok(Vec::new()) };
         let wish = Wish { queue, max, lasts, now: self.now };
@@ -70,8 +70,7 @@ impl Store {
         }
     }
 
-    /// Reads on for those who pull without asking, and sees that nobody is in the way of a message that is to be leased
-    /// alone.
+    /// Reads ahead for pulls that do not wait for the writer, and holds messages back while one is to be leased alone.
     pub(crate) fn look_ahead(&mut self) -> rusqlite::Result<()> {
         for queue in self.suspected.clone() {
             self.turn(queue)?;
@@ -79,7 +78,7 @@ impl Store {
         let Some(channel) = self.channel.upgrade() else { return Ok(()) };
         for (queue, count) in std::mem::take(&mut self.unblocked) {
             match channel.ahead().room(queue) {
-                // Where nothing was read, who pulls next gets them in their order.
+                // If nothing was read, the next pull gets them in their order.
                 (0, ..) => {}
                 (_, 0, _) | (_, _, 0) => channel.ahead().has_more(queue),
                 (_, places, bytes) => {
@@ -90,8 +89,8 @@ impl Store {
         channel.ahead().asked().into_iter().try_for_each(|queue| self.read_ahead(queue, 1))
     }
 
-    /// Whose turn it is in a queue. Of the messages that a process ended with, one is in flight at a time in the whole
-    /// file: two would share the blame for the next end of the process.
+    /// The messages whose turn it is in a queue. Of the messages that were in flight when a process ended, one at a
+    /// time is in flight in the whole file: two would share the blame for the next end of the process.
     fn turn(&mut self, queue: i64) -> rusqlite::Result<Turn> {
         if !self.suspected.contains(&queue) {
             return Ok(Turn::All);
@@ -111,7 +110,7 @@ impl Store {
             }
             return Ok(Turn::All);
         };
-        // What is in flight ends first; until then nothing new begins, or the turn would never come.
+        // Deliveries in flight end first. Until then none begins, or the turn would never come.
         Ok(if ahead.hold(queue, true) > 0 { Turn::Nobody } else { Turn::Suspect(suspect) })
     }
 
@@ -120,11 +119,11 @@ impl Store {
         self.connection.prepare_cached(&sql)?.query_row([queue], |row| row.get(0))
     }
 
-    /// Reads what is due, `least` messages if there are so many, and more where there is room for them.
+    /// Reads messages that are due: at least `least` of them if there are so many, and more if there is room.
     fn read_ahead(&mut self, queue: i64, least: usize) -> rusqlite::Result<()> {
         let Some(channel) = self.channel.upgrade() else { return Ok(()) };
         if self.over.len() >= OVER_MAX {
-            // They are ended first; there may be any number of them.
+            // They are ended first, because there may be any number of them.
             return Ok(());
         }
         let (_, messages, bytes) = channel.ahead().room(queue);
@@ -132,7 +131,7 @@ impl Store {
         self.read_some(queue, max, bytes, true)
     }
 
-    /// Reads what is due, at most so much. `is_all` says that there is nothing more if there was less.
+    /// Reads messages that are due, within both limits. With `is_all`, fewer than `max` means that there are no more.
     fn read_some(&mut self, queue: i64, max: usize, bytes: usize, is_all: bool) -> rusqlite::Result<()> {
         let Some(channel) = self.channel.upgrade() else { return Ok(()) };
         let numbers = self.due(queue, READY, max)?;
@@ -145,9 +144,9 @@ impl Store {
         Ok(())
     }
 
-    /// The numbers of messages that are due and were not read yet, in order.
+    /// The numbers of messages that are due and not read yet, in order.
     fn due(&self, queue: i64, status: i64, max: usize) -> rusqlite::Result<Vec<i64>> {
-        // The status is written out so that the partial index for it is used.
+        // The status is a literal, so that its partial index is used.
         let sql = format!(
             "SELECT message FROM state WHERE queue = ?1 AND status = {status} AND due <= ?2 ORDER BY due, message"
         );
@@ -166,7 +165,7 @@ impl Store {
         Ok(numbers)
     }
 
-    /// Reads messages by their numbers, at least one, until they have so many bytes.
+    /// Reads messages by their numbers: at least one, and then up to `bytes` bytes.
     fn read(&self, queue: i64, numbers: &[i64], bytes_max: usize) -> rusqlite::Result<Read> {
         let mut read = Read::default();
         for run in numbers.chunk_by(|one, next| one < next && next - one <= GAP_MAX) {
@@ -177,7 +176,7 @@ impl Store {
         Ok(read)
     }
 
-    /// Reads messages whose numbers grow. Says whether there is room for more.
+    /// Reads messages with ascending numbers. Returns whether there is room for more.
     fn read_run(&self, queue: i64, run: &[i64], bytes_max: usize, read: &mut Read) -> rusqlite::Result<bool> {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(true) };
         let sql = format!(
@@ -189,7 +188,7 @@ impl Store {
         let mut wanted = run.iter().copied().peekable();
         while let Some(row) = rows.next()? {
             let number: i64 = row.get(0)?;
-            // A message that is not there is damage as well.
+            // A missing message is damage as well.
             while let Some(gone) = wanted.next_if(|wanted| *wanted < number) {
                 read.over.push((gone, Over::Damaged));
             }
@@ -216,7 +215,7 @@ impl Store {
         }
         let Some(stored) = stored_at(row, 6)?.filter(|stored| stored.intact) else { return Ok(Err(Over::Damaged)) };
         let attributes: usize = stored.attributes.iter().map(|(name, values)| name.len() + 32 * values.len()).sum();
-        // What is damaged is taken for what it may have been.
+        // A damaged column is replaced by a plausible value.
         let [deliveries, failures] = [whole(row.get_ref(1)?), whole(row.get_ref(2)?)];
         let is_shared = whole(row.get_ref(5)?) != 0;
         let is_counted = tenant_of(&stored.topic).is_some();
@@ -239,20 +238,20 @@ impl Store {
         }))
     }
 
-    /// Takes note of messages that the next group ends. Until then they are read no more.
+    /// Notes messages that the next group ends. Until then they are not read again.
     fn note_over(&mut self, queue: i64, over: Vec<(i64, Over)>) {
         self.taken.entry(queue).or_default().extend(over.iter().map(|(message, _)| *message));
         self.over.extend(over.into_iter().map(|(message, over)| (queue, message, over)));
     }
 
-    /// Ends messages that turned out not to be deliverable; the next group goes on where there are many.
+    /// Ends messages that cannot be delivered. If there are many, the next group goes on.
     pub(crate) fn end_over(&mut self) -> Outcome<()> {
         if let Some(channel) = self.channel.upgrade() {
             let expired = channel.ahead().expired().into_iter();
             self.over.extend(expired.map(|(queue, message)| (queue, message, Over::Expired)));
         }
         for (queue, message, over) in self.over.split_off(self.over.len().saturating_sub(OVER_MAX)) {
-            // Whatever becomes of the group, they can be read again.
+            // They can be read again, whether or not the group is committed.
             self.changes.over.push((queue, message));
             match over {
                 Over::Expired => self.expire(queue, message)?,

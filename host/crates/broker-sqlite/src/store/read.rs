@@ -1,4 +1,4 @@
-//! What is read with any connection: messages as they were stored, and statistics.
+//! Reads with any connection: messages as they were stored, and statistics.
 
 use std::collections::HashMap;
 
@@ -19,25 +19,26 @@ pub(super) struct Stored {
     pub(super) published_at: Timestamp,
     pub(super) attributes: Attributes,
     pub(super) body: Bytes,
-    /// Whether it is what was stored.
+    /// Whether it matches its checksum.
     pub(super) intact: bool,
     pub(super) mark: u64,
 }
 
-/// What lies in each queue at a time.
+/// The statistics of each queue at a time.
 ///
-/// Who has which message is not in the file: `in_flight` says of how many messages of each queue somebody has the lease.
+/// Leases are not in the file: `in_flight` has the number of leased messages of each queue.
 pub(crate) fn stats(
     connection: &Connection,
     now: Timestamp,
     in_flight: &HashMap<i64, usize>,
 ) -> rusqlite::Result<Vec<QueueStats>> {
-    // Each status is counted by the partial index for it, which is read instead of the table.
+    // Each status is counted with its partial index, which is read instead of the table.
     let count = |status, when: &str| {
         format!("(SELECT count(*) FROM state WHERE queue = queues.id AND status = {status}{when})")
     };
     let counted = |when| [READY, BEHIND, ALONE].map(|status| count(status, when)).join(" + ");
-    let (ready, delayed) = (counted(" AND due <= ?1"), counted(" AND due > ?1"));
+    let ready = counted(" AND due <= ?1");
+    let delayed = counted(" AND due > ?1");
     let leased = count(LEASED, "");
     let sql = format!(
         "SELECT name, acked, expired, {ready}, {delayed}, {leased}, \
@@ -64,7 +65,7 @@ pub(crate) fn stats(
     rows.collect()
 }
 
-/// Whether a message can be read, and is what was stored.
+/// Whether a message can be read and matches its checksum.
 pub(crate) fn is_intact(connection: &Connection, message: i64) -> bool {
     matches!(stored(connection, message), Ok(Some(stored)) if stored.intact)
 }
@@ -76,7 +77,7 @@ pub(super) fn stored(connection: &Connection, message: i64) -> rusqlite::Result<
     Ok(find.query_row([message], |row| stored_at(row, 0)).optional()?.flatten())
 }
 
-/// A message whose columns begin at a place of a row; none if one holds something else than it should.
+/// The message whose columns begin at a place of a row; `None` if a column has a value of a wrong type.
 pub(super) fn stored_at(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Option<Stored>> {
     match read(row, at) {
         Ok(stored) => Ok(Some(stored)),
@@ -86,18 +87,23 @@ pub(super) fn stored_at(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<
 }
 
 fn read(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Stored> {
-    let (id, topic, key): (String, String, Option<String>) = (row.get(at)?, row.get(at + 1)?, row.get(at + 2)?);
-    let (hops, published_at) = (row.get(at + 3)?, Timestamp(row.get::<_, i64>(at + 4)? as u64));
-    let (checksum, text): (Vec<u8>, String) = (row.get(at + 5)?, row.get(at + 6)?);
+    let id: String = row.get(at)?;
+    let topic: String = row.get(at + 1)?;
+    let key: Option<String> = row.get(at + 2)?;
+    let hops = row.get(at + 3)?;
+    let published_at = Timestamp(row.get::<_, i64>(at + 4)? as u64);
+    let checksum: Vec<u8> = row.get(at + 5)?;
+    let text: String = row.get(at + 6)?;
     let body = Bytes::from(row.get::<_, Vec<u8>>(at + 7)?);
     let parts = Row { id: &id, topic: &topic, key: key.as_deref(), hops, published_at, attributes: &text, body: &body };
     let attributes = serde_json::from_str(&text);
     let intact = parts.checksum()[..] == checksum[..] && attributes.is_ok();
-    let (attributes, mark) = (attributes.unwrap_or_default(), mark_of(&checksum));
+    let attributes = attributes.unwrap_or_default();
+    let mark = mark_of(&checksum);
     Ok(Stored { id, topic, key, hops, published_at, attributes, body, intact, mark })
 }
 
-/// What a message is told apart by in the flight file: the beginning of its checksum.
+/// The mark that identifies a message in the flight file: the beginning of its checksum.
 pub(super) fn mark_of(checksum: &[u8]) -> u64 {
     checksum.first_chunk().map_or(0, |mark| u64::from_le_bytes(*mark))
 }

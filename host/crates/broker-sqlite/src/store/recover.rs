@@ -1,4 +1,4 @@
-//! Taking over a file: what the process before had in flight when it ended.
+//! Takes over a file: the messages that the last process had in flight when it ended.
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,8 +25,9 @@ struct Interrupted {
 }
 
 impl Store {
-    /// Begins a new epoch, and puts back what was in flight when the last one ended; a message that was so too often
-    /// becomes a dead letter. Returns the number of this run, which the flight file has as well.
+    /// Begins a new epoch, and puts back the messages that were in flight when the last one ended; a message to which
+    /// that happened too often becomes a dead letter. Returns the number of this run, which the flight file has as
+    /// well.
     pub(super) fn recover(&mut self, flight_file: &Path) -> rusqlite::Result<u64> {
         let sql = "INSERT INTO meta (name, value) VALUES ('epoch', 1) ON CONFLICT DO UPDATE SET value = value + 1";
         self.connection.execute(sql, [])?;
@@ -35,7 +36,7 @@ impl Store {
         let recovered = recovered.and_then(|()| self.recover_flight(flight_file));
         recovered.map_err(|fault| match fault {
             Fault::Sqlite(error) => error,
-            // Nothing is refused while no caller asks.
+            // No operation is refused here, because no caller asked for one.
             Fault::Refused(_) => rusqlite::Error::InvalidQuery,
         })?;
         // The second half of the number is random.
@@ -45,7 +46,7 @@ impl Store {
         Ok(run)
     }
 
-    /// Messages that a version before this one had leased: it wrote that into the file.
+    /// Messages that an earlier version had leased: it wrote leases into the file.
     fn interrupted(&self) -> rusqlite::Result<Vec<Interrupted>> {
         let sql = "SELECT queue, message, due, deliveries, crashes FROM state WHERE status = ?1";
         let mut find = self.connection.prepare(sql)?;
@@ -61,7 +62,7 @@ impl Store {
         rows.collect()
     }
 
-    /// What the flight file tells. There is one to be found unless the last run was closed in order.
+    /// The notes in the flight file. There is one unless the last run was closed in order.
     fn recover_flight(&mut self, path: &Path) -> Outcome<()> {
         let sql = "SELECT value FROM meta WHERE name = 'run'";
         let run: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0)).optional()?;
@@ -70,7 +71,7 @@ impl Store {
         if let Some(fault) = fault {
             tracing::warn!(
                 path = %path.display(), %fault,
-                "flight file cannot be used, or not all of it; attempts that the last end of the host cut off are not counted"
+                "flight file is not fully usable; attempts that the last end of the host cut off may go uncounted"
             );
         }
         for (note, phase) in notes {
@@ -86,14 +87,14 @@ impl Store {
         Ok(())
     }
 
-    /// With how many crashes a message is in its queue; none if the file knows what became of the delivery.
+    /// How many crashes a message has in its queue; `None` if the file has the outcome of the delivery.
     fn crashes_of(&self, note: &Note) -> Outcome<Option<u32>> {
         let sql = "SELECT state.deliveries, crashes, checksum FROM state JOIN messages ON number = message \
                    WHERE queue = ?1 AND message = ?2";
         let mut find = self.connection.prepare_cached(sql)?;
         let found = find.query_row((note.queue, note.message), |row| {
             let is_it = row.get_ref(2)?.as_blob().is_ok_and(|checksum| mark_of(checksum) == note.mark);
-            // What is damaged is taken for what it may have been.
+            // A damaged column is replaced by a plausible value.
             let [deliveries, crashes] = [whole(row.get_ref(0)?), whole(row.get_ref(1)?)];
             Ok((u32::try_from(deliveries).unwrap_or(0), u32::try_from(crashes).unwrap_or(0), is_it))
         });

@@ -1,4 +1,4 @@
-//! What becomes of a leased message: acked, put back, or dead-lettered.
+//! Settles leased messages: acks them, puts them back, or dead-letters them.
 
 use rusqlite::{OptionalExtension, Row};
 use wasmpost_delivery::prove::{Break, is_broken};
@@ -20,11 +20,13 @@ impl Store {
         Ok(())
     }
 
-    /// Acks of leases without an outbox, by their tokens. Returns why one was refused, with its place.
+    /// Acks leases without an outbox, by their tokens. Returns the errors of those that were refused, with their
+    /// places.
     ///
-    /// What takes nothing but its two rows is deleted in runs of numbers that follow each other.
+    /// Messages with no more than their two rows are deleted in runs of consecutive numbers.
     pub(crate) fn ack_all(&mut self, tokens: impl Iterator<Item = u64>) -> rusqlite::Result<Vec<(usize, BrokerError)>> {
-        let (mut plain, mut refused) = (Vec::new(), Vec::new());
+        let mut plain = Vec::new();
+        let mut refused = Vec::new();
         for (place, token) in tokens.enumerate() {
             let acked = match self.leased(token) {
                 Ok(leased) if leased.is_plain => {
@@ -42,7 +44,8 @@ impl Store {
             }
         }
         plain.sort_unstable();
-        // A lease that was lost and settles nevertheless, as one does where wasmpost is broken on purpose, is in it twice.
+        // A message is in it twice if a lost lease still settled, which happens only where proofs break wasmpost on
+        // purpose.
         plain.dedup();
         for run in plain.chunk_by(|one, next| one.0 == next.0 && one.1 + 1 == next.1) {
             let (Some((queue, first)), Some((_, last))) = (run.first(), run.last()) else { continue };
@@ -55,8 +58,8 @@ impl Store {
         Ok(refused)
     }
 
-    /// Publishes an outbox. The ids are made from the source, which is acked in this transaction or not at all: no
-    /// duplicates.
+    /// Publishes an outbox. Its messages need no deduplication: their ids are made from the source, which is acked in
+    /// this transaction or not at all.
     pub(crate) fn publish_all(&mut self, outbox: &[Publication]) -> Outcome<()> {
         outbox.iter().try_for_each(|publication| self.publish_one(publication, false).map(drop))
     }
@@ -80,7 +83,7 @@ impl Store {
     }
 
     fn leased(&self, token: u64) -> Outcome<Leased> {
-        // The lease itself was asked before; it is only gone when the broker was closed meanwhile.
+        // The lease itself was checked before; it is gone only if the broker was closed meanwhile.
         let gone = || BrokerError::new(BrokerErrorKind::Stale, "lease is not held any more");
         let leased = self.channel.upgrade().and_then(|channel| channel.ahead().leased(token));
         leased.ok_or_else(|| Fault::Refused(gone()))
@@ -107,7 +110,7 @@ impl Store {
         }
     }
 
-    /// Adds an attempt to the history of a message, which keeps the last ones.
+    /// Adds an attempt to the history of a message, which keeps the latest.
     pub(super) fn remember(&self, queue: i64, message: i64, attempt: Attempt) -> Outcome<()> {
         let mut history = self.history(queue, message)?;
         attempt.add_to(&mut history);
@@ -122,7 +125,7 @@ impl Store {
         let sql = "SELECT attempts FROM history WHERE queue = ?1 AND message = ?2";
         let text: Option<String> =
             self.connection.prepare_cached(sql)?.query_row((queue, message), |row| row.get(0)).optional()?;
-        // A history that cannot be read is not worth a message.
+        // A history that cannot be read must not cost the message.
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
     }
 
@@ -134,8 +137,8 @@ impl Store {
         Ok(())
     }
 
-    /// Takes a message out of a queue and makes the next with its key ready. The message itself goes when asked and when
-    /// no other queue and no dead letter has it. Says whether it was there.
+    /// Takes a message out of a queue and makes the next one with its key ready. The message itself is deleted if asked
+    /// for and if no other queue and no dead letter has it. Returns whether it was in the queue.
     pub(super) fn end(&mut self, queue: i64, message: i64, forget: bool) -> Outcome<bool> {
         let sql = "DELETE FROM state WHERE queue = ?1 AND message = ?2 RETURNING key, shared, deliveries, status";
         let mut delete = self.connection.prepare_cached(sql)?;
@@ -144,7 +147,7 @@ impl Store {
         });
         let Some((key, shared, deliveries, status)) = row.optional()? else { return Ok(false) };
         drop(delete);
-        // One that waited for another with its key, and expired, makes way for nobody.
+        // A message that expired while it waited for another with its key makes no other ready.
         if let Some(key) = key.filter(|_| status != BEHIND) {
             let next = "UPDATE state SET status = iif(crashes > 0, ?4, ?3) WHERE queue = ?1 AND status = ?5 AND \
                         message = (SELECT min(message) FROM state WHERE queue = ?1 AND key = ?2) RETURNING status";
@@ -157,7 +160,7 @@ impl Store {
                 None => {}
             }
         }
-        // Only what was delivered before has a history.
+        // Only a message that was delivered before has a history.
         if deliveries > 0 || !forget {
             let sql = "DELETE FROM history WHERE queue = ?1 AND message = ?2";
             self.connection.prepare_cached(sql)?.execute((queue, message))?;
@@ -168,7 +171,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Deletes a message unless another queue or a dead letter has it. Says what it was.
+    /// Deletes a message unless another queue or a dead letter has it. Returns its topic, id and time.
     pub(super) fn forget(&mut self, message: i64, shared: bool) -> Outcome<Option<Forgotten>> {
         let sql = if shared {
             "DELETE FROM messages WHERE number = ?1 \
@@ -177,7 +180,7 @@ impl Store {
         } else {
             "DELETE FROM messages WHERE number = ?1 RETURNING topic, id, published_at"
         };
-        // What is damaged goes as well, whatever it was.
+        // A damaged message is deleted as well.
         let told = |row: &Row<'_>| {
             let published_at = Timestamp(u64::try_from(whole(row.get_ref(2)?)).unwrap_or(0));
             Ok((lossy(row.get_ref(0)?), lossy(row.get_ref(1)?), published_at))

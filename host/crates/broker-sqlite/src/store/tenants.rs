@@ -1,4 +1,5 @@
-//! What tenants have in the file, and what they may have: kept in it, so that it holds for everybody who opens it.
+//! The messages of tenants in the file, and their quotas. Both are stored in the file, so that they hold for every
+//! process that opens it.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
@@ -10,7 +11,7 @@ use super::Store;
 use crate::error::{Fault, Outcome};
 
 impl Store {
-    /// Takes what is stored of tenants, and of topics.
+    /// Loads the stored counts and quotas of tenants, and the topics.
     pub(super) fn load_tenants(&mut self) -> rusqlite::Result<()> {
         let mut find = self.connection.prepare("SELECT name, messages, messages_max, topics_max FROM tenants")?;
         let mut rows = find.query([])?;
@@ -28,7 +29,7 @@ impl Store {
         self.load_topics()
     }
 
-    /// Takes note of which topics are taken from, and which wait for somebody who does.
+    /// Loads the topics that queues take from, and those whose messages wait for a queue.
     pub(super) fn load_topics(&mut self) -> rusqlite::Result<()> {
         self.quotas.forget_topics();
         self.waiting.clear();
@@ -63,12 +64,12 @@ impl Store {
         Ok(())
     }
 
-    /// Refuses what the quotas of tenants do not let in.
+    /// Refuses publications beyond the quotas of tenants.
     pub(super) fn check_quotas(&self, publications: &[Publication]) -> Outcome<()> {
         self.quotas.check(publications).map_err(Fault::Refused)
     }
 
-    /// Takes note of a message that was added to a topic, or taken out.
+    /// Counts a message that was added to a topic, or removed.
     pub(super) fn count_message(&mut self, topic: &str, added: i64) {
         let Some(tenant) = tenant_of(topic) else { return };
         self.quotas.count_of(tenant, added);
@@ -79,7 +80,7 @@ impl Store {
         }
     }
 
-    /// Stores by how many messages tenants have more, or fewer, after a group.
+    /// Stores the changes of tenants' numbers of messages after a group.
     pub(super) fn store_counts(&self) -> rusqlite::Result<()> {
         for (tenant, added) in self.changes.counted.iter().filter(|(_, added)| **added != 0) {
             let sql = "INSERT INTO tenants (name, messages) VALUES (?1, max(?2, 0)) \
@@ -94,7 +95,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes note that a queue which was not declared keeps the messages of a topic.
+    /// Notes that an undeclared queue keeps the messages of a topic.
     pub(super) fn topic_waits(&mut self, queue: i64, topic: &str) {
         if let Entry::Vacant(place) = self.waiting.entry(queue) {
             place.insert(topic.to_owned());
@@ -103,7 +104,7 @@ impl Store {
         }
     }
 
-    /// Forgets a queue that was not declared once nothing is left in it: it was known by its messages only.
+    /// Forgets an undeclared queue once it is empty: only its messages made it known.
     pub(super) fn forget_if_empty(&mut self, queue: i64) -> Outcome<()> {
         let Some(topic) = self.waiting.get(&queue).cloned() else { return Ok(()) };
         if !self.is_drained(queue)? {

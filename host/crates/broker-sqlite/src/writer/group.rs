@@ -1,4 +1,4 @@
-//! A group: what is run in one transaction and answered after its commit.
+//! A group: the operations that run in one transaction and are answered after its commit.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use crate::job::Job;
 /// How often the time is stored while there is work.
 const TIME_KEPT_EVERY: Duration = Duration::from_secs(1);
 
-/// Why a group failed, and whether it did so while it was committed.
+/// The failure of a group, and whether it came from its commit.
 struct GroupFailure {
     error: rusqlite::Error,
     committing: bool,
 }
 
-/// Why requests and the job of a group were refused, where they were.
+/// The errors of refused requests, and of a refused job, of a group.
 struct Results {
     of_requests: Vec<Option<BrokerError>>,
     of_job: Option<BrokerError>,
 }
 
 impl Writer {
-    /// Runs everything in one transaction. If that fails, each operation gets one of its own, so that what cannot be
-    /// done fails alone. An error ends the writer.
+    /// Runs everything in one transaction. If that fails, each operation gets one of its own, so that an impossible one
+    /// fails alone. An error ends the writer.
     ///
-    /// Acknowledgements are among them if anything is to be committed anyway, if they were gathered for long enough, or if
-    /// this group is the last. Who waits for messages is served when it is done.
+    /// Acknowledgements are added if anything is to be committed anyway, if they were gathered for long enough, or if
+    /// this group is the last. Pulls that wait are served after it.
     pub(super) fn group(&mut self, requests: Vec<Request>, is_last: bool) -> Result<(), Failure> {
         let mut job = self.next_job();
         let now = self.channel.now();
@@ -58,7 +58,7 @@ impl Writer {
                     return Err(last);
                 }
                 if failure.error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) {
-                    // It was waited for once; those of a group do not wait one after the other.
+                    // The first operation waited for it already; the others of the group do not wait again.
                     let refused = self.store.failure(&failure.error);
                     self.keep_acks(acks, &refused);
                     self.refuse_all(requests, &[], job, &refused);
@@ -102,8 +102,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Stores acknowledgements after a group that failed: all of them, later if what is in the way passes, or else one by
-    /// one.
+    /// Stores acknowledgements after a failed group: all of them later if the cause may pass, or else one by one.
     fn write_acks(&mut self, acks: Vec<Ack>) -> Result<(), Failure> {
         let Err(failure) = self.attempt(&mut [], &acks, None, false) else { return Ok(()) };
         self.recover_acks(&failure, &acks)?;
@@ -122,12 +121,12 @@ impl Writer {
         Ok(())
     }
 
-    /// The same as `recover`, and tells acknowledgements that they are not stored if the file is not used any more.
+    /// The same as `recover`, but logs acknowledgements as not stored if the file is not used any more.
     fn recover_acks(&mut self, failure: &GroupFailure, acks: &[Ack]) -> Result<(), Failure> {
         self.recover(failure).inspect_err(|last| acks.iter().for_each(|ack| ack.refused(&last.clone().into())))
     }
 
-    /// Has acknowledgements stored later: they were answered, and their messages are not to come again.
+    /// Keeps acknowledgements to be stored later: they were answered, and their messages must not be delivered again.
     fn keep_acks(&self, acks: Vec<Ack>, failure: &Failure) {
         let count = acks.len();
         match self.channel.acks().keep(acks) {
@@ -139,7 +138,7 @@ impl Writer {
         }
     }
 
-    /// Tells requests, a job, and all who wait for messages, why they get nothing now.
+    /// Answers requests, a job, and all pulls that wait, with a failure.
     fn refuse_all(&mut self, requests: Vec<Request>, acks: &[Ack], job: Option<Job>, failure: &Failure) {
         acks.iter().for_each(|ack| ack.refused(&failure.clone().into()));
         for request in requests {
@@ -153,7 +152,7 @@ impl Writer {
         }
     }
 
-    /// The job whose turn it is. What nobody waits for any more goes no further.
+    /// The job whose turn it is. Jobs whose callers are gone are dropped.
     fn next_job(&mut self) -> Option<Job> {
         self.jobs.retain(Job::is_wanted);
         if !self.jobs.is_empty() && !self.checkpointer.keeps_up() {
@@ -162,7 +161,7 @@ impl Writer {
         self.jobs.pop_front_if(|_| self.checkpointer.keeps_up())
     }
 
-    /// A step of a job was committed, or refused.
+    /// Goes on after a step of a job was committed or refused.
     fn go_on(&mut self, job: Option<Job>, refused: Option<BrokerError>) {
         let Some(mut job) = job else { return };
         match refused {
@@ -180,7 +179,7 @@ impl Writer {
         Ok(())
     }
 
-    /// One transaction.
+    /// Runs one transaction.
     fn attempt(
         &mut self,
         requests: &mut [Request],
@@ -203,7 +202,8 @@ impl Writer {
         if is_timely {
             self.end_what_is_over().map_err(running)?;
         }
-        let (has_changed, has_acks) = (self.store.rows_changed() > before, self.store.has_acks());
+        let has_changed = self.store.rows_changed() > before;
+        let has_acks = self.store.has_acks();
         if is_broken(Break::AckBeforeCommit) {
             requests.iter_mut().zip(&mut results).for_each(|(request, result)| request.answer_early(result.take()));
         }
@@ -229,14 +229,14 @@ impl Writer {
         if has_changed { self.store.check_place().map_err(committing) } else { Ok(()) }
     }
 
-    /// Lets leases lapse and messages expire, and ends what turned out not to be deliverable.
+    /// Lets leases lapse and messages expire, and ends messages that cannot be delivered.
     fn end_what_is_over(&mut self) -> rusqlite::Result<()> {
         refusal(self.store.end_over())?;
         refusal(self.store.lapse())?;
         refusal(self.store.expire_all()).map(drop)
     }
 
-    /// Leases what is due to those who wait for it, in their order, and reads ahead. Nothing is written for it.
+    /// Leases due messages for the pulls that wait, in their order, and reads ahead. Nothing is written for it.
     fn serve(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.store.set_now(now);
         let mut waiting = std::mem::take(&mut self.pulls);
@@ -246,7 +246,7 @@ impl Writer {
             }
             match self.store.lease(pull.queue, pull.max, pull.lasts) {
                 Ok(deliveries) if deliveries.is_empty() => self.pulls.push_back(pull),
-                // Deliveries that nobody waits for any more give their leases back as they are dropped.
+                // Deliveries for a caller that is gone give their leases back when they are dropped.
                 Ok(deliveries) => drop(pull.reply.send(Ok(deliveries))),
                 Err(error) => {
                     self.pulls.push_back(pull);
@@ -261,7 +261,7 @@ impl Writer {
         }
     }
 
-    /// Tells those who wait for messages why they get none.
+    /// Answers pulls that wait with a failure.
     fn not_served(&mut self, error: &rusqlite::Error) -> Result<(), Failure> {
         let failure = self.store.failure(error);
         self.refuse_all(Vec::new(), &[], None, &failure);
@@ -274,7 +274,7 @@ impl Writer {
         }
     }
 
-    /// What was committed stays so if this fails: those who wait are told, and nobody else.
+    /// If this fails, commits stay valid: only pulls that wait are answered with the error.
     fn answer_drains(&mut self) {
         for (queue, reply) in std::mem::take(&mut self.drains) {
             match self.store.is_drained(queue) {

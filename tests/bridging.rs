@@ -100,7 +100,7 @@ fn messages_are_moved_within_one_file_however_it_is_spelled() {
         let to = format!("out{number}");
         place.run_with(&["publish", &from, "-", "--id", "a"], "hello").exits(0);
         let moved = place.run(&["pipe", &from, &format!("{spelling}#{to}"), "--until-empty"]).exits(0).stdout();
-        assert_eq!(moved, "moved 1 messages\n", "{spelling}");
+        assert_eq!(moved, "moved 1 message\n", "{spelling}");
         assert_eq!(
             (&stats(&place, &from)["acked"], &stats(&place, &to)["ready"]),
             (&1.into(), &1.into()),
@@ -144,7 +144,7 @@ fn a_host_moves_messages_within_its_file_for_a_command() {
     place.run_with(&["publish", "in", "-", "--id", "a"], "hello").exits(0);
     let mut host = place.start(&["run", "--queue", "other", "--component", noop.to_str().unwrap(), "--log", "debug"]);
     let moved = place.run(&["pipe", "in", "out", "--until-empty"]).exits(0).stdout();
-    assert_eq!(moved, "moved 1 messages\n");
+    assert_eq!(moved, "moved 1 message\n");
     assert_eq!((&stats(&place, "in")["acked"], &stats(&place, "out")["ready"]), (&1.into(), &1.into()));
     // On to the receiver, and back to where it came from.
     place.run(&["pipe", "out", "other", "--until-empty"]).exits(0);

@@ -278,7 +278,7 @@ fn check_loads_every_component_and_points_at_one_that_is_missing() {
     let noop = guest("noop");
     place.write("wasmpost.toml", format!("[[receivers]]\nqueue = \"a\"\ncomponent = {noop:?}\n"));
     let ok = place.run(&["check"]).exits(0).stdout();
-    assert!(ok.contains("ok, 1 receivers, 1 components"), "{ok}");
+    assert!(ok.contains("ok, 1 receiver, 1 component"), "{ok}");
     place.write("wasmpost.toml", "[[receivers]]\nqueue = \"a\"\ncomponent = \"gone.wasm\"\n");
     place.run(&["check"]).fails(2, &["wasmpost.toml:3:13", "gone.wasm"]);
     place.write("broken.wasm", "(module)");

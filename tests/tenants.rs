@@ -112,7 +112,7 @@ fn other_components_are_reloaded_while_one_cannot_be_read() {
     std::fs::remove_file(&first).unwrap();
     assert!(Command::new("mkfifo").arg(&first).status().unwrap().success());
     std::fs::copy(guest("noop"), &second).unwrap();
-    let reloaded = place.run(&["reload", "--json"]).fails(1, &["1 components were refused"]).json();
+    let reloaded = place.run(&["reload", "--json"]).fails(1, &["refused 1 component"]).json();
     assert_eq!((&reloaded[0]["outcome"], &reloaded[1]["outcome"]), (&"refused".into(), &"replaced".into()));
     std::fs::remove_file(&first).unwrap();
     component("a.wasm", "counter");
@@ -140,7 +140,7 @@ fn a_changed_component_takes_over_and_a_broken_one_does_not() {
     let digest = reloaded[0]["digest"].clone();
     // One that is broken is refused, and the old one serves on.
     std::fs::write(&file, b"\0asm of no kind").unwrap();
-    let refused = place.run(&["reload", "--json"]).fails(1, &["1 components were refused"]).json();
+    let refused = place.run(&["reload", "--json"]).fails(1, &["refused 1 component"]).json();
     assert_eq!((&refused[0]["outcome"], &refused[0]["digest"]), (&"refused".into(), &digest));
     assert!(refused[0]["error"].as_str().unwrap().contains("malformed"), "{refused}");
     publish(&place, "orders", 1);

@@ -19,7 +19,7 @@ pub(crate) fn refused_while_the_old_version_runs(settings: &str, files: &[(&str,
         host.wait_for_acks(NEIGHBOURS + 1);
         for (what, bytes, words) in files {
             std::fs::write(&file, bytes).unwrap();
-            let reloaded = host.place.run(&["reload"]).fails(1, &["1 components were refused"]).stdout();
+            let reloaded = host.place.run(&["reload"]).fails(1, &["refused 1 component"]).stdout();
             let line = reloaded.lines().find(|line| line.contains("victim.wasm")).unwrap_or_default();
             assert!(line.starts_with("refused") && line.contains(words), "{what}: {words:?} in {reloaded}");
             host.publish("victim", &[json!({ "body": what })]);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 use wasmpost_broker_sqlite::{FileReport, check_file};
+use wasmpost_msg::counted;
 use wasmpost_sandbox::Limits;
 
 use super::single::tell_faults;
@@ -73,7 +74,7 @@ impl Check {
         if self.json {
             output::json(&faults)?;
         } else if faults.is_empty() {
-            output::line(format_args!("{}: ok, {messages} messages", file.display()));
+            output::line(format_args!("{}: ok, {}", file.display(), counted(messages, "message")));
         } else {
             for fault in &faults {
                 output::line(fault);
@@ -99,9 +100,9 @@ impl Check {
         if !rows.is_empty() {
             output::table(&["RECEIVER", "TENANT", "LIMIT", "VALUE", "DEFAULT"], &rows);
         }
-        let receivers = config.receivers.len();
-        let components = components.len();
-        output::line(format_args!("{}: ok, {receivers} receivers, {components} components", self.config.display()));
+        let receivers = counted(config.receivers.len(), "receiver");
+        let components = counted(components.len(), "component");
+        output::line(format_args!("{}: ok, {receivers}, {components}", self.config.display()));
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use wasmpost_delivery::{
     Attempt, Broker, BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilter, DeadLetters as DeadLettersOfBroker,
     Listed,
 };
-use wasmpost_msg::Reason;
+use wasmpost_msg::{Reason, counted};
 use wasmpost_sandbox::Size;
 
 use super::output::JsonBody;
@@ -294,7 +294,7 @@ fn print(letter: &DeadLetter) {
     for (name, values) in letter.attributes.iter() {
         field("attribute", &format!("{name}: {}", values.join(", ")));
     }
-    field("body", &format!("{} bytes (see --body or --json)", letter.body.len()));
+    field("body", &format!("{} (see --body or --json)", counted(letter.body.len(), "byte")));
 }
 
 fn print_attempt(attempt: &Attempt) {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
+use wasmpost_msg::counted;
 use wasmpost_sandbox::{EngineOptions, Limits};
 
 use super::single::{engine, sandbox};
@@ -58,7 +59,7 @@ impl Description {
         output::line(format_args!("component  {}", self.component));
         output::line(format_args!("world      {}", self.worlds.join(", ")));
         output::line(format_args!("digest     {}", self.digest));
-        output::line(format_args!("size       {bytes} bytes"));
+        output::line(format_args!("size       {}", counted(bytes, "byte")));
         if let Some(version) = &self.version {
             output::line(format_args!("version    {}", output::name(version)));
         }

@@ -8,7 +8,7 @@ use clap::Args;
 use parking_lot::Mutex;
 use serde::Serialize;
 use wasmpost_delivery::{RetryPolicy, Verdict};
-use wasmpost_msg::{Attributes, Batch, Context, Message, Publication, ReceiveError, Receiver, Usage};
+use wasmpost_msg::{Attributes, Batch, Context, Message, Publication, ReceiveError, Receiver, Usage, counted};
 use wasmpost_sandbox::{
     BATCH_MAX, EngineOptions, Grants, HttpOrigin, Limits, LogRecord, LogSink, ReceiverOptions, Size, TopicPattern,
     WasmReceiver,
@@ -272,7 +272,7 @@ impl Report {
         }
         for published in &self.published {
             let Published { topic, attributes, bytes, .. } = published;
-            output::line(format_args!("published   {topic}, {bytes} bytes"));
+            output::line(format_args!("published   {topic}, {}", counted(*bytes, "byte")));
             for (name, values) in attributes.iter() {
                 output::line(format_args!("            {name}: {}", values.join(", ")));
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use wasmpost_delivery::{Broker, QueueSpec, topic_name_fault};
-use wasmpost_msg::chain;
+use wasmpost_msg::{chain, counted};
 
 use super::logging::Logging;
 use super::signals::Signals;
@@ -105,7 +105,7 @@ impl Pipe {
         if let Some(to) = elsewhere {
             close(&*to).await;
         }
-        output::line(format_args!("moved {} messages", moved?));
+        output::line(format_args!("moved {}", counted(moved?, "message")));
         Ok(())
     }
 

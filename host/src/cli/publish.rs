@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 use wasmpost_delivery::{Admission, Receipt};
-use wasmpost_msg::{Attributes, Publication};
+use wasmpost_msg::{Attributes, Publication, counted};
 use wasmpost_sandbox::Span;
 
 use super::feed::{Feed, Next, Piece, read_ahead};
@@ -268,7 +268,7 @@ impl Publish {
             output::note(format_args!("published {published}, duplicates {duplicates}, skipped {skipped}"));
         }
         if skipped > 0 {
-            return Err(Failure::failed(anyhow::anyhow!("{skipped} lines are not messages and were skipped")));
+            return Err(Failure::failed(anyhow::anyhow!("skipped {}", counted(skipped, "invalid line"))));
         }
         self.told(duplicates)
     }

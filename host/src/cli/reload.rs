@@ -1,6 +1,7 @@
 //! `wasmpost reload`: has a running host take up components that have changed.
 
 use clap::Args;
+use wasmpost_msg::counted;
 
 use super::target::Target;
 use super::{Failure, output};
@@ -27,14 +28,18 @@ impl Reload {
             output::json(&components)?;
         } else {
             for component in &components {
-                let (outcome, file, receivers) =
-                    (&component.outcome, &component.component, component.receivers.join(", "));
+                let outcome = &component.outcome;
+                let file = &component.component;
+                let receivers = component.receivers.join(", ");
                 let why = component.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
                 output::line(format_args!("{outcome:<9}  {file} ({receivers}){why}"));
             }
         }
         if refused > 0 {
-            return Err(Failure::failed(anyhow::anyhow!("{refused} components were refused; the old ones serve on")));
+            return Err(Failure::failed(anyhow::anyhow!(
+                "refused {}; old versions serve on",
+                counted(refused, "component")
+            )));
         }
         Ok(())
     }

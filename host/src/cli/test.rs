@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 use clap::builder::styling::AnsiColor;
-use wasmpost_msg::shown;
+use wasmpost_msg::{counted, shown};
 use wasmpost_sandbox::{EngineOptions, Size};
 
 use super::output::coloured;
@@ -108,11 +108,12 @@ impl Test {
         let passed = results.len() - failed - updated;
         let updated = if updated > 0 { format!(", {updated} updated") } else { String::new() };
         let took = began.elapsed().as_millis();
-        output::line(format_args!("{} cases: {passed} passed, {failed} failed{updated}, in {took} ms", results.len()));
+        let cases = counted(results.len(), "case");
+        output::line(format_args!("{cases}: {passed} passed, {failed} failed{updated}, in {took} ms"));
         match failed {
             0 => Ok(()),
             failed => {
-                let fault = format!("{failed} of {} cases did not end as expected", results.len());
+                let fault = format!("{failed} of {cases} did not end as expected");
                 Err(Failure::failed(anyhow::anyhow!(fault)))
             }
         }

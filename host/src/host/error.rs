@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use wasmpost_delivery::BrokerError;
-use wasmpost_msg::ServeError;
+use wasmpost_msg::{ServeError, counted};
 use wasmpost_sandbox::{LoadError, SandboxError};
 
 use crate::config::ReceiverConfig;
@@ -86,7 +86,7 @@ pub enum HostError {
         source: BrokerError,
     },
     /// Deliveries were interrupted at shutdown.
-    #[error("{in_flight} deliveries were interrupted and given back")]
+    #[error("interrupted and gave back {}", counted(*.in_flight, "delivery"))]
     GraceExpired {
         /// How many.
         in_flight: usize,

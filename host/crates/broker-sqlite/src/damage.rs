@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
-use wasmpost_msg::chain;
+use wasmpost_msg::{chain, counted};
 
 use crate::held::with_suffix;
 
@@ -68,7 +68,7 @@ pub(crate) fn told(file: &Path) -> Option<String> {
     let found = File::open(with_suffix(file, "-wal")).and_then(|log| find(BufReader::with_capacity(1 << 20, log)));
     match found {
         Ok(Some(Damage { frame, commits })) if commits > 1 => {
-            Some(format!("its log is damaged at frame {frame}; {commits} commits from there on are lost"))
+            Some(format!("its log is damaged at frame {frame}; {} lost from there on", counted(commits, "commit")))
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => Some(format!("its log cannot be read: {error}")),
         _ => None,

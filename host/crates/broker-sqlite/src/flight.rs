@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use wasmpost_delivery::{Timestamp, prove};
+use wasmpost_msg::counted;
 
 /// The suffix of its name, after the name of the queue file.
 pub(crate) const SUFFIX: &str = "-flight";
@@ -187,7 +188,7 @@ fn found(bytes: &[u8], run: u64, boot: Option<[u8; 16]>) -> Found {
             None => torn += 1,
         }
     }
-    Found { notes, fault: (torn > 0).then(|| format!("has {torn} damaged places")) }
+    Found { notes, fault: (torn > 0).then(|| format!("has {}", counted(torn, "damaged place"))) }
 }
 
 fn fault(text: impl Into<String>) -> Found {

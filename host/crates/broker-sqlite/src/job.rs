@@ -1,6 +1,7 @@
 //! Work on many dead letters: done in steps, each in the transaction of a group, so that other work runs in between.
 
 use wasmpost_delivery::DeadLetterFilter;
+use wasmpost_msg::counted;
 
 use crate::channel::Reply;
 use crate::error::Outcome;
@@ -102,7 +103,7 @@ impl Job {
         let result = result.map(|()| count).map_err(|error| match count {
             0 => error,
             _ => {
-                let context = format!("stopped after {count} dead letters were {what}: {}", error.context());
+                let context = format!("stopped after {what} {}: {}", counted(count, "dead letter"), error.context());
                 wasmpost_delivery::BrokerError::new(error.kind(), context)
             }
         });

@@ -1,6 +1,6 @@
 //! The history that brokers keep of deliveries, and the number of crashes that they allow: the same for all.
 
-use wasmpost_msg::Reason;
+use wasmpost_msg::{Reason, counted};
 
 use crate::dead_letter::{Attempt, Evidence, HISTORY_MAX};
 
@@ -23,7 +23,7 @@ impl Attempt {
 impl Evidence {
     /// The evidence of a message which so many processes, or their connections, ended with.
     pub fn crashed(times: u32) -> Self {
-        let error = format!("the process that had the message, or its connection, ended {times} times");
+        let error = format!("the process that had the message, or its connection, ended {}", counted(times, "time"));
         Self::by_host(Reason::Crash, error)
     }
 }

@@ -48,6 +48,6 @@ pub use names::{
 pub use outbox::{ORDERING_KEY, Outbox, Publication};
 pub use receiver::{Receiver, ReceiverFunc, SafeReceiver};
 pub use server::{GraceExpired, ServeError, Server, ServerClosed};
-pub use shown::{cut, is_obeyed, shown};
+pub use shown::{counted, cut, is_obeyed, shown};
 pub use topic::{BufferedWriter, MessageWriter, Topic, TopicFunc, WriteError};
 pub use within::within;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::receiver::Receiver;
+use crate::shown::counted;
 
 /// Serves messages to a receiver.
 ///
@@ -67,7 +68,7 @@ pub struct ServerClosed;
 
 /// The time for a graceful shutdown ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("grace expired with {in_flight} messages in flight")]
+#[error("grace expired with {} in flight", counted(*.in_flight, "message"))]
 pub struct GraceExpired {
     /// How many messages were interrupted.
     pub in_flight: usize,

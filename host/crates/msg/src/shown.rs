@@ -1,4 +1,4 @@
-//! Text from outside, made fit to be shown: once, where it is printed.
+//! Text made fit to be shown, once, where it is printed: text from outside, and counts of things.
 
 use std::borrow::Cow;
 
@@ -83,6 +83,26 @@ pub fn cut(text: &str, bytes_max: usize) -> Cow<'_, str> {
     }
     let kept = text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default();
     Cow::Owned(format!("{kept}{CUT}"))
+}
+
+/// A count with its noun, in the singular or with an `s` or `ies` as its plural.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::counted;
+///
+/// assert_eq!(counted(1, "receiver"), "1 receiver");
+/// assert_eq!(counted(0, "dead letter"), "0 dead letters");
+/// assert_eq!(counted(2, "delivery"), "2 deliveries");
+/// ```
+pub fn counted(count: impl TryInto<u64>, noun: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    match noun.strip_suffix('y') {
+        _ if count == 1 => format!("{count} {noun}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {noun}s"),
+    }
 }
 
 #[cfg(test)]

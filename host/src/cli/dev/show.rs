@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clap::builder::styling::AnsiColor;
 use parking_lot::Mutex;
 use wasmpost_delivery::{Observer, Settled, Verdict};
-use wasmpost_msg::{Message, Publication, ReceiveError, Receiver, cut, shown};
+use wasmpost_msg::{Message, Publication, ReceiveError, Receiver, counted, cut, shown};
 use wasmpost_sandbox::{LogRecord, LogSink};
 
 use crate::cli::output::{self, coloured};
@@ -185,7 +185,7 @@ fn text(settled: &Settled<'_>, lines: &[String], names: Names) -> String {
     for publication in settled.published.iter().take(PUBLISHED_MAX) {
         let Publication { topic, attributes, body, delay, .. } = publication;
         let delay = if delay.is_zero() { String::new() } else { format!(" after {}", rounded(*delay)) };
-        add(&format!("published {topic}{delay}, {} bytes{}", body.len(), preview(body)));
+        add(&format!("published {topic}{delay}, {}{}", counted(body.len(), "byte"), preview(body)));
         for (name, values) in attributes.iter() {
             add(&format!("  {name}: {}", cut(&values.join(", "), BODY_BYTES_MAX)));
         }

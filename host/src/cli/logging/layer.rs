@@ -10,6 +10,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
+use wasmpost_msg::counted;
 
 use super::human::{self, Colours};
 use super::json;
@@ -133,7 +134,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
 
 impl Between for Log {
     fn dropped(&self, lines: u64) -> Vec<u8> {
-        let message = format!("{lines} lines of the log were dropped: they came faster than they could be written");
+        let message =
+            format!("dropped {} of the log: they came faster than they could be written", counted(lines, "line"));
         self.look.written(&Line::new(Level::WARN, LOG, Some(message)).with("dropped", lines))
     }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 use wasmpost_msg::{
-    Context, Disposition, Message, Publication, Reason, ReceiveError, Receiver, SafeReceiver, chain, within,
+    Context, Disposition, Message, Publication, Reason, ReceiveError, Receiver, SafeReceiver, chain, counted, within,
 };
 
 use super::breaker::Breaker;
@@ -85,7 +85,7 @@ impl Worker {
     pub(super) fn check_able(&self, delivery: &Delivery, context: &Context) -> Result<(), ReceiveError> {
         let hops_max = self.options.hops_max;
         if delivery.hops > hops_max {
-            let text = format!("message came through {} receivers, {hops_max} at most are allowed", delivery.hops);
+            let text = format!("message came through {}, the limit is {hops_max}", counted(delivery.hops, "receiver"));
             return Err(ReceiveError::new(Disposition::Reject, Reason::Loop, text));
         }
         // One that waited for its turn when the server stopped does not begin any more.

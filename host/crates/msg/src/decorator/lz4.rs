@@ -10,6 +10,7 @@ use super::coded::{DecodeError, Encoder, Encoding, EncodingWriter, receive_decod
 use crate::error::ReceiveError;
 use crate::message::Message;
 use crate::receiver::Receiver;
+use crate::shown::counted;
 use crate::topic::{MessageWriter, Topic};
 
 /// A topic whose messages go on compressed.
@@ -105,7 +106,7 @@ impl Encoding for Lz4 {
         match (frame.len(), behind.len()) {
             (0, 1) => Ok(decoded),
             (0, _) => Err(DecodeError::Malformed("it is cut off".into())),
-            (left, _) => Err(DecodeError::Malformed(format!("there are {left} bytes behind its end"))),
+            (left, _) => Err(DecodeError::Malformed(format!("{} after its end", counted(left, "byte")))),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Fifo {
 impl Broker for Fifo {
     fn capabilities(&self) -> Capabilities {
         // All that it does: an outbox is published with the acknowledgement, and numbers are right at once.
-        let embedded = Capabilities { ordering_keys: false, key_isolation: false, ..Capabilities::embedded(false) };
+        let embedded = Capabilities { ordering_keys: false, key_isolation: false, ..Capabilities::in_memory() };
         let embedded = Capabilities { delays: false, ttl: false, deduplication: false, ..embedded };
         Capabilities { purge_forgets_ids: false, quotas: false, lapsing_leases: false, ..embedded }
     }

@@ -205,7 +205,7 @@ impl RemoteBroker {
 impl Broker for RemoteBroker {
     /// Those of the embedded queue, which is what has a socket.
     fn capabilities(&self) -> Capabilities {
-        Capabilities::embedded(true)
+        Capabilities::embedded()
     }
 
     async fn queue(&self, _: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {

@@ -276,7 +276,7 @@ async fn say(frames: &mut Frames, what: &impl Serialize) -> anyhow::Result<()> {
 impl Broker for Elsewhere {
     /// Nothing is known of it.
     fn capabilities(&self) -> Capabilities {
-        Capabilities { transactional_outbox: false, ..Capabilities::embedded(true) }
+        Capabilities { transactional_outbox: false, ..Capabilities::embedded() }
     }
 
     async fn queue(&self, _: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {

@@ -130,7 +130,7 @@ impl SharedFile {
 #[async_trait]
 impl Broker for SharedFile {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::embedded(true)
+        Capabilities::embedded()
     }
 
     async fn queue(&self, spec: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {

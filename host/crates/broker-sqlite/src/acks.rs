@@ -109,14 +109,20 @@ impl Acks {
         Some(state.held_up.map_or(wait, |until| wait.max(until.saturating_duration_since(Instant::now()))))
     }
 
-    /// Takes those that are to be stored now. After the last time, later ones are refused.
-    pub(crate) fn take(&self, is_last: bool) -> Vec<Ack> {
+    /// Takes those that are to be stored now.
+    pub(crate) fn take(&self) -> Vec<Ack> {
         let mut state = self.state.lock();
-        if !is_last && state.held_up.is_some_and(|until| Instant::now() < until) {
+        if state.held_up.is_some_and(|until| Instant::now() < until) {
             return Vec::new();
         }
-        let is_closed = state.is_closed || is_last;
+        let is_closed = state.is_closed;
         std::mem::replace(&mut *state, State { is_closed, ..State::default() }).list
+    }
+
+    /// Takes all of them for the last time. Later ones are refused.
+    pub(crate) fn take_last(&self) -> Vec<Ack> {
+        let closed = State { is_closed: true, ..State::default() };
+        std::mem::replace(&mut *self.state.lock(), closed).list
     }
 
     /// Takes back those that could not be stored, to be tried again. Returns them all if they cannot be tried again.

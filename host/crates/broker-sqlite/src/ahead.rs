@@ -219,12 +219,17 @@ impl Ahead {
         state.queues.iter().filter(|(_, of_queue)| of_queue.is_asked).map(|(queue, _)| *queue).collect()
     }
 
-    /// Sets whether messages of a queue are held back. Returns how many are in flight.
-    pub(crate) fn hold(&self, queue: i64, is_held: bool) -> usize {
+    /// Holds messages of a queue back. Returns how many are in flight.
+    pub(crate) fn hold(&self, queue: i64) -> usize {
         let mut state = self.0.lock();
         let of_queue = state.queues.entry(queue).or_default();
-        of_queue.is_held = is_held;
+        of_queue.is_held = true;
         of_queue.leased.len()
+    }
+
+    /// Hands messages of a queue out again.
+    pub(crate) fn release(&self, queue: i64) {
+        self.0.lock().queues.entry(queue).or_default().is_held = false;
     }
 
     /// The queue that has a message in flight alone.

@@ -16,14 +16,14 @@ use wasmpost_delivery::{
 };
 use wasmpost_msg::Publication;
 
-use crate::channel::{Channel, Command};
+use crate::channel::{Channel, Command, Leases};
 use crate::check;
 use crate::held::{self, Held};
 use crate::job::{Fate, Job};
 use crate::look::Looked;
 use crate::open;
 use crate::queue::SqliteQueue;
-use crate::reader::Reader;
+use crate::reader::{Reader, Reading};
 use crate::store::letters::{self, Asked, Letter};
 use crate::store::{Store, read};
 use crate::writer::Writer;
@@ -131,7 +131,7 @@ impl SqliteBroker {
     }
 
     fn open_blocking(held: Held, options: SqliteOptions) -> Result<Arc<Self>, BrokerError> {
-        let (broker, store, receiver) = Self::prepare(held, options, false)?;
+        let (broker, store, receiver) = Self::prepare(held, options, Reading::OnThreads)?;
         Writer::start(store, Arc::clone(&broker.channel), receiver)?;
         Ok(broker)
     }
@@ -142,16 +142,15 @@ impl SqliteBroker {
         path: &Path,
         options: SqliteOptions,
     ) -> Result<(Arc<Self>, crate::stepper::Stepper), BrokerError> {
-        let (broker, store, receiver) = Self::prepare(held::at_once(path)?, options, true)?;
+        let (broker, store, receiver) = Self::prepare(held::at_once(path)?, options, Reading::Inline)?;
         let stepper = crate::stepper::Stepper::new(store, Arc::clone(&broker.channel), receiver);
         Ok((broker, stepper))
     }
 
-    /// With `is_inline`, nothing runs on other threads.
     fn prepare(
         held: Held,
         options: SqliteOptions,
-        is_inline: bool,
+        reading: Reading,
     ) -> Result<(Arc<Self>, Store, Receiver<Command>), BrokerError> {
         let opened = open::open(held, options.durability, options.bytes_max)?;
         let path = opened.held.path().to_owned();
@@ -171,7 +170,7 @@ impl SqliteBroker {
         };
         let channel = Arc::new(Channel::new(sender, clock, options.admission, ack_flush));
         let store = Store::open(opened, &channel, &options, channel.now())?;
-        let reader = Reader::new(path.clone(), is_inline);
+        let reader = Reader::new(path.clone(), reading);
         Ok((Arc::new(Self { channel, reader, page_end: Mutex::default(), path }), store, receiver))
     }
 
@@ -188,7 +187,7 @@ impl SqliteBroker {
     /// Stops as a killed process would: no lease is given back, and nothing more is stored.
     #[doc(hidden)]
     pub async fn abandon(&self) {
-        drop(self.end(false).await);
+        drop(self.end(Leases::Left).await);
     }
 
     /// Waits until all earlier operations are in the file. Returns the time then.
@@ -220,9 +219,9 @@ impl SqliteBroker {
         self.channel.ask(|reply| Command::Job(Job::new(fate, filter, reply))).await
     }
 
-    async fn end(&self, give_back: bool) -> Result<(), BrokerError> {
+    async fn end(&self, leases: Leases) -> Result<(), BrokerError> {
         let (reply, ended) = oneshot::channel();
-        if self.channel.send(Command::Close { give_back, reply }).is_err() {
+        if self.channel.send(Command::Close { leases, reply }).is_err() {
             return self.channel.check_file();
         }
         // A writer that has ended has nothing left to answer.
@@ -233,14 +232,14 @@ impl SqliteBroker {
 impl Drop for SqliteBroker {
     /// Tells the writer to end in order, without waiting for it.
     fn drop(&mut self) {
-        drop(self.channel.send(Command::Close { give_back: true, reply: oneshot::channel().0 }));
+        drop(self.channel.send(Command::Close { leases: Leases::GivenBack, reply: oneshot::channel().0 }));
     }
 }
 
 #[async_trait]
 impl Broker for SqliteBroker {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::embedded(true)
+        Capabilities::embedded()
     }
 
     async fn queue(&self, spec: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {
@@ -275,7 +274,7 @@ impl Broker for SqliteBroker {
     }
 
     async fn close(&self) -> Result<(), BrokerError> {
-        self.end(true).await
+        self.end(Leases::GivenBack).await
     }
 }
 

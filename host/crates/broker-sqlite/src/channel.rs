@@ -40,9 +40,18 @@ pub(crate) enum Command {
     /// acknowledgements were gathered.
     Look,
     Close {
-        give_back: bool,
+        leases: Leases,
         reply: Reply<()>,
     },
+}
+
+/// The fate of leases when the writer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leases {
+    /// Their messages are put back, and the file is closed in order.
+    GivenBack,
+    /// They stay as they are, as when the process is killed.
+    Left,
 }
 
 /// Work for one group.
@@ -232,10 +241,19 @@ impl Channel {
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes no more calls; later ones are answered with `failure`, which may be that the file is gone.
-    pub(crate) fn end(&self, failure: Failure, is_gone: bool) {
+    /// Takes no more calls; later ones are answered with `failure`.
+    pub(crate) fn end(&self, failure: Failure) {
+        self.end_with(End { failure, is_gone: false });
+    }
+
+    /// The same, and the file is gone.
+    pub(crate) fn end_without_file(&self, failure: Failure) {
+        self.end_with(End { failure, is_gone: true });
+    }
+
+    fn end_with(&self, end: End) {
         // The first cause stands.
-        drop(self.end.set(End { failure, is_gone }));
+        drop(self.end.set(end));
         self.room.close();
         self.acks.end();
     }

@@ -82,10 +82,19 @@ pub(crate) fn is_passing(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code().is_some_and(|code| passing.contains(&code))
 }
 
+/// The part of a group in which an error came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum During {
+    /// Before the commit began.
+    Work,
+    /// While the group was committed.
+    Commit,
+}
+
 /// Whether this error leaves unknown which changes reached the disk, so that nothing may be confirmed any more.
-pub(crate) fn is_fatal(error: &rusqlite::Error, committing: bool) -> bool {
+pub(crate) fn is_fatal(error: &rusqlite::Error, during: During) -> bool {
     let fsync = [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC];
     let extended = error.sqlite_extended_error_code();
     let synchronising = extended.is_some_and(|code| fsync.contains(&code) || code == MOVED);
-    synchronising || committing && !is_passing(error)
+    synchronising || during == During::Commit && !is_passing(error)
 }

@@ -145,7 +145,7 @@ fn only_looked_at() -> BrokerError {
 #[async_trait]
 impl Broker for Looked {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::embedded(true)
+        Capabilities::embedded()
     }
 
     async fn queue(&self, _: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {

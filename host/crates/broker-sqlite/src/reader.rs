@@ -16,17 +16,26 @@ const READERS_MAX: usize = 2;
 /// How long a read waits for a locked file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The thread of a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// One for blocking work.
+    OnThreads,
+    /// That of the caller: for proofs.
+    #[cfg_attr(not(feature = "prove"), expect(dead_code, reason = "only proofs read inline"))]
+    Inline,
+}
+
 /// Reads committed state.
 pub(crate) struct Reader {
     path: PathBuf,
     places: Arc<Semaphore>,
-    /// Whether it reads on the thread of its caller, and not on one for blocking work: for proofs.
-    is_inline: bool,
+    reading: Reading,
 }
 
 impl Reader {
-    pub(crate) fn new(path: PathBuf, is_inline: bool) -> Self {
-        Self { path, places: Arc::new(Semaphore::new(READERS_MAX)), is_inline }
+    pub(crate) fn new(path: PathBuf, reading: Reading) -> Self {
+        Self { path, places: Arc::new(Semaphore::new(READERS_MAX)), reading }
     }
 
     /// Reads in one transaction.
@@ -37,7 +46,7 @@ impl Reader {
     {
         let path = self.path.clone();
         let reading = move || read(&path, what).map_err(|error| BrokerError::from(Failure::of(&path, &error)));
-        if self.is_inline {
+        if self.reading == Reading::Inline {
             return reading();
         }
         // The permit is kept as long as the read lasts, even if its caller is gone. The semaphore is never closed.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use wasmpost_delivery::{BrokerError, BrokerErrorKind, Timestamp};
 
-use crate::channel::{Channel, Command, Pull, Reply, Request};
+use self::group::Round;
+use crate::channel::{Channel, Command, Leases, Pull, Reply, Request};
 use crate::checkpoint::Checkpointer;
 use crate::error::Failure;
 use crate::job::Job;
@@ -40,7 +41,7 @@ pub(crate) struct Writer {
 
 /// A command to end.
 struct Close {
-    give_back: bool,
+    leases: Leases,
     reply: Reply<()>,
 }
 
@@ -97,8 +98,9 @@ impl Writer {
     pub(crate) fn turn(&mut self, first: Option<Command>) -> Option<Ending> {
         let mut requests = Vec::new();
         let close = self.gather(first, &mut requests);
-        let is_last = close.as_ref().is_some_and(|close| close.give_back);
-        if let Err(failure) = self.group(requests, is_last) {
+        let is_last = close.as_ref().is_some_and(|close| close.leases == Leases::GivenBack);
+        let round = if is_last { Round::Last } else { Round::Usual };
+        if let Err(failure) = self.group(requests, round) {
             tracing::error!(error = %failure.text, "queue file failed; it is not used any more");
             return Some(Ending { failure, close: None, reply: close.map(|close| close.reply) });
         }
@@ -120,7 +122,7 @@ impl Writer {
                 Command::Job(job) => self.jobs.push_back(job),
                 Command::Drained { queue, reply } => self.drains.push((queue, reply)),
                 Command::Look => {}
-                Command::Close { give_back, reply } => return Some(Close { give_back, reply }),
+                Command::Close { leases, reply } => return Some(Close { leases, reply }),
             }
             if requests.len() >= GROUP_MAX || bytes >= GROUP_BYTES_MAX {
                 return None;
@@ -212,7 +214,10 @@ impl Writer {
         // Confirmed messages are gone with the file; the caller that closes it must get the error.
         let is_gone = close.is_none() && failure.kind == BrokerErrorKind::Closed;
         let mut closed = if is_gone { Err(failure.clone()) } else { Ok(()) };
-        self.channel.end(failure, is_gone);
+        match is_gone {
+            true => self.channel.end_without_file(failure),
+            false => self.channel.end(failure),
+        }
         let mut replies: Vec<_> = reply.into_iter().collect();
         while let Ok(command) = self.receiver.try_recv() {
             if let Command::Close { reply, .. } = command {
@@ -221,7 +226,7 @@ impl Writer {
         }
         self.checkpointer.end();
         match close {
-            Some(Close { give_back: true, reply }) => {
+            Some(Close { leases: Leases::GivenBack, reply }) => {
                 closed = self.close(&reply);
                 replies.push(reply);
             }

@@ -24,7 +24,7 @@ impl Sqlite {
 #[async_trait]
 impl Harness for Sqlite {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::embedded(true)
+        Capabilities::embedded()
     }
 
     async fn broker(&self, clock: Clock) -> Arc<dyn Broker> {

@@ -174,7 +174,7 @@ pub trait Queue: Send + Sync {
 /// use wasmpost_delivery::Capabilities;
 ///
 /// // A broker that keeps messages on disk, and takes no delays.
-/// let capabilities = Capabilities { delays: false, ..Capabilities::embedded(true) };
+/// let capabilities = Capabilities { delays: false, ..Capabilities::embedded() };
 /// assert!(capabilities.durable && capabilities.ordering_keys && !capabilities.delays);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,10 +270,10 @@ pub struct QueueStats {
 }
 
 impl Capabilities {
-    /// Those of the embedded brokers, which do everything by themselves; one of them keeps messages on disk.
-    pub fn embedded(durable: bool) -> Self {
+    /// Those of a broker in the process of the host that keeps messages on disk and does everything by itself.
+    pub fn embedded() -> Self {
         Self {
-            durable,
+            durable: true,
             ordering_keys: true,
             delays: true,
             deduplication: true,
@@ -286,6 +286,12 @@ impl Capabilities {
             exact_stats: true,
             shared: false,
         }
+    }
+
+    /// Those of a broker that keeps messages in memory, and otherwise does all that an [embedded](Self::embedded) one
+    /// does.
+    pub fn in_memory() -> Self {
+        Self { durable: false, ..Self::embedded() }
     }
 }
 

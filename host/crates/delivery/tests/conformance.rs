@@ -19,7 +19,7 @@ struct Memory(Time);
 #[async_trait]
 impl Harness for Memory {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::embedded(false)
+        Capabilities::in_memory()
     }
 
     fn time(&self) -> Time {

@@ -1,5 +1,6 @@
 //! Files that no component is built from: those that builds, tools and editors leave.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -58,26 +59,41 @@ impl Ignored {
         }
     }
 
-    /// Whether something is not looked at.
-    pub(super) fn is(&self, path: &Path, is_directory: bool) -> bool {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_at_top = path.parent() == Some(&self.directory);
-        if self.names.contains(&*name) || is_at_top && self.top_names.contains(&*name) {
-            return true;
-        }
-        if is_directory {
-            let is_hidden = name.starts_with('.') && !HIDDEN_TAKEN.contains(&&*name);
-            return is_hidden
-                || ANYWHERE.contains(&&*name)
-                || is_at_top && AT_TOP.contains(&&*name)
-                || self.outputs.contains(path);
-        }
-        name.starts_with('.')
+    /// Whether a directory is not looked at.
+    pub(super) fn directory(&self, path: &Path) -> bool {
+        let name = name_of(path);
+        let is_hidden = name.starts_with('.') && !HIDDEN_TAKEN.contains(&&*name);
+        self.is_named(path)
+            || is_hidden
+            || ANYWHERE.contains(&&*name)
+            || self.is_at_top(path) && AT_TOP.contains(&&*name)
+            || self.outputs.contains(path)
+    }
+
+    /// Whether a file is not looked at.
+    pub(super) fn file(&self, path: &Path) -> bool {
+        let name = name_of(path);
+        self.is_named(path)
+            || name.starts_with('.')
             || name == PROBE
             || ENDS.iter().any(|end| name.ends_with(end))
             || self.ends.iter().any(|end| name.ends_with(&**end))
             || self.components.contains(path)
     }
+
+    /// Whether `.gitignore` has its name.
+    fn is_named(&self, path: &Path) -> bool {
+        let name = name_of(path);
+        self.names.contains(&*name) || self.is_at_top(path) && self.top_names.contains(&*name)
+    }
+
+    fn is_at_top(&self, path: &Path) -> bool {
+        path.parent() == Some(&self.directory)
+    }
+}
+
+fn name_of(path: &Path) -> Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
 }
 
 #[cfg(test)]
@@ -96,16 +112,16 @@ mod tests {
     fn sources_are_looked_at_and_what_builds_and_editors_leave_is_not() {
         let ignored = ignored(&["/lib/", "gen/", "*.log", "!kept", "# note", "a/b"]);
         for directory in ["/p/target", "/p/a/target", "/p/build", "/p/.git", "/p/made", "/p/lib", "/p/a/gen"] {
-            assert!(ignored.is(Path::new(directory), true), "{directory}");
+            assert!(ignored.directory(Path::new(directory)), "{directory}");
         }
         for directory in ["/p/src", "/p/src/build", "/p/.cargo", "/p/a/lib", "/p/tests"] {
-            assert!(!ignored.is(Path::new(directory), true), "{directory}");
+            assert!(!ignored.directory(Path::new(directory)), "{directory}");
         }
         for file in ["/p/out.wasm", "/p/.lib.rs.swp", "/p/lib.rs~", "/p/4913", "/p/w.db", "/p/a/x.log"] {
-            assert!(ignored.is(Path::new(file), false), "{file}");
+            assert!(ignored.file(Path::new(file)), "{file}");
         }
         for file in ["/p/src/lib.rs", "/p/Cargo.toml", "/p/src/target", "/p/b.wasm"] {
-            assert!(!ignored.is(Path::new(file), false), "{file}");
+            assert!(!ignored.file(Path::new(file)), "{file}");
         }
     }
 }

@@ -168,12 +168,11 @@ impl Sources {
             let Ok(entries) = directory.read_dir() else { continue };
             for entry in entries.filter_map(Result::ok) {
                 let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
-                if self.ignored.is(&path, kind.is_dir()) {
-                    continue;
-                }
                 if kind.is_dir() {
-                    open.push(path);
-                } else if let Some(seen) = self.seen(&path) {
+                    open.extend((!self.ignored.directory(&path)).then_some(path));
+                } else if !self.ignored.file(&path)
+                    && let Some(seen) = self.seen(&path)
+                {
                     found.insert(path, seen);
                 }
                 if found.len() + open.len() > FILES_MAX {

@@ -56,7 +56,7 @@ async fn an_ack_behind_the_last_group_is_refused() {
     broker.publish(vec![Publication::new("orders", Attributes::new(), "a")]).await.unwrap();
     let delivery = next(&orders).await;
     // As the last group does before the file is closed.
-    assert!(broker.channel.acks().take(true).is_empty());
+    assert!(broker.channel.acks().take_last().is_empty());
     let error = delivery.lease.ack(Vec::new()).await.unwrap_err();
     assert_eq!(error.kind(), BrokerErrorKind::Closed);
     broker.close().await.unwrap();

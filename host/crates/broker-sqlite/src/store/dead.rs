@@ -6,6 +6,7 @@ use wasmpost_delivery::prove::{Point, pass};
 use wasmpost_delivery::{DeadLetterFilter, Evidence, Timestamp};
 
 use super::Store;
+use super::settle::Afterwards;
 use crate::error::Outcome;
 
 /// The columns of a dead letter that are needed to put it back or delete it.
@@ -39,7 +40,7 @@ impl Store {
         let values = (queue, message, name, reason, dead_at, evidence_text, attempts, self.last_grave, deliveries);
         self.connection.prepare_cached(sql)?.execute(values)?;
         pass(Point::DeadLetterMoving);
-        self.end(queue, message, false).map(drop)
+        self.end(queue, message, Afterwards::Kept).map(drop)
     }
 
     /// The number of the last dead letter. As long as the file is open, later ones have larger numbers, even if earlier

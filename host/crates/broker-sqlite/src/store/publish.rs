@@ -26,6 +26,15 @@ pub(super) struct Row<'a> {
     pub(super) body: &'a [u8],
 }
 
+/// The origin of the id of a publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ids {
+    /// Its publisher chose it: a second publication with it adds nothing.
+    OfPublisher,
+    /// The host made it from the source of an outbox, which is acked once.
+    OfHost,
+}
+
 impl Row<'_> {
     pub(super) fn checksum(&self) -> [u8; CHECKSUM_BYTES] {
         let mut hasher = blake3::Hasher::new();
@@ -118,14 +127,15 @@ impl Store {
 
     pub(crate) fn publish(&mut self, publications: &[Publication]) -> Outcome<Vec<Receipt>> {
         self.check_quotas(publications)?;
-        let published = publications.iter().map(|publication| self.publish_one(publication, true)).collect();
+        let published =
+            publications.iter().map(|publication| self.publish_one(publication, Ids::OfPublisher)).collect();
         self.forget_ids(publications.len())?;
         published
     }
 
-    pub(super) fn publish_one(&mut self, publication: &Publication, deduplicate: bool) -> Outcome<Receipt> {
+    pub(super) fn publish_one(&mut self, publication: &Publication, ids: Ids) -> Outcome<Receipt> {
         let id = match &publication.id {
-            Some(id) if deduplicate && !self.first_seen(&publication.topic, id)? => {
+            Some(id) if ids == Ids::OfPublisher && !self.first_seen(&publication.topic, id)? => {
                 return Ok(Receipt { id: id.clone(), duplicate: true });
             }
             Some(id) => id.clone(),

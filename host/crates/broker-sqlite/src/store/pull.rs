@@ -99,19 +99,19 @@ impl Store {
         let ahead = channel.ahead();
         let alone = ahead.alone();
         if alone == Some(queue) {
-            ahead.hold(queue, true);
+            ahead.hold(queue);
             return Ok(Turn::Nobody);
         }
         let suspect = if alone.is_none() { self.due(queue, ALONE, 1)?.pop() } else { None };
         let Some(suspect) = suspect else {
-            ahead.hold(queue, false);
+            ahead.release(queue);
             if alone.is_none() && !self.has_status(queue, ALONE)? {
                 self.suspected.remove(&queue);
             }
             return Ok(Turn::All);
         };
         // Deliveries in flight end first. Until then none begins, or the turn would never come.
-        Ok(if ahead.hold(queue, true) > 0 { Turn::Nobody } else { Turn::Suspect(suspect) })
+        Ok(if ahead.hold(queue) > 0 { Turn::Nobody } else { Turn::Suspect(suspect) })
     }
 
     fn has_status(&self, queue: i64, status: i64) -> rusqlite::Result<bool> {

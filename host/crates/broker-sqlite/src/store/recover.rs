@@ -11,6 +11,7 @@ use wasmpost_msg::Reason;
 
 use super::dead::whole;
 use super::read::mark_of;
+use super::settle::Afterwards;
 use super::{ALONE, LEASED, Store};
 use crate::error::{Fault, Outcome};
 use crate::flight::{self, Found, Note, Phase};
@@ -77,7 +78,7 @@ impl Store {
         for (note, phase) in notes {
             let Some(crashes) = self.crashes_of(&note)? else { continue };
             if phase == Phase::Acked {
-                self.end(note.queue, note.message, true)?;
+                self.end(note.queue, note.message, Afterwards::Forgotten)?;
                 *self.changes.acked.entry(note.queue).or_default() += 1;
                 continue;
             }

@@ -6,16 +6,26 @@ use wasmpost_delivery::{Attempt, BrokerError, BrokerErrorKind, Evidence, Nack, T
 use wasmpost_msg::Publication;
 
 use super::dead::{Forgotten, lossy, whole};
+use super::publish::Ids;
 use super::{ALONE, BEHIND, READY, Store};
 use crate::ahead::Leased;
 use crate::error::{Fault, Outcome};
+
+/// The fate of a message that leaves a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// It is deleted, unless another queue or a dead letter has it.
+    Forgotten,
+    /// It is kept, as a dead letter.
+    Kept,
+}
 
 impl Store {
     pub(crate) fn ack(&mut self, token: u64, outbox: &[Publication]) -> Outcome<()> {
         self.check_quotas(outbox)?;
         let (queue, message) = self.settled(token)?.place();
         self.publish_all(outbox)?;
-        self.end(queue, message, true)?;
+        self.end(queue, message, Afterwards::Forgotten)?;
         *self.changes.acked.entry(queue).or_default() += 1;
         Ok(())
     }
@@ -61,7 +71,7 @@ impl Store {
     /// Publishes an outbox. Its messages need no deduplication: their ids are made from the source, which is acked in
     /// this transaction or not at all.
     pub(crate) fn publish_all(&mut self, outbox: &[Publication]) -> Outcome<()> {
-        outbox.iter().try_for_each(|publication| self.publish_one(publication, false).map(drop))
+        outbox.iter().try_for_each(|publication| self.publish_one(publication, Ids::OfHost).map(drop))
     }
 
     pub(crate) fn nack(&mut self, token: u64, nack: &Nack) -> Outcome<()> {
@@ -130,16 +140,16 @@ impl Store {
     }
 
     pub(super) fn expire(&mut self, queue: i64, message: i64) -> Outcome<()> {
-        if self.end(queue, message, true)? {
+        if self.end(queue, message, Afterwards::Forgotten)? {
             *self.changes.expired.entry(queue).or_default() += 1;
             self.forget_if_empty(queue)?;
         }
         Ok(())
     }
 
-    /// Takes a message out of a queue and makes the next one with its key ready. The message itself is deleted if asked
-    /// for and if no other queue and no dead letter has it. Returns whether it was in the queue.
-    pub(super) fn end(&mut self, queue: i64, message: i64, forget: bool) -> Outcome<bool> {
+    /// Takes a message out of a queue and makes the next one with its key ready. Returns whether it was in the
+    /// queue.
+    pub(super) fn end(&mut self, queue: i64, message: i64, afterwards: Afterwards) -> Outcome<bool> {
         let sql = "DELETE FROM state WHERE queue = ?1 AND message = ?2 RETURNING key, shared, deliveries, status";
         let mut delete = self.connection.prepare_cached(sql)?;
         let row = delete.query_row((queue, message), |row| {
@@ -161,11 +171,11 @@ impl Store {
             }
         }
         // Only a message that was delivered before has a history.
-        if deliveries > 0 || !forget {
+        if deliveries > 0 || afterwards == Afterwards::Kept {
             let sql = "DELETE FROM history WHERE queue = ?1 AND message = ?2";
             self.connection.prepare_cached(sql)?.execute((queue, message))?;
         }
-        if forget {
+        if afterwards == Afterwards::Forgotten {
             drop(self.forget(message, shared)?);
         }
         Ok(true)

@@ -8,16 +8,25 @@ use wasmpost_delivery::{BrokerError, Timestamp};
 use super::Writer;
 use crate::acks::Ack;
 use crate::channel::Request;
-use crate::error::{Failure, Fault, Outcome, is_fatal, is_passing};
+use crate::error::{During, Failure, Fault, Outcome, is_fatal, is_passing};
 use crate::job::Job;
 
 /// How often the time is stored while there is work.
 const TIME_KEPT_EVERY: Duration = Duration::from_secs(1);
 
-/// The failure of a group, and whether it came from its commit.
+/// The place of a group in the life of the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Round {
+    /// Others may follow.
+    Usual,
+    /// The file is closed in order after it.
+    Last,
+}
+
+/// The failure of a group, and the part of it in which it came.
 struct GroupFailure {
     error: rusqlite::Error,
-    committing: bool,
+    during: During,
 }
 
 /// The errors of refused requests, and of a refused job, of a group.
@@ -32,12 +41,17 @@ impl Writer {
     ///
     /// Acknowledgements are added if anything is to be committed anyway, if they were gathered for long enough, or if
     /// this group is the last. Pulls that wait are served after it.
-    pub(super) fn group(&mut self, requests: Vec<Request>, is_last: bool) -> Result<(), Failure> {
+    pub(super) fn group(&mut self, requests: Vec<Request>, round: Round) -> Result<(), Failure> {
         let mut job = self.next_job();
         let now = self.channel.now();
-        let has_to_write = !requests.is_empty() || job.is_some() || is_last || self.store.has_to_write(now);
+        let has_to_write =
+            !requests.is_empty() || job.is_some() || round == Round::Last || self.store.has_to_write(now);
         let acks_are_due = self.channel.acks().wait().is_some_and(|wait| wait.is_zero());
-        let acks = if has_to_write || acks_are_due { self.channel.acks().take(is_last) } else { Vec::new() };
+        let acks = match round {
+            Round::Last => self.channel.acks().take_last(),
+            Round::Usual if has_to_write || acks_are_due => self.channel.acks().take(),
+            Round::Usual => Vec::new(),
+        };
         if has_to_write || !acks.is_empty() {
             self.write(requests, acks, job.take())?;
         }
@@ -173,7 +187,7 @@ impl Writer {
 
     fn recover(&mut self, failure: &GroupFailure) -> Result<(), Failure> {
         self.store.roll_back();
-        if is_fatal(&failure.error, failure.committing) {
+        if is_fatal(&failure.error, failure.during) {
             return Err(self.store.failure(&failure.error).last());
         }
         Ok(())
@@ -187,7 +201,7 @@ impl Writer {
         job: Option<&mut Job>,
         is_timely: bool,
     ) -> Result<Results, GroupFailure> {
-        let running = |error| GroupFailure { error, committing: false };
+        let running = |error| GroupFailure { error, during: During::Work };
         let now = self.channel.now();
         let before = self.store.rows_changed();
         self.store.begin_at(now).map_err(running)?;
@@ -221,10 +235,10 @@ impl Writer {
 
     fn commit(&mut self, now: Timestamp, has_changed: bool) -> Result<(), GroupFailure> {
         if has_changed && now.since(self.time_kept) >= TIME_KEPT_EVERY {
-            self.store.keep_time(now).map_err(|error| GroupFailure { error, committing: false })?;
+            self.store.keep_time(now).map_err(|error| GroupFailure { error, during: During::Work })?;
             self.time_kept = now;
         }
-        let committing = |error| GroupFailure { error, committing: true };
+        let committing = |error| GroupFailure { error, during: During::Commit };
         self.store.commit().map_err(committing)?;
         if has_changed { self.store.check_place().map_err(committing) } else { Ok(()) }
     }
@@ -265,7 +279,7 @@ impl Writer {
     fn not_served(&mut self, error: &rusqlite::Error) -> Result<(), Failure> {
         let failure = self.store.failure(error);
         self.refuse_all(Vec::new(), &[], None, &failure);
-        if is_fatal(error, false) { Err(failure.last()) } else { Ok(()) }
+        if is_fatal(error, During::Work) { Err(failure.last()) } else { Ok(()) }
     }
 
     fn answer(&mut self, requests: Vec<Request>, results: Vec<Option<BrokerError>>) {

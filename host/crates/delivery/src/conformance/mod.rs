@@ -18,7 +18,7 @@
 //! #[async_trait]
 //! impl Harness for Memory {
 //!     fn capabilities(&self) -> Capabilities {
-//!         Capabilities::embedded(false)
+//!         Capabilities::in_memory()
 //!     }
 //!
 //!     async fn broker(&self, clock: Clock) -> Arc<dyn Broker> {

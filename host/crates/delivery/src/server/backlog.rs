@@ -97,9 +97,14 @@ impl Backlog {
         backlog
     }
 
-    /// Says whether messages come one at a time, after a pause: then nothing is pulled here.
-    pub(super) fn pause(&self, is_paused: bool) {
-        self.is_paused.store(is_paused, Ordering::Release);
+    /// Pulls nothing from now on, because messages come one at a time, each after a pause.
+    pub(super) fn pause(&self) {
+        self.is_paused.store(true, Ordering::Release);
+    }
+
+    /// Pulls again when slots become free.
+    pub(super) fn resume(&self) {
+        self.is_paused.store(false, Ordering::Release);
     }
 
     /// Has deliveries worked off, each with one of the slots.

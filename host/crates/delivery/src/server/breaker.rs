@@ -133,12 +133,21 @@ impl Breaker {
         self.state.lock().slowed.is_some()
     }
 
-    /// Waits until the breaker is open, or closed.
-    pub(super) async fn becomes(&self, open: bool) {
+    /// Waits until the breaker is open.
+    pub(super) async fn opened(&self) {
+        self.until(Self::is_open).await;
+    }
+
+    /// Waits until the breaker is closed.
+    pub(super) async fn closed(&self) {
+        self.until(|breaker| !breaker.is_open()).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            if self.is_open() == open {
+            if is_so(self) {
                 return;
             }
             changed.await;
@@ -152,7 +161,7 @@ impl Breaker {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => {}
                 // Another version of the component need not wait for what this one did.
-                () = self.becomes(false) => {}
+                () = self.closed() => {}
             }
         }
     }

@@ -247,9 +247,13 @@ impl QueueServer {
     /// Slots first, then deliveries for them: what is leased can start at once.
     async fn pull(&self, slots: &Arc<Semaphore>, work: &Work) -> Result<Pulled, BrokerError> {
         loop {
-            let is_slowed = self.breaker.is_open();
-            work.pause(is_slowed);
-            let pulled = if is_slowed { self.pull_one(slots).await? } else { self.pull_many(slots).await? };
+            let pulled = if self.breaker.is_open() {
+                work.pause();
+                self.pull_one(slots).await?
+            } else {
+                work.resume();
+                self.pull_many(slots).await?
+            };
             if let Some(pulled) = pulled {
                 return Ok(pulled);
             }
@@ -270,7 +274,7 @@ impl QueueServer {
         tokio::select! {
             biased;
             deliveries = self.queue.pull(permits.num_permits()) => Ok(Some((deliveries?, permits))),
-            () = self.breaker.becomes(true) => Ok(None),
+            () = self.breaker.opened() => Ok(None),
         }
     }
 
@@ -280,7 +284,7 @@ impl QueueServer {
         let mut permits = tokio::select! {
             biased;
             permits = Arc::clone(slots).acquire_many_owned(all) => permits.map_err(closed)?,
-            () = self.breaker.becomes(false) => return Ok(None),
+            () = self.breaker.closed() => return Ok(None),
         };
         let one = permits.split(1).unwrap_or(permits);
         loop {

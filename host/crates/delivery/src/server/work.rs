@@ -24,10 +24,17 @@ impl Work {
         }
     }
 
-    /// Says whether messages come one at a time, after a pause.
-    pub(super) fn pause(&self, is_paused: bool) {
+    /// Pulls nothing from now on, because messages come one at a time, each after a pause.
+    pub(super) fn pause(&self) {
         if let Self::Single(backlog) = self {
-            backlog.pause(is_paused);
+            backlog.pause();
+        }
+    }
+
+    /// Pulls again when slots become free.
+    pub(super) fn resume(&self) {
+        if let Self::Single(backlog) = self {
+            backlog.resume();
         }
     }
 

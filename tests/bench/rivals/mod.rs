@@ -19,7 +19,7 @@ const LATENCY: Duration = Duration::from_secs(4);
 
 /// A durable queue with a handler that does nothing.
 trait Rival {
-    /// What rows and figures are found by, and the name that people read.
+    /// The ids of rows and figures, and the name that people read.
     fn name(&self) -> (&'static str, String);
 
     /// Has 64 publishers publish so many messages, each waiting for its confirmation.

@@ -73,9 +73,11 @@ impl Own {
         let options = QueueServerOptions { share: Some(share), observer, ..QueueServerOptions::default() };
         let server = Arc::new(QueueServer::new(Arc::clone(&self.queue), options));
         self.runtime.block_on(async {
-            let (began, cpu) = (Instant::now(), process_cpu());
+            let began = Instant::now();
+            let cpu = process_cpu();
             let serving = tokio::spawn({
-                let (server, receiver) = (Arc::clone(&server), Arc::clone(&self.receiver));
+                let server = Arc::clone(&server);
+                let receiver = Arc::clone(&self.receiver);
                 async move { server.serve(receiver).await }
             });
             others.await;
@@ -100,7 +102,8 @@ impl Rival for Own {
     fn publish(&mut self, messages: usize) -> Sample {
         let broker = Arc::clone(&self.broker);
         self.runtime.block_on(async move {
-            let (began, cpu) = (Instant::now(), process_cpu());
+            let began = Instant::now();
+            let cpu = process_cpu();
             let publish = |broker: Arc<SqliteBroker>| async move {
                 for _ in 0..messages / PUBLISHERS {
                     broker.publish(vec![publication()]).await.unwrap();

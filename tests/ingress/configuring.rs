@@ -2,7 +2,7 @@
 
 use wasmpost_tests::{Place, Ran, guest};
 
-/// What is said of a path, and the words of the error that it is refused with, none if it is good.
+/// The configuration of a path, and the words of the error that it is refused with; none if it is good.
 const CASES: &[(&str, &[&str])] = &[
     ("signature = \"none\"", &[]),
     ("", &["signature"]),

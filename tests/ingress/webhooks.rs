@@ -99,7 +99,8 @@ fn an_old_request_of_stripe_or_slack_is_refused_and_a_new_one_taken() {
         send(now + 3600).refuses(401, "within 5 minutes");
         // Slack tries an address before it sends anything there. To others that is a message.
         let tried = send_as(now, r#"{"token":"t","challenge":"3eZbrw1aB10","type":"url_verification"}"#);
-        let (status, challenge) = (tried.status, tried.json()["challenge"].clone());
+        let status = tried.status;
+        let challenge = tried.json()["challenge"].clone();
         let is_slack = method == "slack";
         assert_eq!((status, challenge == "3eZbrw1aB10"), if is_slack { (200, true) } else { (202, false) });
         wait_until_acked(&place, "hooks", if is_slack { 1 } else { 2 });

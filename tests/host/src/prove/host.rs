@@ -33,7 +33,8 @@ pub fn place() -> Place {
 /// The same, with messages taken by HTTP.
 pub fn place_with_http() -> Place {
     let names = super::posting::HEADERS;
-    let (id, key) = (super::posting::ID, super::posting::KEY);
+    let id = super::posting::ID;
+    let key = super::posting::KEY;
     let ingress = format!(
         "[[ingress]]\nlisten = \"127.0.0.1:0\"\npath = \"/work\"\ntopic = \"work\"\nsignature = \"none\"\n\
          headers = {names:?}\nid_header = {id:?}\nkey_header = {key:?}\n"

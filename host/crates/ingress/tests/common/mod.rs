@@ -40,7 +40,8 @@ impl Fake {
 
     /// One that answers as many calls as its gate lets through.
     pub(crate) fn closed() -> Arc<Self> {
-        let (gate, begun) = (Semaphore::new(0), Semaphore::new(0));
+        let gate = Semaphore::new(0);
+        let begun = Semaphore::new(0);
         Arc::new(Self { stored: Mutex::default(), fault: Mutex::default(), gate, begun })
     }
 
@@ -88,7 +89,7 @@ impl Broker for Fake {
     }
 }
 
-/// What is taken at `/hooks` unless a test says otherwise.
+/// The rules for `/hooks` unless a test has its own.
 pub(crate) fn options() -> EndpointOptions {
     EndpointOptions {
         path: "/hooks".into(),
@@ -152,7 +153,8 @@ impl Client {
 
     /// The next answer; none if the connection ends before.
     pub(crate) fn receive(&mut self) -> Option<Answer> {
-        let (mut head, mut byte) = (Vec::new(), [0]);
+        let mut head = Vec::new();
+        let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
             self.0.read_exact(&mut byte).ok()?;
             head.push(byte[0]);

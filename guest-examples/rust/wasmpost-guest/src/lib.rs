@@ -28,7 +28,7 @@
 //! }
 //! ```
 //!
-//! What it publishes is held back until it has returned ok. Any error that it passes on with `?` is a retry;
+//! Messages that it publishes are held back until it has returned ok. Any error that it passes on with `?` is a retry;
 //! [`OrFail`] and [`Failure`] say otherwise. A panic ends the instance, and its text is in the log of the host.
 //!
 //! The crate is compiled to `wasm32-unknown-unknown`, as `crate-type = ["cdylib"]`. A component imports what it uses of

@@ -1,4 +1,5 @@
-//! What the server promises of batches: each message settled by its own result, and none counted for the fault of another.
+//! The promises of the server about batches: each message is settled by its own result, and none counts for the fault of
+//! another.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A fault fails the test.
 
 mod bench;
@@ -52,7 +53,7 @@ fn batches(messages: usize) -> Bench {
     bench
 }
 
-/// What the receiver was given in each call until the queue was empty.
+/// The messages of each call of the receiver until the queue was empty.
 async fn served(bench: &Bench, answer: impl Fn(&[String]) -> Results + Send + Sync + 'static) -> Vec<Vec<String>> {
     let seen = Arc::default();
     let serving = bench.serve(Calls { seen: Arc::clone(&seen), answer }).await;
@@ -82,7 +83,8 @@ async fn messages_come_in_one_call_as_many_as_a_batch_has() {
     let seen = served(&bench, all_ok).await;
     assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [8, 8, 4]);
     assert_eq!(seen.concat(), (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
-    let (orders, out) = (bench.stats("orders").await, bench.broker.stats().await.unwrap());
+    let orders = bench.stats("orders").await;
+    let out = bench.broker.stats().await.unwrap();
     assert_eq!((orders.acked, orders.dead), (20, 0), "{out:?}");
 }
 

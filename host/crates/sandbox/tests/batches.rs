@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use wasmpost_msg::{Attributes, Batch, Body, Context, Message, Publication, Reason, ReceiveError, Receiver};
 use wasmpost_sandbox::{EngineOptions, LogRecord, LogSink, ReceiverOptions, Sandbox, Size, WasmReceiver};
 
-/// What became of the messages of a call.
+/// The results of the messages of a call.
 struct Outcome {
     results: Result<Vec<Result<(), ReceiveError>>, ReceiveError>,
     contexts: Vec<Context>,
@@ -21,7 +21,7 @@ impl Outcome {
         self.results.as_ref().unwrap_err().reason()
     }
 
-    /// What each published.
+    /// The messages that each published.
     fn published(&self) -> Vec<Vec<Publication>> {
         self.contexts.iter().map(|context| context.outbox().take()).collect()
     }

@@ -10,7 +10,7 @@ fn receive(messages: Vec<Message>) -> Vec<Result<(), Failure>> {
     let size = messages.len();
     log::info("batch", size);
     let mut results: Vec<_> = messages.iter().map(|message| obey(message, size)).collect();
-    // What one of them asks for concerns all of them.
+    // A request of one of them concerns all of them.
     for message in &messages {
         match message.attribute("Do").as_deref() {
             Some("shorten") => drop(results.pop()),

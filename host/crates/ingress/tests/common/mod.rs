@@ -54,7 +54,7 @@ impl Fake {
 #[async_trait]
 impl Broker for Fake {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::embedded(false)
+        Capabilities::in_memory()
     }
 
     async fn queue(&self, _: QueueSpec) -> Result<Arc<dyn Queue>, BrokerError> {

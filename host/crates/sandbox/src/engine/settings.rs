@@ -21,6 +21,15 @@ const ASYNC_STACKS: u32 = 16;
 /// The most messages that can be in one instance at a time.
 pub const CONCURRENT_MAX: u32 = 64;
 /// The most messages that a component can get in one call.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::BATCH_MAX;
+///
+/// let messages = vec!["a"; 600];
+/// assert_eq!(messages.chunks(BATCH_MAX as usize).count(), 3);
+/// ```
 pub const BATCH_MAX: u32 = 256;
 /// Frames of a guest's backtrace.
 const FRAMES_MAX: usize = 20;

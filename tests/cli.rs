@@ -1,4 +1,4 @@
-//! The command line from the outside: what users do, and what they do wrong.
+//! The command line from the outside: common tasks, and common mistakes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
 use wasmpost_tests::{Place, guest, stats, wait_until_leased};

@@ -63,9 +63,10 @@ fn a_cache_that_cannot_be_written_is_read_all_the_same() {
         place.write(&format!("{name}.toml"), host + &receiver);
     }
     place.run(&["check", "--config", "first.toml"]).exits(0);
-    // Files can have no bytes from here on, as on a disk that is full. A signal would end the process instead.
+    // From here on files cannot grow, as on a full disk. The signal for that is ignored, because it would end the
+    // process.
     let unwritable = "trap '' XFSZ; ulimit -f 0; \"$wasmpost\" check --config";
-    // It could not compile: the component is from the cache.
+    // It cannot compile, so the component is from the cache.
     shell(&place, &format!("{unwritable} again.toml")).exits(0);
     // A component that is not in the cache is compiled, and not kept.
     shell(&place, &format!("{unwritable} other.toml")).exits(0);
@@ -121,7 +122,7 @@ fn open(process: u32) -> Vec<u32> {
     open
 }
 
-/// Whether a process is at work, rather than gone or waited for.
+/// Whether a process runs: it is neither gone nor a zombie.
 fn is_alive(process: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
@@ -148,13 +149,13 @@ fn the_compiler_has_nothing_open_that_its_host_was_started_with() {
 #[test]
 fn the_compiler_ends_with_its_host() {
     let place = Place::default();
-    // A shell gives what runs behind it no input unless it is told to.
+    // A shell gives a background process no input unless it is told to.
     let line = "exec 3<&0; \"$wasmpost\" compile-component guard 0 65536 65536 9 1000000000 0 $$ <&3 & echo $!; wait";
     let mut host = compiler(&place, line);
     let mut first = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(host.stdout.take().unwrap()), &mut first).unwrap();
     let process: u32 = first.trim().parse().unwrap();
-    // It has set what ends it when it has set its limits, and waits for its input from then on.
+    // Once it has set its limits it has also arranged to end with its host, and waits for its input.
     let limits = || fs::read_to_string(format!("/proc/{process}/limits")).unwrap_or_default();
     wait_until("the compiler has its limits", || {
         limits().lines().any(|line| line.starts_with("Max open files") && line.contains(" 16 "))

@@ -1,4 +1,4 @@
-//! The configuration: what is wrong is told with line and column, and what is not said has defaults that work.
+//! The configuration: errors have line and column, and every key that is left out has a default that works.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The programs in `host/examples` run, end by themselves, and print what they are there to show.
+//! The programs in `host/examples` run, end by themselves, and print the expected lines.
 #![allow(clippy::unwrap_used)] // A fault fails the test.
 
 use wasmpost_tests::{PATIENCE, examples, root};

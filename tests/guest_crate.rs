@@ -1,4 +1,4 @@
-//! The crate for guests in Rust: what a receiver written with it does in the host.
+//! The crate for guests in Rust: a receiver written with it, in the host.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use wasmpost_tests::{Place, guest, wait_until_in_flight};
 const KILLS: usize = 20;
 const MESSAGES_PER_ROUND: usize = 60;
 
-/// Messages that were published, by id, with what is known about each: whether its publishing was confirmed.
+/// Published messages by id, and whether each was confirmed.
 type Published = BTreeMap<String, bool>;
 
 fn place() -> Place {
@@ -37,7 +37,7 @@ fn publish_round(place: &Place, round: usize, published: &mut Published) {
     place.run_with(&["publish", "work", "--ndjson", "-"], &lines).exits(0);
 }
 
-/// Publishes one message while the host is being killed: nobody knows beforehand whether it is confirmed.
+/// Publishes one message while the host is being killed: it may be confirmed or not.
 fn publish_during_the_kill(place: &Place, round: usize, kill: impl FnOnce(), published: &mut Published) {
     let id = format!("round {round} while killed");
     let mut publishing = place.command(&["publish", "work", "--id", &id, "-"]);

@@ -84,7 +84,7 @@ fn wait_until_at_rest(place: &Place) -> u64 {
     let began = Instant::now();
     loop {
         let before = dead(place);
-        // The host has done what was asked for before this.
+        // The host answers only after it has done all earlier requests.
         stats(place, "orders");
         if dead(place) == before {
             return before;

@@ -19,7 +19,7 @@ fn place() -> Place {
     place
 }
 
-/// Every verb that has a result, as it is called.
+/// Every verb that has a result, with its arguments.
 fn calls() -> Vec<Vec<String>> {
     let noop = guest("noop");
     let noop = noop.to_str().unwrap();

@@ -1,4 +1,4 @@
-//! Publishing from the outside: lines as they come, what is wrong with them, and duplicates.
+//! Publishing from the outside: lines as they come, invalid lines, and duplicates.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,4 +1,4 @@
-//! The queue file from the outside: one thing, whatever it is called and whoever uses it.
+//! The queue file from the outside: the same file under every name and for every user.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)] // A fault fails the test.
 
 use std::fs::Permissions;
@@ -15,9 +15,9 @@ use wasmpost_tests::{Place, Ran, guest, program, stats};
 
 /// A user that owns nothing.
 const NOBODY: u32 = 65_534;
-/// How long a host listens to a connection on which nothing is said. Nobody else waits for that.
+/// How long a host keeps a silent connection. No other connection waits for it.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Has this program listen on a socket as somebody else, and tell what it was sent.
+/// Makes this program listen on a socket as another user, and print the bytes that it gets.
 const IMPOSTOR: &str = "WASMPOST_TEST_IMPOSTOR";
 
 fn run<'a>(component: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -94,7 +94,7 @@ fn a_host_whose_file_is_deleted_confirms_nothing_and_ends_with_an_error() {
     let published = publish(&place, &["--id", "late"]);
     let (code, log) = host.end();
     if published.0.status.success() {
-        // The host had found out and ended before it was asked: then the message is in the file that was made since.
+        // If the host noticed and ended before the request came, the message is in the new file.
         let left = place.run(&["queues"]).exits(0).stdout();
         assert!(left.lines().any(|line| line.split_whitespace().take(2).eq(["orders", "1"])), "{left}");
     } else {

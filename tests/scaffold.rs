@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Trial};
 use wasmpost::scaffold::languages;
 use wasmpost_tests::{Place, guest, program, root, target};
 
-/// Where an example lies in the directory of its language, and what is seen of a project of it.
+/// The place of an example in the directory of its language, and the expected properties of a project made from it.
 #[derive(Debug, Clone, Copy)]
 struct Example {
     name: &'static str,

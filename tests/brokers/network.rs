@@ -1,4 +1,4 @@
-//! A network between host and broker that is slow, cuts connections, or swallows what is sent.
+//! A network between host and broker that is slow, cuts connections, or swallows data.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub(crate) async fn no_message_is_lost_when_the_network_swallows_everything_for_
     proxy.set(Mode::BlackHole);
     let beside = scene.host("beside", "wasmpost.toml");
     scene.ledger.release();
-    // The other host gets all of it, what the first one was at and can tell nobody about included.
+    // The other host gets all messages, those included that the first is working on and cannot settle.
     scene.publish("after", MESSAGES);
     scene.ledger.repeated(&at_work).await;
     scene.ledger.seen(2 * MESSAGES).await;

@@ -19,7 +19,7 @@ pub(crate) struct Scene {
     pub(crate) ledger: Ledger,
     pub(crate) place: Place,
     published: BTreeSet<String>,
-    /// Of what was published, what nobody knows to be stored.
+    /// Publications that may or may not be stored.
     unconfirmed: BTreeSet<String>,
 }
 
@@ -69,7 +69,7 @@ impl Scene {
         self.published.extend(ids);
     }
 
-    /// Publishes one message while something goes wrong: it is confirmed, or nobody knows.
+    /// Publishes one message while something goes wrong: it is confirmed, or its fate is unknown.
     pub(crate) fn publish_during(&mut self, id: &str, fault: impl FnOnce(&mut Self)) {
         use std::io::Write;
 

@@ -270,7 +270,7 @@ fn a_component_needs_no_configuration() {
     session.shows("published out, 12 bytes: good morning");
 }
 
-/// A project of a language: what is changed in its source shows, and so does an error of its compiler.
+/// A project of a language: a change of its source shows, and so does an error of its compiler.
 fn a_project_is_built_when_its_source_is_saved(language: &str, source: &str, fault: &str) {
     let place = Place::default();
     place.run(&["new", "mine", "--lang", language]).exits(0);

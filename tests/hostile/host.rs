@@ -1,4 +1,4 @@
-//! Guests and messages that go for the host itself, or for what it keeps between messages.
+//! Guests and messages that attack the host itself, or the state that it keeps between messages.
 
 use serde_json::{Value, json};
 use wasmpost_msg::decorator::lz4::{Lz4Receiver, Lz4Topic};

@@ -1,4 +1,4 @@
-//! Guests that attack the host and their neighbours: what is seen of each, and that the neighbour is served.
+//! Guests that attack the host and their neighbours: each gets its verdict, and the neighbour is served.
 //!
 //! The guests lie in `guests/hostile/`, named by the row of the attack: `a01` to `a21`. One in Rust is a file in
 //! `examples/` and its lines in `Cargo.toml`, one in WebAssembly text a file in `wat/`. Each becomes a constant, which a

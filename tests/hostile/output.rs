@@ -1,4 +1,4 @@
-//! Guests that say too much, or what is not fit to be shown.
+//! Guests that write too much, or text that a terminal would obey.
 
 use serde_json::json;
 use wasmpost_tests::PATIENCE;

@@ -1,4 +1,4 @@
-//! Guests that send requests to where they should not, seen from the servers.
+//! Guests that send requests to forbidden places, seen from the servers.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -32,7 +32,7 @@ impl Server {
                     let mut request = [0; 4096];
                     let _ = stream.read(&mut request);
                     let _ = stream.write_all(answer.as_bytes());
-                    // Until the other side has had enough, or for ever where nothing is ever said.
+                    // Until the other side closes, or for ever if it never sends anything.
                     while endless && stream.write_all(&[b'x'; 4096]).is_ok() {}
                     let _ = stream.read(&mut request);
                 });

@@ -35,7 +35,7 @@ const PUSH: &[(&str, &str)] = &[("X-Github-Event", "push")];
 const BINARY: &[(&str, &str)] = &[("Content-Type", "application/octet-stream"), ("X-Github-Event", "release")];
 const OCTO: &str = r#"{"action":"opened","repository":{"full_name":"octo/cat","id":7},"zen":[1,2.5e3,null]}"#;
 
-/// How many messages of 64 KiB a receiver gets that leaves no memory for those who never give any back.
+/// How many messages of 64 KiB a receiver gets: too many for one that never frees memory.
 const MANY: usize = 500;
 
 /// The first delivery of a message to a receiver of its own.
@@ -181,7 +181,7 @@ fn a_message_after_a_crash_is_processed(language: &Language, runtime: &Runtime) 
     });
 }
 
-/// Messages of several kinds, each with what becomes of it.
+/// Messages of several kinds, each with its expected result.
 async fn various(language: &Language, reuse: u32) -> Vec<(Result<(), String>, Vec<(String, String, String)>)> {
     let receiver = language.receiver(ReceiverOptions { reuse, ..language.options() });
     let mut all = Vec::new();

@@ -13,7 +13,7 @@ use wasmpost_sandbox::{LoadedComponent, ReceiverOptions, WasmReceiver};
 use wasmpost_tests::{find_guest, guest};
 use wasmpost_tests_host::outcome::{Lines, sandbox};
 
-/// A language, what its receivers need beyond the default limits, and how it tells of a crash.
+/// A language, the limits that its receivers need beyond the defaults, and the text of its crashes.
 #[derive(Clone, Copy)]
 struct Language {
     name: &'static str,

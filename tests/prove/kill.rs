@@ -1,5 +1,5 @@
-//! A host that is killed at random times and at every point where that may hurt, again and again, under load. Every
-//! message is accounted for by what was confirmed, what was published and what lies in the file.
+//! A host that is killed at random times and at every critical point, again and again, under load. Every message is
+//! accounted for: the confirmed ones, the published ones, and those in the file.
 //!
 //! `WASMPOST_PROVE_ROUNDS` says how often, `WASMPOST_SEED` repeats a run.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.

@@ -56,12 +56,12 @@ impl Ledger {
         Self { origin, shared, accepting }
     }
 
-    /// Where guests find it.
+    /// Its address for guests.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// From now on no question is answered, so that whoever asks stays at work.
+    /// From now on no question is answered, so that receivers that ask stay at work.
     pub fn hold(&self) {
         self.shared.holds.send_replace(true);
     }

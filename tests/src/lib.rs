@@ -19,10 +19,10 @@ pub mod prove;
 /// How long anything may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The pause before something that is waited for is looked at again.
+/// The pause between two checks of a condition.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How many lines of a host's log a test tells that failed.
+/// How many lines of a host's log a failed test prints.
 const LOG_LINES_MAX: usize = 50;
 
 /// The directory of the workspace.
@@ -56,7 +56,7 @@ pub fn examples() -> &'static Path {
     })
 }
 
-/// Has cargo build what is wanted of the host.
+/// Makes cargo build a target of the host.
 fn build(wanted: &[&str]) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // A test beside it makes cargo choose the features of dependencies as it did for the tests, so that it finds them
@@ -109,7 +109,7 @@ impl Place {
         Self { directory: tempfile::tempdir_in(directory).unwrap() }
     }
 
-    /// Leaves the directory where it is, for whoever looks for a fault, and tells where.
+    /// Keeps the directory, to look for a fault in it, and returns its path.
     pub fn keep(&mut self) -> PathBuf {
         self.directory.disable_cleanup(true);
         self.path().to_owned()
@@ -271,7 +271,7 @@ pub fn signal(child: &Child, name: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// Waits until something is so, which is looked at again and again.
+/// Waits until a condition holds, which is checked again and again.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();

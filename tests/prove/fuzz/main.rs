@@ -1,4 +1,4 @@
-//! Input from outside that is random, or almost right: nothing of it may bring the host down or through its rules.
+//! Random and almost valid input from outside: none of it may crash the host or break its rules.
 //!
 //! Each target is tried for some seconds: `WASMPOST_FUZZ_SECONDS` says how many. A failing input is made small and
 //! printed, and is kept as a test of its own, with its fix.

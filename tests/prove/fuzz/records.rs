@@ -1,5 +1,4 @@
-//! Records of the queue file that were damaged: what is damaged is told, and its neighbours can still be listed and are
-//! delivered.
+//! Damaged records of the queue file: the damage is reported, and other records can still be listed and are delivered.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Guests of every world that answer as the message tells them to: whatever that is, the host stays up, and what they
-//! publish is within what they may.
+//! Guests of every world that answer as the message tells them to: with any answer the host stays up, and they publish
+//! nothing that they may not.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -15,7 +15,7 @@ use wasmpost_tests_host::prove::number;
 
 use super::traced::{read, traced};
 
-/// How long a host that lives on may take for what it has.
+/// How long a host that lives on may take for its messages.
 const WORK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The outcome of a host in which a call failed.

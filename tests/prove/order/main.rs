@@ -1,5 +1,5 @@
-//! The order of system calls of a host: what is confirmed is on disk before. And calls that fail, one after the other: the
-//! host ends or says so, and nothing that it confirmed is lost.
+//! The order of system calls of a host: a message is on disk before it is confirmed. And calls that fail, one after the
+//! other: the host ends or logs an error, and loses nothing that it confirmed.
 //!
 //! It needs `strace`, which `scripts/setup-prove.sh` installs; the disk that gets full needs namespaces of users, or root.
 //! A case that needs more than this machine has is ignored. `WASMPOST_PROVE_CALLS` says how many calls of a kind fail.

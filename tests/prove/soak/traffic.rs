@@ -9,8 +9,8 @@ use wasmpost_msg::{Attributes, Publication};
 use wasmpost_tests::{Place, find_guest, guest};
 use wasmpost_tests_host::prove::number;
 
-/// Queues with their share of the messages, their component, and what else their receiver says. Those whose component is
-/// not built are left out.
+/// Queues with their share of the messages, their component, and further keys of their receiver. Those whose component
+/// is not built are left out.
 pub(crate) const QUEUES: &[(&str, u32, &str, &str)] = &[
     ("@t/fresh", 8, "obeying", ""),
     ("reused", 8, "obeying", "reuse = 100"),
@@ -19,14 +19,14 @@ pub(crate) const QUEUES: &[(&str, u32, &str, &str)] = &[
     ("python", 1, "triage-python", "reuse = 20\nconcurrency = 2"),
     ("javascript", 1, "triage-javascript", "reuse = 20\nconcurrency = 2"),
 ];
-/// Where all of them publish to, and who takes that.
+/// The topic that all of them publish to, and the queue that takes from it.
 const SINK: &str = "[[receivers]]\nqueue = \"sink\"\ntopics = [\"done\", \"out\", \"@t/out\", \"github.push\", \"github.unknown\"]\ncomponent = \"noop.wasm\"\n";
 /// From which length on there are receivers in interpreted languages.
 const INTERPRETERS_FROM: Duration = Duration::from_secs(300);
 const A_SECOND: f64 = 60.0;
 /// How many messages may wait before no more are sent: a host that cannot keep up is another matter.
 const WAITING_MAX: u64 = 200;
-/// How often is looked how many wait.
+/// How often the number of waiting messages is read.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How many messages each queue gets at first, all at once: as many instances as there can be take their memory then, and
 /// not whenever two messages happen to meet.
@@ -42,7 +42,7 @@ pub(crate) struct Traffic {
     /// Dead letters that an operator has purged.
     pub(crate) purged: u64,
     faulty: u64,
-    /// When was looked last, how many messages waited then, and how many are owed to the host.
+    /// The time of the last look, the messages that waited then, and how many are owed to the host.
     looked: Duration,
     waiting: u64,
     owed: f64,

@@ -1,4 +1,4 @@
-//! Looking at a host from outside.
+//! Observes a host from outside.
 
 use std::path::Path;
 use std::process::Child;

@@ -6,7 +6,7 @@ use crate::prove::letter::Letter;
 use crate::prove::order;
 use crate::prove::seen::{Copy, Dead, Ledger, Life, Snapshot, Standing};
 
-/// Something that must not be.
+/// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The invariant that it breaks, such as `I1`.
@@ -38,7 +38,7 @@ impl Fault {
     }
 }
 
-/// All that is wrong after these lives. `drained` says that the last one ended because nothing was left to do.
+/// All faults after these lives. `drained` says that the last one ended because nothing was left to do.
 pub fn faults(ledger: &Ledger, lives: &[Life], rules: Rules, drained: bool) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (number, life) in lives.iter().enumerate() {
@@ -107,7 +107,7 @@ fn places<'a>(snapshot: &'a Snapshot, faults: &mut Vec<Fault>) -> Places<'a> {
     places
 }
 
-/// Whether everything is what was sent, byte for byte, and was published by attempts that may publish.
+/// Checks that every message is as sent, byte for byte, and was published by an attempt that may publish.
 fn contents(snapshot: &Snapshot, places: &Places<'_>, faults: &mut Vec<Fault>) {
     let waiting = snapshot.waiting.iter().map(|waiting| (&waiting.id, waiting.digest));
     for (id, digest) in waiting.chain(snapshot.dead.iter().map(|dead| (&dead.id, dead.digest))) {

@@ -1,5 +1,5 @@
-//! Messages that ask the guest `obeying` for something. All about one follows from its id, so that whoever knows the id
-//! can tell whether it is whole.
+//! Messages that ask the guest `obeying` for something. Everything in one follows from its id, so that the id is enough
+//! to check it.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

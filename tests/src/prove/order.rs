@@ -24,7 +24,7 @@ struct History {
     has_ended: bool,
 }
 
-/// Adds what is wrong with the order of things.
+/// Adds faults in the order of events.
 pub fn check(ledger: &Ledger, lives: &[Life], rules: Rules, faults: &mut Vec<Fault>) {
     let mut histories: BTreeMap<&str, History> = BTreeMap::new();
     let mut number = 0;

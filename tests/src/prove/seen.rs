@@ -31,7 +31,7 @@ pub struct Sent {
     pub again: bool,
 }
 
-/// All that was sent, and a file that tells it to whoever looks for a fault.
+/// All messages that were sent, and a file that lists them, to look for a fault.
 #[derive(Debug)]
 pub struct Ledger {
     /// By id.
@@ -61,7 +61,7 @@ pub struct Waiting {
 pub struct Dead {
     /// The id.
     pub id: String,
-    /// Why it died.
+    /// The reason for which it died.
     pub reason: String,
     /// How often it was delivered.
     pub deliveries: u32,

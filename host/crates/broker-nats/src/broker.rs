@@ -34,6 +34,12 @@ pub struct NatsBroker {
 
 impl NatsBroker {
     /// Connects to the servers of a URL such as `nats://host:4222/stream?replicas=3`, and makes or checks the streams.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a URL, credentials or certificates that are refused, and for a server or a stream that is set up
+    /// otherwise than needed. `NotFound` if the URL forbids to make streams and one is missing. `Unavailable` if no
+    /// server can be reached in time.
     pub async fn open(url: &str, access: &Access) -> Result<Arc<Self>, BrokerError> {
         let options = Options::parse(url)?;
         let Connection { client, generation } = connect(&options, access).await?;
@@ -66,11 +72,19 @@ impl NatsBroker {
     }
 
     /// The place that the URL names. All of it is checked, without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, with the part of the URL that is wrong.
     pub fn site(url: &str) -> Result<Site, BrokerError> {
         Ok(Options::parse(url)?.site("nats"))
     }
 
     /// Checks what proves who connects, as far as that can be told without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a file that cannot be read or used, and for credentials that cannot be given together.
     pub async fn check_access(access: &Access) -> Result<(), BrokerError> {
         connect::check(access).await
     }

@@ -55,6 +55,11 @@ struct CoreRenewer;
 
 impl NatsCoreBroker {
     /// Connects to the servers of a URL such as `nats-core://host:4222`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a URL, credentials or certificates that are refused, and `Unavailable` if no server can be reached
+    /// in time.
     pub async fn open(url: &str, access: &Access) -> Result<Arc<Self>, BrokerError> {
         let options = Options::parse_core(url)?;
         let Connection { client, .. } = connect(&options, access).await?;
@@ -68,11 +73,19 @@ impl NatsCoreBroker {
 
 impl NatsCoreBroker {
     /// The place that the URL names. All of it is checked, without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, with the part of the URL that is wrong.
     pub fn site(url: &str) -> Result<Site, BrokerError> {
         Ok(Options::parse_core(url)?.site("nats-core"))
     }
 
     /// Checks whether there can be such a queue, without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a name that no subject can have.
     pub fn check_queue(spec: &QueueSpec) -> Result<(), BrokerError> {
         spec.check()?;
         spec.all_topics().iter().try_for_each(|topic| subject(topic).map(drop))

@@ -9,6 +9,25 @@
 //!
 //! [`NatsCoreBroker`] does without streams: at most once, nothing is kept.
 //!
+//! # Examples
+//!
+//! ```no_run
+//! use wasmpost_broker_nats::{NatsBroker, NatsCoreBroker};
+//! use wasmpost_delivery::{Access, Broker, QueueSpec};
+//!
+//! # async fn connect() -> Result<(), wasmpost_delivery::BrokerError> {
+//! // Three replicas of each stream, on a server that asks for a password.
+//! let access =
+//!     Access { user: Some("host".into()), password: Some("hunter2".to_owned().into()), ..Access::default() };
+//! let broker = NatsBroker::open("nats://localhost:4222/wasmpost?replicas=3", &access).await?;
+//! let queue = broker.queue(QueueSpec::new("orders")).await?;
+//! // Subjects without streams.
+//! let core = NatsCoreBroker::open("nats-core://localhost:4222", &Access::default()).await?;
+//! # drop((queue, core));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Floors
 //!
 //! From the ground up: a module names those below its own floor, and beside it those in its parentheses.

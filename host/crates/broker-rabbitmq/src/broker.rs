@@ -40,6 +40,11 @@ impl Default for RabbitOptions {
 
 impl RabbitBroker {
     /// Connects to `amqp://host:5672/vhost`, or `amqps://`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a URL, credentials or certificates that are refused, and for a virtual host that does not exist.
+    /// `Unavailable` if the server cannot be reached in time.
     pub async fn open(url: &str, options: RabbitOptions) -> Result<Arc<Self>, BrokerError> {
         let link = Arc::new(Link::new(Arc::new(Target::new(url, &options.access)?)));
         link.connection().await?;
@@ -48,16 +53,28 @@ impl RabbitBroker {
     }
 
     /// The place that the URL names. All of it is checked, without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, with the part of the URL that is wrong.
     pub fn site(url: &str) -> Result<Site, BrokerError> {
         access::site(url)
     }
 
     /// Checks what proves who connects, as far as that can be told without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a file that cannot be read or used, and for credentials that cannot be given together.
     pub fn check_access(url: &str, access: &Access) -> Result<(), BrokerError> {
         Target::new(url, access).map(drop)
     }
 
     /// Checks whether there can be such a queue, without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a name that no queue or exchange can have.
     pub fn check_queue(spec: &QueueSpec) -> Result<(), BrokerError> {
         spec.check()?;
         spec.all_topics().iter().try_for_each(|name| names::check(name))

@@ -7,6 +7,23 @@
 //! AMQP lists neither queues nor bindings: what there is is written in a message of its own (`catalogue.rs`), and
 //! copied for those who only read it (`copy.rs`).
 //!
+//! # Examples
+//!
+//! ```no_run
+//! use wasmpost_broker_rabbitmq::{RabbitBroker, RabbitOptions};
+//! use wasmpost_delivery::{Access, Broker, QueueSpec};
+//!
+//! # async fn connect() -> Result<(), wasmpost_delivery::BrokerError> {
+//! let access =
+//!     Access { user: Some("host".into()), password: Some("hunter2".to_owned().into()), ..Access::default() };
+//! let options = RabbitOptions { access, ..RabbitOptions::default() };
+//! let broker = RabbitBroker::open("amqp://localhost:5672/wasmpost", options).await?;
+//! let queue = broker.queue(QueueSpec::new("orders")).await?;
+//! # drop(queue);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Floors
 //!
 //! From the ground up: a module names those below its own floor, and beside it those in its parentheses.

@@ -111,6 +111,12 @@ impl Default for SqliteOptions {
 impl SqliteBroker {
     /// Opens a queue file, which is made where there is none. A file that another process has open is waited for as long
     /// as the options say, and then refused.
+    ///
+    /// # Errors
+    ///
+    /// `InUse` while another process has the file, after `patience`. `Invalid` for a file of another program, one of a
+    /// newer version, one that is not a plain file or that has several names, and for a path that cannot be opened.
+    /// `Corrupt` for a damaged file, `Full` for a full disk, and `Unavailable` if it cannot be read or written now.
     pub async fn open(path: &Path, options: SqliteOptions) -> Result<Arc<Self>, BrokerError> {
         let held = held::in_turn(path, options.patience).await?;
         let opening = tokio::task::spawn_blocking(move || Self::open_blocking(held, options));
@@ -121,6 +127,10 @@ impl SqliteBroker {
 
     /// Opens a queue file to read it; it need not be writable. If nothing can be written, leases of a process that
     /// ended are shown as they are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), but for the permission to write.
     pub async fn open_to_look(path: &Path, options: SqliteOptions) -> Result<Arc<dyn Broker>, BrokerError> {
         match Self::open(path, options).await {
             Ok(broker) => Ok(broker),
@@ -137,6 +147,10 @@ impl SqliteBroker {
     }
 
     /// A broker whose writer runs when it is told to, and not on a thread: for proofs.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open); it does not wait for other processes.
     #[cfg(feature = "prove")]
     pub fn open_stepped(
         path: &Path,

@@ -55,6 +55,20 @@ const RULES: &[(&str, &str)] = &[
 ];
 
 /// The result of a check of a queue file.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use wasmpost_broker_sqlite::{FileReport, check_file};
+///
+/// # async fn check() -> Result<(), wasmpost_delivery::BrokerError> {
+/// let FileReport { faults, messages } = check_file(Path::new("wasmpost.db")).await?;
+/// println!("{messages} messages, {} faults", faults.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct FileReport {
     /// The faults, one line each and a hundred at most; empty if there are none.
@@ -77,6 +91,11 @@ impl FileReport {
 
 /// Checks all of a queue file without changing it: its pages and indexes, its log, references between rows, and the
 /// checksum of every message. A host may have it open meanwhile.
+///
+/// # Errors
+///
+/// `Invalid` for a file of another program or one that cannot be opened, `Corrupt` for one that is not an SQLite file,
+/// `InUse` if this process has it open, and `Unavailable` if it cannot be read. Damage is no error: the report has it.
 pub async fn check_file(path: &Path) -> Result<FileReport, BrokerError> {
     let path = path.to_owned();
     let looking = tokio::task::spawn_blocking(move || {

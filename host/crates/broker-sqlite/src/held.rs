@@ -77,6 +77,25 @@ impl Identity {
 }
 
 /// The path of a file without symbolic links. The file need not exist, but its directory must.
+///
+/// # Errors
+///
+/// That of the system if the directory does not exist or cannot be read, and one if there are too many links.
+///
+/// # Examples
+///
+/// ```
+/// use std::path::Path;
+///
+/// use wasmpost_broker_sqlite::resolved;
+///
+/// let directory = tempfile::tempdir()?;
+/// std::os::unix::fs::symlink("queue.db", directory.path().join("link"))?;
+/// let file = directory.path().canonicalize()?.join("queue.db");
+/// assert_eq!(resolved(&directory.path().join("link"))?, file);
+/// assert!(resolved(Path::new("/does/not/exist/queue.db")).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn resolved(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {

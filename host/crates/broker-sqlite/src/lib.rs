@@ -7,6 +7,39 @@
 //!
 //! The schema is in `src/schema.sql`. A file of an earlier version is migrated when it is opened.
 //!
+//! # Examples
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use wasmpost_broker_sqlite::{ACK_FLUSH, ACK_FLUSH_MAX, Durability, SqliteBroker, SqliteOptions, check_file};
+//! use wasmpost_delivery::{Broker, QueueSpec};
+//! use wasmpost_msg::{Attributes, Publication};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let directory = tempfile::tempdir()?;
+//! let file = directory.path().join("queue.db");
+//! // Acknowledgements are gathered for twice as long as usual, and the file has at most a gibibyte.
+//! let options = SqliteOptions {
+//!     durability: Durability::Gathered,
+//!     ack_flush: (2 * ACK_FLUSH).min(ACK_FLUSH_MAX),
+//!     bytes_max: Some(1 << 30),
+//!     patience: Duration::from_secs(5),
+//!     ..SqliteOptions::default()
+//! };
+//! let broker = SqliteBroker::open(&file, options).await?;
+//! let queue = broker.queue(QueueSpec::new("orders")).await?;
+//! broker.publish(vec![Publication::new("orders", Attributes::new(), "one")]).await?;
+//! let delivery = queue.pull(1).await?.remove(0);
+//! delivery.lease.begin()?;
+//! delivery.lease.ack(Vec::new()).await?;
+//! broker.close().await?;
+//! assert!(check_file(&file).await?.faults.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Floors
 //!
 //! From the ground up: a module names those below its own floor, and beside it those in its parentheses.

@@ -13,6 +13,20 @@ use crate::store::Store;
 use crate::writer::Writer;
 
 /// The writer of a queue file, driven by a test. Dropping it stands for the end of a process that was killed.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use wasmpost_broker_sqlite::{SqliteBroker, SqliteOptions, Step, Stepper};
+///
+/// let (broker, mut stepper): (_, Stepper) =
+///     SqliteBroker::open_stepped(Path::new("queue.db"), SqliteOptions::default())?;
+/// while stepper.step() == Step::Worked {}
+/// # drop(broker);
+/// # Ok::<(), wasmpost_delivery::BrokerError>(())
+/// ```
 pub struct Stepper {
     writer: Option<Writer>,
     channel: Arc<Channel>,

@@ -105,14 +105,16 @@ pub trait Broker: Send + Sync {
 /// # Examples
 ///
 /// ```
+/// use std::sync::Arc;
+///
 /// use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
-/// use wasmpost_delivery::{Broker, Nack, QueueSpec};
+/// use wasmpost_delivery::{Broker, Nack, Queue, QueueSpec};
 /// use wasmpost_msg::{Attributes, Publication};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let broker = MemoryBroker::new(MemoryOptions::default());
-/// let queue = broker.queue(QueueSpec::new("orders")).await?;
+/// let queue: Arc<dyn Queue> = broker.queue(QueueSpec::new("orders")).await?;
 /// assert!(queue.pull_now(1).is_empty());
 /// broker.publish(vec![Publication::new("orders", Attributes::new(), "one")]).await?;
 ///
@@ -243,6 +245,27 @@ pub struct Receipt {
 }
 
 /// The numbers of messages in a queue.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
+/// use wasmpost_delivery::{Broker, QueueStats, Receipt};
+/// use wasmpost_msg::{Attributes, Publication};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = MemoryBroker::new(MemoryOptions::default());
+/// let order = Publication { id: Some("order-1".into()), ..Publication::new("orders", Attributes::new(), "{}") };
+/// let first: Vec<Receipt> = broker.publish(vec![order.clone()]).await?;
+/// let second = broker.publish(vec![order]).await?;
+/// assert!(!first[0].duplicate && second[0].duplicate);
+///
+/// let stats: Vec<QueueStats> = broker.stats().await?;
+/// assert_eq!((stats[0].queue.as_str(), stats[0].ready), ("orders", 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueStats {
     /// The name of the queue.
@@ -264,7 +287,7 @@ pub struct QueueStats {
     /// Messages in flight that were delivered before, where the broker tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redelivered: Option<u64>,
-    /// Those who wait for messages now, in all processes, where the broker tells.
+    /// The number of consumers that wait for messages now, in all processes, where the broker tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumers: Option<u64>,
 }

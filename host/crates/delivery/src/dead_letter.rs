@@ -78,6 +78,30 @@ pub struct Evidence {
 }
 
 /// An attempt and its outcome.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_delivery::{Attempt, AttemptVerdict, HISTORY_MAX, Timestamp};
+/// use wasmpost_msg::Reason;
+///
+/// let mut history = Vec::new();
+/// for number in 1..=40 {
+///     let attempt = Attempt {
+///         number,
+///         started_at: Timestamp(0),
+///         duration: Duration::from_millis(3),
+///         verdict: AttemptVerdict::Nack,
+///         delay: Some(Duration::from_secs(1)),
+///         reason: Reason::Trap,
+///         error: "unreachable".into(),
+///     };
+///     attempt.add_to(&mut history);
+/// }
+/// assert_eq!((history.len(), history[0].number), (HISTORY_MAX, 9));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// The number of the delivery, from 1.
@@ -154,7 +178,7 @@ pub struct Listed {
 ///
 /// ```
 /// use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
-/// use wasmpost_delivery::{Broker, DeadLetterFilter, Evidence, QueueSpec};
+/// use wasmpost_delivery::{Broker, DeadLetterFilter, DeadLetters, Evidence, Listed, QueueSpec};
 /// use wasmpost_msg::{Attributes, Publication, Reason};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -166,8 +190,8 @@ pub struct Listed {
 /// delivery.lease.reject(Evidence::by_host(Reason::Rejected, "no such customer")).await?;
 ///
 /// let rejected = DeadLetterFilter { reason: Some(Reason::Rejected), ..DeadLetterFilter::default() };
-/// let letters = broker.dead_letters().expect("a broker in memory keeps them");
-/// let page = letters.list(&rejected, 0, 50).await?;
+/// let letters: &dyn DeadLetters = broker.dead_letters().expect("a broker in memory keeps them");
+/// let page: Vec<Listed> = letters.list(&rejected, 0, 50).await?;
 /// assert_eq!((page[0].letter.evidence.error.as_str(), page[0].body_bytes), ("no such customer", 3));
 /// assert_eq!(letters.redrive(&rejected).await?, 1);
 /// assert_eq!(queue.pull(1).await?[0].body, "one");
@@ -214,13 +238,13 @@ pub trait DeadLetters: Send + Sync {
 /// # Examples
 ///
 /// ```
-/// use wasmpost_delivery::{Page, Paged};
+/// use wasmpost_delivery::{PAGE_BYTES_MAX, Page, Paged};
 ///
 /// struct Letter;
 ///
 /// impl Paged for Letter {
 ///     fn bytes(&self) -> usize {
-///         1 << 20
+///         PAGE_BYTES_MAX / 4
 ///     }
 /// }
 ///

@@ -8,6 +8,17 @@ use crate::timestamp::Timestamp;
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// How many ids were forgotten before their time and not told yet.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::{ForgottenIds, IDS_MAX, Timestamp};
+///
+/// // Logs a warning now, and the next one a minute later at the earliest.
+/// let mut forgotten = ForgottenIds::default();
+/// forgotten.add(3, IDS_MAX, Timestamp(0));
+/// forgotten.add(5, IDS_MAX, Timestamp(1));
+/// ```
 #[derive(Debug, Default)]
 pub struct ForgottenIds {
     count: u64,

@@ -6,6 +6,15 @@ use crate::dead_letter::{Attempt, Evidence, HISTORY_MAX};
 
 /// How many processes, or their connections, may end while they have a message, unless an option of the broker says
 /// otherwise: with the last the message becomes a dead letter, because it may be what ends them.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::{CRASHES_MAX, Evidence};
+///
+/// let evidence = Evidence::crashed(CRASHES_MAX);
+/// assert!(evidence.error.ends_with("ended 3 times"));
+/// ```
 pub const CRASHES_MAX: u32 = 3;
 
 /// How many ids an embedded broker remembers at a time, to recognise a second publication, unless an option says

@@ -12,6 +12,19 @@ use crate::error::BrokerError;
 use crate::timestamp::Timestamp;
 
 /// One attempt at a message, with its lease.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::{BrokerError, Delivery, Lease};
+///
+/// async fn print(delivery: Delivery) -> Result<(), BrokerError> {
+///     println!("{}: delivery {} of {} bytes", delivery.id, delivery.deliveries, delivery.body.len());
+///     let lease: Box<dyn Lease> = delivery.lease;
+///     lease.ack(Vec::new()).await
+/// }
+/// # drop(print);
+/// ```
 pub struct Delivery {
     /// The id: the same on every delivery of the message.
     pub id: String,

@@ -40,6 +40,16 @@ pub struct TenantQuota {
 }
 
 /// How many topics that no queue takes from hold messages of a tenant at a broker, and how many may.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::{Quotas, TOPICS_MAX, WaitingTopics};
+///
+/// let quotas = Quotas::default();
+/// quotas.topic_waits("@acme/orders");
+/// assert_eq!(quotas.waiting_topics("acme"), WaitingTopics { held: 1, max: TOPICS_MAX });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitingTopics {
     /// How many do.

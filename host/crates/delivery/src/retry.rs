@@ -43,7 +43,7 @@ pub struct RetryPolicy {
     pub backoff_first: Duration,
     /// The longest delay.
     pub backoff_max: Duration,
-    /// How much longer than its backoff a delay may be, as a share of it. It is never shorter.
+    /// How much longer than its backoff a delay may be, as a share of it: 0.2 is up to a fifth. It is never shorter.
     pub jitter: f64,
     /// The shortest delay that a receiver can ask for. From the ninth failure on it doubles, up to `backoff_max`: what
     /// never ends gets rarer.

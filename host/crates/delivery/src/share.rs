@@ -16,14 +16,14 @@ use crate::threads::Lane;
 /// ```
 /// use std::sync::Arc;
 ///
-/// use wasmpost_delivery::{QueueServerOptions, Share};
+/// use wasmpost_delivery::{QueueServerOptions, Share, ShareUsage};
 ///
 /// // Two servers that have eight places and a hundred publications a second together.
 /// let share = Arc::new(Share::new(8, None).with_publish_rate(100));
 /// let orders = QueueServerOptions { share: Some(Arc::clone(&share)), ..QueueServerOptions::default() };
 /// let mails = QueueServerOptions { share: Some(Arc::clone(&share)), ..QueueServerOptions::default() };
 /// # drop((orders, mails));
-/// assert_eq!(share.used().deliveries, 0);
+/// assert_eq!(share.used(), ShareUsage::default());
 /// ```
 #[derive(Debug)]
 pub struct Share {

@@ -3,6 +3,17 @@
 use std::time::Duration;
 
 /// The largest body, in bytes.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{ATTRIBUTE_VALUES_MAX, ATTRIBUTES_BYTES_MAX, BODY_BYTES_MAX};
+///
+/// // 64 MiB of body, 256 KiB of attributes in at most 1024 values.
+/// assert_eq!(BODY_BYTES_MAX, 64 * 1024 * 1024);
+/// assert_eq!(ATTRIBUTES_BYTES_MAX, 256 * 1024);
+/// assert_eq!(ATTRIBUTE_VALUES_MAX, 1024);
+/// ```
 pub const BODY_BYTES_MAX: usize = 64 << 20;
 /// The most bytes of all names and values of attributes together.
 pub const ATTRIBUTES_BYTES_MAX: usize = 256 << 10;
@@ -16,6 +27,15 @@ const ID_BYTES_MAX: usize = 512;
 const SHOWN_CHARS_MAX: usize = 40;
 
 /// The reason why an id or an ordering key is invalid, if it is. `what` names it.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::id_fault;
+///
+/// assert_eq!(id_fault("id", "order-1"), None);
+/// assert!(id_fault("ordering key", "two\nlines").is_some_and(|fault| fault.starts_with("ordering key")));
+/// ```
 pub fn id_fault(what: &str, value: &str) -> Option<String> {
     let fits = !value.is_empty() && value.len() <= ID_BYTES_MAX && !value.chars().any(char::is_control);
     (!fits).then(|| {
@@ -25,6 +45,17 @@ pub fn id_fault(what: &str, value: &str) -> Option<String> {
 }
 
 /// The reason why a delay or a time to live is invalid, if it is. `what` names it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wasmpost_msg::{DELAY_MAX, delay_fault};
+///
+/// assert_eq!(delay_fault("delay", DELAY_MAX), None);
+/// assert!(delay_fault("ttl", DELAY_MAX + Duration::from_secs(1)).is_some());
+/// ```
 pub fn delay_fault(what: &str, delay: Duration) -> Option<String> {
     (delay.as_secs() > DELAY_MAX.as_secs()).then(|| format!("{what} is over the limit of ten years"))
 }

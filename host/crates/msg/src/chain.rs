@@ -4,6 +4,17 @@ use std::error::Error;
 use std::fmt;
 
 /// An error as people read it.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{Chain, ServeError, chain};
+///
+/// fn told(error: &ServeError) -> Chain<'_> {
+///     chain(error)
+/// }
+/// # drop(told);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Chain<'a>(&'a (dyn Error + 'static));
 

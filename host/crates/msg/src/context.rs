@@ -44,9 +44,28 @@ struct ContextState {
 }
 
 /// The resources that a delivery used, as far as the receiver can tell.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use wasmpost_msg::{Component, Context, Usage};
+///
+/// // A receiver tells what it used; the server adds it to the log and to dead letters.
+/// let component = Component { digest: format!("sha256:{:064}", 0), version: Some("1.2.0".into()) };
+/// let context = Context::default();
+/// context.set_usage(Usage {
+///     cpu: Duration::from_micros(300),
+///     component: Some(Arc::new(component)),
+///     ..Usage::default()
+/// });
+/// assert_eq!(context.usage().cpu.as_micros(), 300);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// CPU time that the guest burnt.
+    /// CPU time that the guest used.
     pub cpu: Duration,
     /// Time from the start of the call to its end.
     pub wall: Duration,
@@ -75,12 +94,12 @@ pub struct Component {
 /// # Examples
 ///
 /// ```
-/// use wasmpost_msg::{Context, MessageWriter, Topic};
+/// use wasmpost_msg::{Context, MessageWriter, OutboxTopic, Topic};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let context = Context::default();
-/// let topic = context.topic("mails");
+/// let topic: OutboxTopic = context.topic("mails");
 /// topic.new_writer().close().await?;
 /// drop(topic.new_writer()); // Dropped unclosed: nothing is published.
 /// assert_eq!(context.outbox().take()[0].topic, "mails");

@@ -9,6 +9,15 @@ const TENANT_BYTES_MAX: usize = 63;
 pub const RESERVED_PREFIX: &str = "Wasmpost-";
 
 /// Whether an attribute's name belongs to the host, in any spelling.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{RESERVED_PREFIX, is_reserved};
+///
+/// assert!(is_reserved(&format!("{RESERVED_PREFIX}Id")) && is_reserved("wasmpost-id"));
+/// assert!(!is_reserved("Content-Type"));
+/// ```
 pub fn is_reserved(name: &str) -> bool {
     name.get(..RESERVED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX))
 }
@@ -63,6 +72,15 @@ pub fn topic_name_fault(name: &str) -> Option<String> {
 }
 
 /// The reason why the name of a tenant is invalid, if it is.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::tenant_name_fault;
+///
+/// assert_eq!(tenant_name_fault("acme"), None);
+/// assert!(tenant_name_fault("acme/orders").is_some());
+/// ```
 pub fn tenant_name_fault(name: &str) -> Option<String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let is_name = !name.is_empty() && name.len() <= TENANT_BYTES_MAX && name.bytes().all(fits);

@@ -8,6 +8,15 @@ use parking_lot::Mutex;
 use crate::attributes::Attributes;
 
 /// The attribute that carries a message's ordering key when nothing else does.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::{Attributes, ORDERING_KEY, Publication};
+///
+/// let attributes = Attributes::from_iter([(ORDERING_KEY, "customer-7")]);
+/// assert_eq!(Publication::new("orders", attributes, "").key.as_deref(), Some("customer-7"));
+/// ```
 pub const ORDERING_KEY: &str = "Ordering-Key";
 
 /// A message on its way to a topic.

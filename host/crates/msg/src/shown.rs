@@ -33,6 +33,15 @@ const FORMATS: &[(char, char)] = &[
 
 /// Whether a terminal would obey a letter, or hide it, instead of showing it: controls (a tab is none here), formats, and
 /// the two separators that end a line.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_msg::is_obeyed;
+///
+/// assert!(is_obeyed('\u{1b}') && is_obeyed('\n'));
+/// assert!(!is_obeyed('\t') && !is_obeyed('\u{e4}'));
+/// ```
 pub fn is_obeyed(letter: char) -> bool {
     match letter {
         '\t' => false,

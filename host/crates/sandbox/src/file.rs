@@ -34,6 +34,16 @@ pub enum FileError {
 ///
 /// [`FileError::NotPlain`] for anything but a plain file, [`FileError::TooLarge`] for one with more than `max` bytes,
 /// and [`FileError::Io`] where the system does not let it be read.
+///
+/// # Examples
+///
+/// ```
+/// use std::path::Path;
+///
+/// use wasmpost_sandbox::{FileError, Size, read_plain_file};
+///
+/// assert!(matches!(read_plain_file(Path::new("/"), Size(1 << 20)), Err(FileError::NotPlain("a directory"))));
+/// ```
 pub fn read_plain_file(path: &Path, max: Size) -> Result<Vec<u8>, FileError> {
     let file = open_plain_file(path)?;
     let told = file.metadata()?.len();
@@ -55,6 +65,17 @@ pub fn read_plain_file(path: &Path, max: Size) -> Result<Vec<u8>, FileError> {
 ///
 /// [`FileError::NotPlain`] for anything but a plain file, and [`FileError::Io`] where the system does not let it be
 /// opened.
+///
+/// # Examples
+///
+/// ```
+/// use std::path::Path;
+///
+/// use wasmpost_sandbox::{FileError, open_plain_file};
+///
+/// assert!(matches!(open_plain_file(Path::new("/dev/null")), Err(FileError::NotPlain(_))));
+/// assert!(matches!(open_plain_file(Path::new("/does/not/exist")), Err(FileError::Io(_))));
+/// ```
 pub fn open_plain_file(path: &Path) -> Result<File, FileError> {
     // To open a device can do something. It is looked at before, and again when it is open.
     check_plain(fs::metadata(path)?.file_type())?;

@@ -40,6 +40,20 @@ const PAUSES: RetryPolicy = RetryPolicy {
 };
 
 /// How a receiver gets its messages.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_delivery::BreakerState;
+///
+/// fn told(state: BreakerState) -> String {
+///     match state {
+///         BreakerState::Closed => "as they come".to_owned(),
+///         BreakerState::Open { pause_ms } => format!("one at a time, the next try in {pause_ms} ms at most"),
+///     }
+/// }
+/// # drop(told);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {

@@ -21,13 +21,15 @@ use crate::sync::{Condvar, Handle, Mutex, thread};
 /// ```
 /// use tokio::runtime::Handle;
 /// use tokio::sync::oneshot;
-/// use wasmpost_delivery::Threads;
+/// use wasmpost_delivery::{Lane, Preempt, Threads};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let threads = Threads::start(2, &Handle::current(), Box::new(|| {}))?;
+/// let preempt: Preempt = Box::new(|| {});
+/// let threads = Threads::start(2, &Handle::current(), preempt)?;
 /// // When both want more than there is, the first gets three times as much.
-/// let (preferred, other) = (threads.lane(3), threads.lane(1));
+/// let preferred: Lane = threads.lane(3);
+/// let other = threads.lane(1);
 /// let (done, answer) = oneshot::channel();
 /// preferred.spawn(async move { drop(done.send(7)) });
 /// other.spawn(async {});

@@ -3,6 +3,15 @@
 use super::{files, filter};
 
 /// The means of confinement that a process has.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::Kernel;
+///
+/// let Kernel { landlock, seccomp } = Kernel::probe();
+/// println!("files: {landlock}, system calls: {seccomp}");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kernel {
     /// Landlock, for files.

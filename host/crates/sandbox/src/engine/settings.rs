@@ -19,6 +19,15 @@ const HOST_STACK_BYTES: usize = 1536 << 10;
 /// Stacks for each instance where components may be asynchronous.
 const ASYNC_STACKS: u32 = 16;
 /// The most messages that can be in one instance at a time.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::{CONCURRENT_MAX, ReceiverOptions};
+///
+/// let options = ReceiverOptions { concurrent: CONCURRENT_MAX, ..ReceiverOptions::default() };
+/// # drop(options);
+/// ```
 pub const CONCURRENT_MAX: u32 = 64;
 /// The most messages that a component can get in one call.
 ///
@@ -105,6 +114,21 @@ pub enum Profile {
 }
 
 /// How machine code is made.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::{Code, Compiler, EngineOptions, Profile};
+///
+/// // For trying components: compiled quickly in this process, with explicit checks of memory accesses.
+/// let options = EngineOptions {
+///     compiler: Compiler::InProcess,
+///     code: Code::Quick,
+///     profile: Profile::Bounds,
+///     ..EngineOptions::default()
+/// };
+/// # drop(options);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Code {
     /// To run fast.

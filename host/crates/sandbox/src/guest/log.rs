@@ -75,6 +75,17 @@ pub enum Level {
 }
 
 /// The source of a line.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::{LogRecord, LogSource};
+///
+/// fn is_of_guest(record: &LogRecord<'_>) -> bool {
+///     record.source != LogSource::Host
+/// }
+/// # drop(is_of_guest);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogSource {
     /// Through `wasi:logging`.
@@ -114,6 +125,17 @@ impl LogSource {
 }
 
 /// Hands lines to `tracing` as they are. Escape control characters where they are shown, as the log of the host does.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use wasmpost_sandbox::{ReceiverOptions, TracingSink};
+///
+/// let options = ReceiverOptions { log: Arc::new(TracingSink), ..ReceiverOptions::default() };
+/// # drop(options);
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TracingSink;
 

@@ -60,6 +60,18 @@ pub trait Resolver: Debug + Send + Sync {
 }
 
 /// Looks up names as the system does.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use wasmpost_sandbox::{EngineOptions, Network, SystemResolver};
+///
+/// let network = Network { resolver: Arc::new(SystemResolver), ..Network::default() };
+/// let options = EngineOptions { network, ..EngineOptions::default() };
+/// # drop(options);
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemResolver;
 

@@ -13,11 +13,11 @@ use super::quantity::{Size, Span};
 pub struct LoadLimits {
     /// The size of the file.
     pub file: Size,
-    /// Functions of all modules together.
+    /// The number of functions of all modules together.
     pub functions: u32,
     /// The code of one function.
     pub function: Size,
-    /// Types of all modules and components together.
+    /// The number of types of all modules and components together.
     pub types: u32,
     /// Modules and components within one another.
     pub nesting: u32,

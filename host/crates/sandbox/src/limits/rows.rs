@@ -8,6 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::quantity::{Size, Span};
 
 /// A limit, for documentation.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::{LimitRow, Limits};
+///
+/// let rows: Vec<LimitRow> = Limits::table();
+/// let memory = rows.iter().find(|row| row.name == "memory").expect("memory is limited");
+/// println!("{}: {} ({})", memory.name, memory.doc, memory.default);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitRow {
     /// The name, as in the configuration.

@@ -58,11 +58,11 @@ struct Found {
 /// # Examples
 ///
 /// ```
-/// use wasmpost_sandbox::{EngineOptions, LoadError, Sandbox};
+/// use wasmpost_sandbox::{EngineOptions, LoadError, LoadedComponent, Sandbox};
 ///
 /// let sandbox = Sandbox::new(EngineOptions { pool_instances: 1, ..EngineOptions::default() })?;
 /// let command = wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start")))"#)?;
-/// let loaded = sandbox.load(&command)?;
+/// let loaded: LoadedComponent = sandbox.load(&command)?;
 /// assert!(loaded.digest().starts_with("sha256:"));
 /// assert_eq!(loaded.size_bytes(), command.len() as u64);
 /// assert!(loaded.check_world(Some("wasi:cli/run"), 1).is_ok());

@@ -32,7 +32,7 @@ fn a_host_without_receivers_takes_messages_for_others() {
     post(address, "/a", &[("Idempotency-Key", "1")], "{}").stored();
     stop(host);
     let taken = place.run(&["check", "--queue", "wasmpost.db"]).exits(0).stdout();
-    assert!(taken.contains("1 messages"), "{taken}");
+    assert!(taken.contains("1 message"), "{taken}");
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::problem::Problem;
 
 /// How long a sender waits that found no room for its body.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
+/// The most that is read of a body that is refused, and for how long.
+const DISCARDED_BYTES_MAX: usize = 32 << 20;
+const DISCARD_MAX: Duration = Duration::from_secs(2);
 /// How long a sender waits while the host ends.
 pub(crate) const STOP_WAIT: Duration = Duration::from_secs(5);
 
@@ -32,9 +35,9 @@ pub(crate) fn check_told_length(body: &Incoming, bytes_max: usize) -> Result<(),
 }
 
 /// Reads a whole body.
-pub(crate) async fn read(mut body: Incoming, bounds: &Bounds<'_>, buffer: &mut Buffer) -> Result<Bytes, Problem> {
+pub(crate) async fn read(body: &mut Incoming, bounds: &Bounds<'_>, buffer: &mut Buffer) -> Result<Bytes, Problem> {
     let mut all = BytesMut::new();
-    while let Some(bytes) = next(&mut body, bounds).await? {
+    while let Some(bytes) = next(body, bounds).await? {
         if all.len().saturating_add(bytes.len()) > bounds.bytes_max {
             return Err(Problem::too_large(bounds.bytes_max));
         }
@@ -45,6 +48,19 @@ pub(crate) async fn read(mut body: Incoming, bounds: &Bounds<'_>, buffer: &mut B
         all.extend_from_slice(&bytes);
     }
     Ok(all.freeze())
+}
+
+/// Reads what a sender is still sending of a body that is refused, a little and for a short time: the answer to a sender
+/// whose connection is closed meanwhile may be lost.
+pub(crate) async fn discard(body: &mut Incoming, leave: &CancellationToken) {
+    let bounds = Bounds { bytes_max: DISCARDED_BYTES_MAX, until: Instant::now() + DISCARD_MAX, leave };
+    let mut bytes = 0;
+    while let Ok(Some(more)) = next(body, &bounds).await {
+        bytes += more.len();
+        if bytes > bounds.bytes_max {
+            return;
+        }
+    }
 }
 
 /// The next bytes, or none at the end.

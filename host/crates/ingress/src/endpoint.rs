@@ -1,17 +1,20 @@
 //! A path at which messages are taken: from a request to its answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, EXPECT};
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind, Receipt};
 use wasmpost_msg::{Publication, chain};
 
-use crate::body::{Bounds, check_told_length, leaving, read};
+use crate::body::{Bounds, check_told_length, discard, leaving, read};
 use crate::buffer::Buffers;
 use crate::complaints::Complaints;
 use crate::connections::{Phase, Place};
@@ -35,6 +38,8 @@ pub struct Endpoint {
     rate: Option<Rate>,
     unsigned: Complaints,
     failed: Complaints,
+    /// How many requests were answered with each status.
+    answers: Mutex<BTreeMap<u16, u64>>,
 }
 
 /// The answer to a request that became one message, or a list of such answers.
@@ -55,44 +60,56 @@ impl Endpoint {
     /// The path that the options tell, with messages stored by `broker`.
     pub fn new(options: EndpointOptions, broker: Arc<dyn Broker>) -> Self {
         let rate = options.rate.map(Rate::new);
-        Self { options, broker, rate, unsigned: Complaints::default(), failed: Complaints::default() }
+        let unsigned = Complaints::default();
+        let failed = Complaints::default();
+        Self { options, broker, rate, unsigned, failed, answers: Mutex::default() }
     }
 
     /// Its path.
-    pub(crate) fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         &self.options.path
     }
 
     /// Its topic.
-    pub(crate) fn topic(&self) -> &str {
+    pub fn topic(&self) -> &str {
         &self.options.topic
     }
 
     /// Takes a request, and answers it.
     pub(crate) async fn take(&self, request: Request<Incoming>, place: &Place, buffers: &Arc<Buffers>) -> Answer {
-        match self.taken(request, place, buffers).await {
-            Ok(answer) => answer,
-            Err(problem) => {
-                self.complain(&problem);
-                problem.answer()
-            }
+        let (head, mut body) = request.into_parts();
+        let taken = self.taken(&head, &mut body, place, buffers).await;
+        let answer = taken.unwrap_or_else(|problem| {
+            self.complain(&problem);
+            problem.answer()
+        });
+        // A sender that asks first whether to send its body sends none.
+        if answer.status().is_client_error() && !body.is_end_stream() && !head.headers.contains_key(EXPECT) {
+            discard(&mut body, &place.leave).await;
         }
+        *self.answers.lock().entry(answer.status().as_u16()).or_default() += 1;
+        answer
+    }
+
+    /// How many requests were answered with each status.
+    pub fn answers(&self) -> BTreeMap<u16, u64> {
+        self.answers.lock().clone()
     }
 
     async fn taken(
         &self,
-        request: Request<Incoming>,
+        head: &Parts,
+        body: &mut Incoming,
         place: &Place,
         buffers: &Arc<Buffers>,
     ) -> Result<Answer, Problem> {
         let until = Instant::now() + self.options.time;
-        let (head, body) = request.into_parts();
         let now = SystemTime::now();
         // Everything that the head tells is checked before the body is read.
         self.check(&head.method, &head.headers)?;
         let form = form_of(&self.options, &head.headers)?;
         let claim = self.options.signature.begin(&head.headers, now)?;
-        check_told_length(&body, self.options.body_bytes_max)?;
+        check_told_length(body, self.options.body_bytes_max)?;
         self.rate.as_ref().and_then(Rate::wait).map_or(Ok(()), |wait| Err(over_rate(wait)))?;
         let bounds = Bounds { bytes_max: self.options.body_bytes_max, until, leave: &place.leave };
         let mut buffer = buffers.begin();

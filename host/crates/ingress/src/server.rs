@@ -53,6 +53,7 @@ pub struct Ingress {
     accepting: JoinHandle<()>,
     tasks: TaskTracker,
     connections: Arc<Connections>,
+    shared: Arc<Shared>,
 }
 
 /// All that connections of a listener share.
@@ -87,13 +88,19 @@ impl Ingress {
             .max_headers(HEADERS_MAX);
         let shared =
             Shared { endpoints, buffers: Buffers::new(BUFFERS_BYTES_MAX), stop: stop.clone(), http, tls: bound.tls };
-        let accepting = accept(listener, Arc::new(shared), Arc::clone(&connections), tasks.clone());
-        Ok(Self { address, stop, accepting: tokio::spawn(accepting), tasks, connections })
+        let shared = Arc::new(shared);
+        let accepting = accept(listener, Arc::clone(&shared), Arc::clone(&connections), tasks.clone());
+        Ok(Self { address, stop, accepting: tokio::spawn(accepting), tasks, connections, shared })
     }
 
     /// The address that is listened on.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The paths at which messages are taken.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.shared.endpoints
     }
 
     /// How many connections are open.

@@ -112,6 +112,37 @@ mod tests {
         assert_eq!(elements("[]").unwrap(), [""; 0]);
     }
 
+    /// Texts that are almost right are taken if, and only if, serde_json takes them.
+    #[test]
+    fn what_is_json_is_what_serde_says_is_json() {
+        type Object = std::collections::HashMap<String, IgnoredAny>;
+        let mut random = fastrand::Rng::with_seed(7);
+        let text = r#" {"a" :1.5e+3,"b\"":[true ,null,{}],"c":"x,}\u00e4", "d":{"e":[[]]} } "#;
+        let letters: Vec<char> = " \t{}[],:\"\\0123456789.eE+-truefalsn".chars().collect();
+        let mut taken = 0;
+        for _ in 0..20_000 {
+            let mut changed: Vec<char> = text.chars().collect();
+            for _ in 0..random.usize(0..3) {
+                let at = random.usize(0..changed.len());
+                match random.u8(0..3) {
+                    0 => drop(changed.remove(at)),
+                    1 => changed.insert(at, letters[random.usize(0..letters.len())]),
+                    _ => changed[at] = letters[random.usize(0..letters.len())],
+                }
+            }
+            let object: String = changed.into_iter().collect();
+            let own = members(&object);
+            let serde = serde_json::from_str::<Object>(&object);
+            let is_twice = own.as_ref().is_err_and(|fault| fault.contains("twice"));
+            // Only here a member may not be there twice, which is told before faults that come later.
+            assert!(is_twice || own.is_ok() == serde.is_ok(), "{object}: {own:?}");
+            let list = format!("[{object}, 1]");
+            assert_eq!(elements(&list).is_ok(), serde_json::from_str::<Vec<IgnoredAny>>(&list).is_ok(), "{list}");
+            taken += usize::from(own.is_ok());
+        }
+        assert!((1_000..19_000).contains(&taken), "{taken} of them are right");
+    }
+
     #[test]
     fn anything_that_is_not_json_is_refused() {
         for text in [

@@ -59,6 +59,26 @@ async fn a_body_that_never_ends_is_refused_at_its_bound() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sender_of_a_large_body_reads_why_it_was_refused() {
+    let ingress = serve(&Fake::open(), EndpointOptions { body_bytes_max: 1 << 16, ..options() }, 4);
+    let large = "x".repeat(8 << 20);
+    for text in [post(&[], &large), post(&[("Content-Encoding", "gzip")], &large)] {
+        let address = ingress.address();
+        let (is_sent, answer) = apart(move || {
+            let mut client = Client::connect(address);
+            (client.send(text), client.receive())
+        })
+        .await;
+        assert!(is_sent && answer.as_ref().is_some_and(|answer| [413, 415].contains(&answer.status)), "{answer:?}");
+    }
+    assert_eq!(ingress.endpoints()[0].answers(), [(413, 1), (415, 1)].into());
+    // A sender that asks first is told before it sends anything.
+    let asking =
+        format!("POST /hooks HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n", 8 << 20);
+    assert_eq!(ask(ingress.address(), asking).await.status, 413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_ends_too_early_is_not_stored() {
     let broker = Fake::open();
     let ingress = serve(&broker, options(), 4);

@@ -1,6 +1,8 @@
 //! Two thousand connections, of which half are slow.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -8,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use wasmpost_tests::{PATIENCE, Place, wait_until_acked};
+use wasmpost_tests::{PATIENCE, Place, stats, wait_until_acked};
 
 use crate::client::request;
 use crate::{configure, start, stop};
@@ -63,13 +65,67 @@ async fn send_fast(address: SocketAddr, number: usize) -> usize {
     taken
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_senders_are_answered_beside_a_thousand_that_are_slow() {
-    let wanted = (SLOW + FAST) as u64 + OTHER_FILES;
+/// A sender that goes on until its connection ends. It adds each answer 202 to a sum.
+async fn send_until_the_end(address: SocketAddr, number: usize, taken: Arc<AtomicUsize>) {
+    let Ok(mut stream) = TcpStream::connect(address).await else { return };
+    for of_it in 0.. {
+        let id = format!("{number}-{of_it}");
+        let request = request("POST", "/hooks", &[("Idempotency-Key", &id)], &id);
+        if stream.write_all(request.as_bytes()).await.is_err() {
+            return;
+        }
+        let mut answer = vec![0; 1024];
+        let Ok(read @ 1..) = stream.read(&mut answer).await else { return };
+        if answer[..read].starts_with(b"HTTP/1.1 202 ") {
+            taken.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Lets this process have as many connections as the tests need.
+fn allow_connections() {
+    let wanted = 2 * (SLOW + FAST) as u64 + OTHER_FILES;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < wanted) {
         setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit }).unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_answered_is_lost_when_the_host_is_killed_under_that_load() {
+    allow_connections();
+    let place = Place::default();
+    configure(&place, "signature = \"none\"\nconnections = 2500", "");
+    let (mut host, address) = start(&place);
+    let (over, is_over) = watch::channel(false);
+    let slow: Vec<_> = (0..SLOW).map(|number| tokio::spawn(send_slowly(address, number, is_over.clone()))).collect();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let fast: Vec<_> =
+        (0..FAST).map(|number| tokio::spawn(send_until_the_end(address, number, Arc::clone(&taken)))).collect();
+    let enough = async {
+        while taken.load(Ordering::SeqCst) < FAST {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(MOST, enough).await.expect("senders are answered");
+    host.child.kill().unwrap();
+    over.send_replace(true);
+    for sender in fast.into_iter().chain(slow) {
+        timeout(MOST, sender).await.expect("senders see that the host is gone").unwrap();
+    }
+    let taken = taken.load(Ordering::SeqCst);
+    let ended = tokio::task::spawn_blocking(move || {
+        drop(host);
+        place.run(&["run", "--until-empty"]).exits(0);
+        let acked = stats(&place, "hooks")["acked"].as_u64().unwrap();
+        assert!(acked >= taken as u64, "{acked} of {taken} that were answered are there");
+    });
+    ended.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_senders_are_answered_beside_a_thousand_that_are_slow() {
+    allow_connections();
     let place = Place::default();
     configure(&place, "signature = \"none\"\nconnections = 2500", "");
     let (host, address) = start(&place);

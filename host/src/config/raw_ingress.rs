@@ -56,8 +56,9 @@ pub(super) struct RawIngress {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     headers: Vec<Spanned<String>>,
-    /// The header that has the id of the message, without which a request is refused. Unless given, the id is that of a
-    /// CloudEvent, X-GitHub-Delivery or webhook-id where requests are signed so, or Idempotency-Key, where there is one.
+    /// The header that has the id of a message that is no CloudEvent, without which a request is refused. Unless given, the id
+    /// is X-GitHub-Delivery or webhook-id where requests are signed so, or Idempotency-Key, where there is one. The id of a
+    /// CloudEvent is its source and id.
     #[schemars(with = "Option<String>")]
     id_header: Option<Spanned<String>>,
     /// The header that has the ordering key, or the attribute ce-NAME of a CloudEvent; ce-partitionkey unless given.

@@ -65,6 +65,7 @@ fmt: ## formats all sources
 	cargo fmt --all
 	cargo fmt --all --manifest-path guest-examples/rust/Cargo.toml
 	cargo fmt --manifest-path guest-examples/rust/echo/Cargo.toml
+	cargo fmt --manifest-path guest-examples/rust/batch/Cargo.toml
 	cargo fmt --all --manifest-path tests/guests/Cargo.toml
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml
 	cargo fmt --manifest-path tests/shuttle/Cargo.toml

@@ -1,5 +1,5 @@
 //! Makes templates for `wasmpost new` of the directories in `guest-examples`: each that explains itself in a README is one,
-//! and so is `echo` within it, where links lead to what both have.
+//! and so are `echo` and `batch` within it, where links lead to what they share.
 //! Files that the repository does not keep, such as those that a build leaves, are not part of a template.
 #![allow(clippy::unwrap_used, clippy::panic)] // A fault fails the build.
 
@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 /// The largest file of a template, in bytes: anything larger came in by accident.
 const FILE_BYTES_MAX: u64 = 512 << 10;
-/// The template within an example that is begun with.
-const ECHO: &str = "echo";
-/// The cases that hold for every example, and for every one that is begun with.
-const CASES: [(&str, &str); 2] = [("CASES_WEBHOOKS", "fixtures"), ("CASES_ECHO", "fixtures-echo")];
+/// The templates within an example: the one that is begun with, and the one that gets batches.
+const WITHIN: [(&str, &str); 2] = [("Echo", "echo"), ("Batch", "batch")];
+/// The cases that hold for every example, and for every one of those within.
+const CASES: [(&str, &str); 3] =
+    [("CASES_WEBHOOKS", "fixtures"), ("CASES_ECHO", "fixtures-echo"), ("CASES_BATCH", "fixtures-batch")];
 /// The templates of a package, which has no repository around it: `scripts/package.sh` writes them.
 const PACKED: &str = "packed/templates.rs";
 
@@ -35,7 +36,8 @@ fn main() {
         if CASES.iter().any(|(_, cases)| *cases == language) || !directory.join("README.md").exists() {
             continue;
         }
-        for (example, top) in [("Echo", directory.join(ECHO)), ("Webhooks", directory.clone())] {
+        let within = WITHIN.map(|(example, name)| (example, directory.join(name)));
+        for (example, top) in within.into_iter().chain([("Webhooks", directory.clone())]) {
             let found = walk.below(&top);
             let start =
                 format!("language: {language:?}, example: Example::{example}, contracts: &{:?}", found.contracts);
@@ -93,7 +95,8 @@ impl Walk {
                         || place.starts_with(self.root.join("wit"))
                 });
                 assert!(stays, "{} leads out of the example and the contract", path.display());
-                if path != top.join(ECHO) && !self.is_ignored(&path) {
+                let is_within = WITHIN.iter().any(|(_, name)| path == top.join(name));
+                if !is_within && !self.is_ignored(&path) {
                     self.descend(top, &path, found);
                 }
             } else {

@@ -19,7 +19,7 @@ is_stale() {
   # The guests of the tests in Python are built with the tool of the example.
   [ "$1" = python ] && [ ! -x "$root/guest-examples/python/.venv/bin/componentize-py" ] && return
   [ ! -e "$2" ] || [ -n "$(find "$root/guest-examples/$1" "$root/wit" \
-    \( -name build -o -name node_modules -o -name .venv -o -name bindings -o -name target -o -name __pycache__ -o -name echo \) -prune \
+    \( -name build -o -name node_modules -o -name .venv -o -name bindings -o -name target -o -name __pycache__ -o -name echo -o -name batch \) -prune \
     -o -newer "$2" ! -path "$root/guest-examples/$1" -print -quit)" ]
 }
 

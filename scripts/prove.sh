@@ -34,7 +34,7 @@ shuttle() {
 # and says which invariants did not hold. The table is made from lines of break, proof and outcome.
 breaks() {
   local target=${CARGO_TARGET_DIR:-$PWD/target} names=(ack-before-commit fsync-skipped no-fencing count-at-failure outbox-early
-    flight-ignored)
+    flight-ignored results-shifted)
   local table=$target/breaks.tsv log=$target/breaks.log
   mkdir -p "$target" && : >"$table"
   WASMPOST_BREAKS_TABLE=$table cargo test --workspace --all-features --test simulation each_break -- --nocapture

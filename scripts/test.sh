@@ -14,6 +14,7 @@ step formatting
 cargo fmt --all --check
 cargo fmt --all --manifest-path guest-examples/rust/Cargo.toml --check
 cargo fmt --manifest-path guest-examples/rust/echo/Cargo.toml --check
+cargo fmt --manifest-path guest-examples/rust/batch/Cargo.toml --check
 cargo fmt --all --manifest-path tests/guests/Cargo.toml --check
 cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 cargo fmt --manifest-path tests/shuttle/Cargo.toml --check

@@ -96,6 +96,60 @@ fn settings_of_batches_have_bounds() {
     }
 }
 
+#[test]
+fn invoke_hands_several_messages_over_in_one_call_and_tells_what_became_of_each() {
+    let place = Place::default();
+    let component = guest("batching");
+    let invoke = |component: &std::path::Path, lines: &str| {
+        let arguments = ["invoke", component.to_str().unwrap(), "--publish", "out", "--json", "--ndjson", "-"];
+        place.run_with(&arguments, lines)
+    };
+    let reports =
+        |ran: &str| -> Vec<serde_json::Value> { ran.lines().map(|line| serde_json::from_str(line).unwrap()).collect() };
+    let told = reports(&invoke(&component, &lines(3, 1, "reject")).exits(1).stdout());
+    let verdicts: Vec<_> = told.iter().map(|report| (report["id"].clone(), report["verdict"].clone())).collect();
+    assert_eq!(
+        verdicts,
+        ["1", "2", "3"].map(|number| (
+            format!("invoked-{number}").into(),
+            match number {
+                "2" => "reject".into(),
+                _ => "ack".into(),
+            }
+        ))
+    );
+    assert_eq!(told[2]["published"][0]["attributes"]["Size"], serde_json::json!(["3"]));
+    let told = reports(&invoke(&component, &lines(3, 1, "trap")).exits(1).stdout());
+    assert!(told.iter().all(|report| report["reason"] == "trap"), "{told:?}");
+    // One after the other, where the component takes single messages.
+    assert_eq!(reports(&invoke(&guest("noop"), &lines(3, 1, "")).exits(0).stdout()).len(), 3);
+    invoke(&component, "").fails(2, &["0 messages; a call has 1 to 256"]);
+    invoke(&component, "{\"body\":1}").fails(2, &["line 1", "invalid type"]);
+}
+
+#[test]
+fn a_case_names_the_messages_that_come_beside_its_own() {
+    let place = Place::default();
+    std::fs::create_dir(place.path().join("tests")).unwrap();
+    place.write("tests/wasmpost-test.toml", "publish = [\"out\"]\n");
+    place.write(
+        "tests/beside.toml",
+        "id = \"a\"\n[[beside]]\nattributes = { Do = \"reject\" }\n[[beside]]\nbody = \"b\"\n[expect]\nverdict = \"ok\"\n\
+         [[expect.published]]\ntopic = \"out\"\nattributes = { Source = \"a\", Size = \"3\", Attempt = \"1\" }\n",
+    );
+    place.write(
+        "tests/trapped.toml",
+        "[[beside]]\nattributes = { Do = \"shorten\" }\n[expect]\nverdict = \"result-count\"\n",
+    );
+    let component = guest("batching").display().to_string();
+    let ran = place.run(&["test", "tests", "--component", &component]).exits(0).stdout();
+    assert!(ran.contains("2 cases: 2 passed, 0 failed"), "{ran}");
+    let component = guest("noop").display().to_string();
+    place
+        .run(&["test", "tests", "--component", &component])
+        .fails(2, &["beside needs wasmpost:messaging/batch-plugin"]);
+}
+
 #[tokio::test]
 async fn a_poison_message_among_64_in_the_queue_in_memory_is_found_and_the_others_arrive() {
     let broker = MemoryBroker::new(MemoryOptions::default());

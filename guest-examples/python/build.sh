@@ -7,6 +7,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 output=$(realpath -m "${1:-$here/build/receiver.wasm}")
 cd "$here"
 command -v python3 >/dev/null || { echo "Python is missing: install Python 3.10 or newer" >&2; exit 69; }
+# A file of this name tells the world, which is `plugin` where there is none.
+world=$(cat world 2>/dev/null || echo plugin)
 mkdir -p "$(dirname "$output")"
 if [ ! -x .venv/bin/componentize-py ] || [ requirements.txt -nt .venv/bin/componentize-py ]; then
   python3 -m venv .venv || { echo "Python's venv is missing: install python3-venv" >&2; exit 69; }
@@ -14,4 +16,4 @@ if [ ! -x .venv/bin/componentize-py ] || [ requirements.txt -nt .venv/bin/compon
     { echo "pip cannot install the packages of requirements.txt" >&2; exit 69; }
   touch .venv/bin/componentize-py
 fi
-.venv/bin/componentize-py --wit-path wit --world plugin componentize receiver --output "$output"
+.venv/bin/componentize-py --wit-path wit --world "$world" componentize receiver --output "$output"

@@ -13,8 +13,10 @@ zig=${ZIG:-$([ -x "$toolchain/ziglang/bin/python" ] && echo "$toolchain/ziglang/
 $zig version >/dev/null 2>&1 || { echo "Zig is missing: pip install ziglang==0.15.1, or set ZIG" >&2; exit 69; }
 command -v wit-bindgen >/dev/null ||
   { echo "wit-bindgen is missing: cargo install --locked --version 0.57.1 wit-bindgen-cli" >&2; exit 69; }
+# A file of this name tells the world, which is `plugin` where there is none.
+world=$(cat world 2>/dev/null || echo plugin)
 mkdir -p build "$(dirname "$output")"
-wit-bindgen c wit --world plugin --out-dir build/gen >/dev/null
-$zig build-exe receiver.zig build/gen/plugin.c build/gen/plugin_component_type.o -Ibuild/gen -lc \
+wit-bindgen c wit --world "$world" --out-dir build/gen >/dev/null
+$zig build-exe receiver.zig "build/gen/${world/-/_}.c" "build/gen/${world/-/_}_component_type.o" -Ibuild/gen -lc \
   -target wasm32-wasi -mexec-model=reactor -fno-entry -rdynamic -O ReleaseSmall -fstrip --stack 131072 \
   --cache-dir build/cache --name receiver -femit-bin="$output"

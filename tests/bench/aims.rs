@@ -127,6 +127,24 @@ const AIMS: &[(&str, &str, Measure, Bound)] = &[
         Speed("durable-both", "durable-slower", Wall),
         AtLeast(0.7),
     ),
+    (
+        "B1",
+        "64 in a call, reused ÷ raw loop, reused",
+        Speed("checksum-1024-batch-reused", "checksum-1024-raw-reused", Cpu),
+        AtLeast(0.8),
+    ),
+    (
+        "B1",
+        "64 in a call, fresh ÷ raw loop, fresh",
+        Speed("checksum-1024-batch", "checksum-1024-raw", Cpu),
+        AtLeast(10.0),
+    ),
+    (
+        "B1",
+        "durable queue, 64 in a call ÷ one, reused",
+        Speed("checksum-1024-host-durable-batch", "checksum-1024-host-durable-reused", Cpu),
+        AtLeast(1.5),
+    ),
     ("D1", "CPU µs, durable queue, no-op guest, reused", CpuMicros("noop-1024-host-durable-reused"), AtMost(25.0)),
     ("D1", "the same, fresh", CpuMicros("noop-1024-host-durable"), AtMost(40.0)),
     (

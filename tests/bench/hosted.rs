@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::Runtime;
 use wasmpost_broker_sqlite::{SqliteBroker, SqliteOptions};
 use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
-use wasmpost_delivery::{Broker, QueueServer, QueueServerOptions, QueueSpec, Share, Threads};
+use wasmpost_delivery::{BatchOptions, Broker, QueueServer, QueueServerOptions, QueueSpec, Share, Threads};
 use wasmpost_msg::{Attributes, Publication, Receiver, Server};
 use wasmpost_sandbox::Sandbox;
 
@@ -53,12 +53,15 @@ impl Hosted {
         &self,
         queued: Queued,
         receiver: &Arc<dyn Receiver>,
+        batch: Option<BatchOptions>,
         body: &Bytes,
         attributes: &Attributes,
         messages: usize,
     ) -> Sample {
         let share = Arc::new(Share::new(usize::MAX, Some(self.threads.lane(1))));
-        let options = QueueServerOptions { share: Some(share), ..QueueServerOptions::default() };
+        let single = QueueServerOptions::default();
+        let concurrency = batch.map_or(single.concurrency, |batch| 2 * batch.messages);
+        let options = QueueServerOptions { share: Some(share), concurrency, batch, ..single };
         self.runtime.block_on(async {
             let directory = tempfile::tempdir().unwrap();
             let broker: Arc<dyn Broker> = match queued {

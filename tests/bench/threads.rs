@@ -74,7 +74,7 @@ fn host<'a>(
 ) -> Variant<'a> {
     let receiver = Arc::clone(receiver);
     let attributes = attributes();
-    let drain = move |messages| hosted.drain(Queued::Memory, &receiver, body, &attributes, messages);
+    let drain = move |messages| hosted.drain(Queued::Memory, &receiver, None, body, &attributes, messages);
     Variant::new(format!("threads-{id}"), name, drain).at_most(Hosted::messages_max(body.len()))
 }
 

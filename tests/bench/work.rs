@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Runtime;
-use wasmpost_msg::{Attributes, Context, Message, Receiver, ReceiverFunc};
+use wasmpost_delivery::BatchOptions;
+use wasmpost_msg::{Attributes, Batch, Context, Message, Receiver, ReceiverFunc};
 use wasmpost_sandbox::{EngineOptions, Profile, ReceiverOptions, Sandbox, WasmReceiver};
 use wasmpost_tests::guest;
 use wasmtime::Config;
@@ -17,6 +18,10 @@ use crate::report::Report;
 
 /// The work of guests, and the bodies that they get.
 const WORK: &[(&str, &str)] = &[("noop", "body not read"), ("checksum", "all words of the body added up")];
+/// The work of which there is a guest that gets batches.
+const BATCHED: &str = "checksum";
+/// The messages of a batch.
+const BATCH: usize = 64;
 pub(crate) const SIZES: &[(usize, &str)] = &[(1 << 10, "1 KiB"), (64 << 10, "64 KiB"), (1 << 20, "1 MiB")];
 
 /// The attributes of each message.
@@ -86,6 +91,9 @@ pub(crate) fn run(report: &mut Report, plan: Plan) {
                 variants.extend(work.sandboxed(profile, sandbox));
             }
             variants.extend(work.hosted(&guard));
+            if *name == BATCHED {
+                variants.extend(work.batched(&guard));
+            }
             variants.extend(work.peers());
             let rows = interleave(plan, variants);
             report.group(&format!("{name}: {what}, {size}, one thread"), By::Cpu, rows);
@@ -164,10 +172,50 @@ impl Work<'_> {
         ]
         .map(|(id, name, queued, receiver)| {
             let max = Hosted::messages_max(self.body.len());
-            let drain = move |messages| self.hosted.drain(queued, &receiver, &self.body, &self.attributes, messages);
+            let drain =
+                move |messages| self.hosted.drain(queued, &receiver, None, &self.body, &self.attributes, messages);
             Variant::new(self.id(id), name, drain).at_most(max)
         })
         .into()
+    }
+
+    /// Several messages in one call, without a queue and with one.
+    fn batched(&self, sandbox: &Arc<Sandbox>) -> Vec<Variant<'_>> {
+        let wasm = component(&format!("{}-batch", self.name));
+        let fresh: Arc<dyn Receiver> = receiver(sandbox, &wasm, 1);
+        let reused: Arc<dyn Receiver> = receiver(sandbox, &wasm, u32::MAX);
+        let call = |receiver: Arc<dyn Receiver>| {
+            move |messages: usize| {
+                timed_on(self.runtime, async {
+                    let mut left = messages;
+                    while left > 0 {
+                        let count = left.min(BATCH);
+                        let message = |_| {
+                            let context = Context::default();
+                            Message { attributes: self.attributes.clone(), body: self.body.clone().into(), context }
+                        };
+                        let batch = Batch { messages: (0..count).map(message).collect(), is_again: false };
+                        assert!(receiver.receive_batch(batch).await.unwrap().iter().all(Result::is_ok));
+                        left -= count;
+                    }
+                })
+            }
+        };
+        let drained = Arc::clone(&reused);
+        let durable = move |messages| {
+            let batch = Some(BatchOptions { messages: BATCH, ..BatchOptions::default() });
+            self.hosted.drain(Queued::Sqlite, &drained, batch, &self.body, &self.attributes, messages)
+        };
+        vec![
+            Variant::new(self.id("batch"), format!("receiver, {BATCH} in a call, fresh"), call(fresh)),
+            Variant::new(self.id("batch-reused"), format!("receiver, {BATCH} in a call, reused"), call(reused)),
+            Variant::new(
+                self.id("host-durable-batch"),
+                format!("host, durable queue, {BATCH} in a call, reused"),
+                durable,
+            )
+            .at_most(Hosted::messages_max(self.body.len())),
+        ]
     }
 
     fn native(&self) -> Arc<dyn Receiver> {

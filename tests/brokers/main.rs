@@ -3,6 +3,7 @@
 //! A broker whose server is missing is shown as ignored; `make setup-brokers` installs them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A fault fails the test.
 
+mod batches;
 mod hosts;
 mod network;
 mod restarts;
@@ -23,6 +24,7 @@ macro_rules! cases {
 }
 
 cases! {
+    batches::a_poison_message_in_a_batch_is_found_and_all_others_arrive_once,
     hosts::no_message_is_lost_when_one_of_two_hosts_is_killed,
     hosts::no_message_is_lost_when_one_of_four_hosts_is_killed,
     hosts::a_host_that_is_told_to_stop_leaves_nothing_to_be_done_again,

@@ -104,6 +104,14 @@ impl Scene {
         self.place.run(arguments)
     }
 
+    /// The bodies of what was published to `out`.
+    pub(crate) fn effects(&self) -> Vec<String> {
+        self.run(&["pipe", "out", "sqlite:out.db#out", "--until-empty"]).exits(0);
+        let effects = rusqlite::Connection::open(self.place.path().join("out.db")).unwrap();
+        let mut bodies = effects.prepare("SELECT CAST(body AS TEXT) FROM messages").unwrap();
+        bodies.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
     /// Ends hosts, does what is left, and accounts for every message: each was processed and nothing died; what was
     /// processed more than once was at work when something broke; each had its effect once, as its id tells. Gives what
     /// was processed more than once.
@@ -125,10 +133,7 @@ impl Scene {
         assert!(unknown.is_empty(), "nobody published {unknown:?}");
         let letters = self.run(&["dead-letters", "list", "--json"]).exits(0).json();
         assert_eq!(letters, serde_json::json!([]), "nothing died");
-        self.run(&["pipe", "out", "sqlite:out.db#out", "--until-empty"]).exits(0);
-        let effects = rusqlite::Connection::open(self.place.path().join("out.db")).unwrap();
-        let mut bodies = effects.prepare("SELECT CAST(body AS TEXT) FROM messages").unwrap();
-        let bodies: Vec<String> = bodies.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let bodies = self.effects();
         let distinct: BTreeSet<_> = bodies.iter().cloned().collect();
         assert_eq!((bodies.len(), &distinct), (distinct.len(), &processed), "each message had one effect");
         let repeated: BTreeSet<_> = times.into_iter().filter(|(_, times)| *times > 1).map(|(id, _)| id).collect();

@@ -9,6 +9,8 @@ pub enum Example {
     /// Publishes each message as it is: a few lines, to begin with.
     #[default]
     Echo,
+    /// The same with several messages in one call.
+    Batch,
     /// Sorts the webhooks of GitHub: every kind of failure, attributes, configuration, and the log.
     Webhooks,
 }
@@ -17,7 +19,7 @@ impl Example {
     /// The topics to which its receiver publishes.
     pub(super) fn topics(self) -> &'static str {
         match self {
-            Self::Echo => "out",
+            Self::Echo | Self::Batch => "out",
             Self::Webhooks => "github.*",
         }
     }
@@ -25,7 +27,7 @@ impl Example {
     /// The queue that its configuration names.
     pub(super) fn queue(self) -> &'static str {
         match self {
-            Self::Echo => "in",
+            Self::Echo | Self::Batch => "in",
             Self::Webhooks => "webhooks",
         }
     }
@@ -33,7 +35,7 @@ impl Example {
     /// The body of a message to try it with, as a shell writes it.
     pub(super) fn sample(self) -> &'static str {
         match self {
-            Self::Echo => "hello",
+            Self::Echo | Self::Batch => "hello",
             Self::Webhooks => "'{}'",
         }
     }
@@ -41,7 +43,7 @@ impl Example {
     /// The attributes of that message, as arguments that end with a space.
     pub(super) fn sample_attributes(self) -> &'static str {
         match self {
-            Self::Echo => "",
+            Self::Echo | Self::Batch => "",
             Self::Webhooks => "--attribute X-Github-Event=ping ",
         }
     }

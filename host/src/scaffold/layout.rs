@@ -110,7 +110,7 @@ impl Project {
     /// How the project is built, tried and run, for the README of a template that leaves it out: it is the same in every
     /// language.
     fn usage(&self) -> String {
-        if self.example() != Example::Echo {
+        if self.example() == Example::Webhooks {
             return String::new();
         }
         let component = self.component();

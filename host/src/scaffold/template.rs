@@ -41,6 +41,7 @@ impl Template {
     pub(super) fn cases(&self) -> &'static [TemplateFile] {
         match self.example {
             Example::Echo => CASES_ECHO,
+            Example::Batch => CASES_BATCH,
             Example::Webhooks => CASES_WEBHOOKS,
         }
     }

@@ -36,8 +36,12 @@ fn granted() -> ReceiverOptions {
 
 /// A receiver in a sandbox for one instance.
 fn receiver(options: ReceiverOptions) -> WasmReceiver {
+    receiver_of("batching", options)
+}
+
+fn receiver_of(guest: &str, options: ReceiverOptions) -> WasmReceiver {
     let sandbox = Sandbox::new(EngineOptions { pool_instances: 1, ..EngineOptions::default() }).unwrap();
-    let loaded = sandbox.load(&built("batching")).unwrap();
+    let loaded = sandbox.load(&built(guest)).unwrap();
     assert_eq!(loaded.worlds(), ["wasmpost:messaging/batch-plugin@0.1.0"]);
     assert_eq!(loaded.takes_batches(None).ok(), Some(true));
     WasmReceiver::new(sandbox, loaded, options).unwrap()
@@ -174,6 +178,40 @@ async fn a_reused_instance_has_one_batch_after_the_other_but_for_those_that_fail
     let one = peak(&["hoard"], false).await;
     assert!(peak(&[""; 3], false).await >= one, "it is the same instance");
     assert!(peak(&[""; 3], true).await < one, "it is a fresh one");
+}
+
+#[tokio::test]
+async fn a_writer_that_is_kept_publishes_nothing_once_its_call_has_returned() {
+    let receiver = receiver(ReceiverOptions { reuse: 1000, ..granted() });
+    assert_eq!(receive(&receiver, &["keep writer", ""]).await.results, Ok(vec![Ok(()); 2]));
+    let outcome = receive(&receiver, &["", "close kept writer"]).await;
+    let results = outcome.results.as_ref().unwrap();
+    let error = results[1].as_ref().unwrap_err().text();
+    assert!(results[0].is_ok() && error.contains("the writer was closed before"), "{error}");
+    assert_eq!(outcome.published().iter().map(Vec::len).collect::<Vec<_>>(), [1, 0]);
+}
+
+#[tokio::test]
+async fn publishing_through_a_message_of_another_call_ends_the_instance() {
+    let receiver = receiver_of("keeping", ReceiverOptions { reuse: 1000, ..granted() });
+    assert_eq!(receive(&receiver, &["keep", "keep"]).await.results, Ok(vec![Ok(()); 2]));
+    let outcome = receive(&receiver, &["", "use"]).await;
+    let error = outcome.results.as_ref().unwrap_err();
+    assert!(error.reason() == Reason::Trap && error.text().contains("not lent any more"), "{error}");
+    assert!(outcome.published().iter().all(Vec::is_empty));
+    // In a fresh instance nothing was kept.
+    assert_eq!(receive(&receiver, &["", "use"]).await.results, Ok(vec![Ok(()); 2]));
+}
+
+#[tokio::test]
+async fn an_instance_that_keeps_its_messages_ends_before_it_has_too_many_handles() {
+    let mut options = ReceiverOptions { reuse: u32::MAX, ..granted() };
+    options.limits.handles = 64;
+    let receiver = receiver_of("keeping", options);
+    for call in 0..100 {
+        let outcome = receive(&receiver, &["keep"; 10]).await;
+        assert_eq!(outcome.results, Ok(vec![Ok(()); 10]), "call {call}");
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,14 @@
 //! Does with each message of a batch what its attribute `Do` asks for, and publishes the size of the batch with it.
 
+use std::cell::RefCell;
 use std::io::Write;
 
-use wasmpost_guest::{Failure, Message, batch, log, publish};
+use wasmpost_guest::{Failure, Message, MessageWriter, batch, log, publish};
+
+thread_local! {
+    /// Kept for the next call, in which it is of no use any more.
+    static WRITER: RefCell<Option<MessageWriter>> = const { RefCell::new(None) };
+}
 
 batch!(receive);
 
@@ -36,6 +42,14 @@ fn obey(message: &Message, size: usize) -> Result<(), Failure> {
         // Which of them the message is does not matter: all of them fail together.
         Some("hoard") => hoard(),
         Some("topic") => publish("out", &[], "whose?").map_err(|refused| Failure::reject(refused.to_string())),
+        Some("keep writer") => {
+            WRITER.set(Some(message.new_writer("out")?));
+            Ok(())
+        }
+        Some("close kept writer") => match WRITER.take() {
+            Some(mut writer) => Ok(writer.close()?),
+            None => Err(Failure::reject("nothing was kept")),
+        },
         Some("write") => {
             let mut writer = message.new_writer("out")?;
             writer.set_attribute("Source", &message.id())?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::time::sleep;
-use wasmpost_msg::{Context, Disposition, Message, Reason, ReceiveError, Receiver, Topic};
+use wasmpost_msg::{Batch, Context, Disposition, Message, Reason, ReceiveError, Receiver, Topic};
 
 use crate::history::{Answer, What};
 use crate::world::{Life, World};
@@ -29,7 +29,7 @@ impl Receiver for Guest {
     async fn receive(&self, message: Message) -> Result<(), ReceiveError> {
         let Self { queue, world, life } = self;
         life.does(async {}).await;
-        let lease: usize = message.attributes.get("Lease").and_then(|lease| lease.parse().ok()).unwrap_or_default();
+        let lease = lease_of(&message);
         let (_runs, running) = world.run(life, queue);
         world.note(What::Began { lease, running });
         let id = message.context.id().to_owned();
@@ -40,6 +40,39 @@ impl Receiver for Guest {
         world.note(What::Answered { lease, answer: answer.clone(), published });
         self.result(answer, attempt)
     }
+
+    /// One message that traps ends the call for all of them.
+    async fn receive_batch(&self, batch: Batch) -> Result<Vec<Result<(), ReceiveError>>, ReceiveError> {
+        let Self { queue, world, life } = self;
+        life.does(async {}).await;
+        let (_runs, running) = world.run(life, queue);
+        let mut answers = Vec::new();
+        for message in batch.messages {
+            let lease = lease_of(&message);
+            world.note(What::Began { lease, running: running.clone() });
+            let (id, attempt) = (message.context.id().to_owned(), message.context.attempt());
+            let published = if *queue == "work" { self.publish(&message.context, &id, attempt).await } else { 0 };
+            let (takes, answer) = world.plan.answer(queue, &id, attempt, world.is_calm());
+            answers.push((lease, attempt, takes, answer, published));
+        }
+        let takes = answers.iter().map(|(_, _, takes, ..)| *takes).max().unwrap_or_default();
+        life.does(sleep(takes)).await;
+        if let Some((_, attempt, ..)) = answers.iter().find(|(.., answer, _)| *answer == Answer::Trap)
+            && answers.len() > 1
+        {
+            self.result(Answer::Trap, *attempt)?;
+        }
+        let result = |(lease, attempt, _, answer, published): (usize, u32, _, Answer, usize)| {
+            world.note(What::Answered { lease, answer: answer.clone(), published });
+            self.result(answer, attempt)
+        };
+        Ok(answers.into_iter().map(result).collect())
+    }
+}
+
+/// The number of the lease that brought a message.
+fn lease_of(message: &Message) -> usize {
+    message.attributes.get("Lease").and_then(|lease| lease.parse().ok()).unwrap_or_default()
 }
 
 impl Guest {

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use wasmpost_delivery::memory::{MemoryBroker, MemoryOptions};
-use wasmpost_delivery::{Broker, BrokerError, Queue, QueueServer, QueueServerOptions, QueueSpec, Share};
+use wasmpost_delivery::{BatchOptions, Broker, BrokerError, Queue, QueueServer, QueueServerOptions, QueueSpec, Share};
 use wasmpost_msg::{Receiver, ServeError, Server};
 
 use crate::disk::{Disk, Drive};
@@ -150,6 +150,7 @@ impl Host {
                 retry: plan.retry.clone(),
                 timeout: plan.timeout,
                 share: Some(Arc::clone(&share)),
+                batch: plan.batch().map(|messages| BatchOptions { messages, ..BatchOptions::default() }),
                 ..QueueServerOptions::default()
             };
             let server = Arc::new(QueueServer::new(source, options));

@@ -134,6 +134,12 @@ impl Plan {
         }
     }
 
+    /// How many messages receivers get in a call, if they get several.
+    pub fn batch(&self) -> Option<usize> {
+        let mut dice = self.dice("batch", ());
+        (dice.u32(0..3) == 0).then(|| dice.usize(2..6))
+    }
+
     /// How long a receiver takes and what it answers.
     pub fn answer(&self, queue: &str, id: &str, attempt: u32, is_calm: bool) -> (Duration, Answer) {
         let mut dice = self.dice("answer", (queue, id, attempt));
@@ -160,7 +166,9 @@ impl Plan {
     /// seconds.
     pub fn patience(&self) -> Duration {
         let delay = self.retry.backoff(u32::MAX, 1.0).max(self.retry.retry_after_max).max(DELAY_MAX);
-        delay + self.lease + self.timeout + Duration::from_secs(5)
+        // A batch has the time of its messages, and so have its halves, their halves, and each of the messages alone.
+        let calls = 1 + 4 * self.batch().unwrap_or(0) as u32;
+        delay + self.lease + self.timeout * calls + Duration::from_secs(5)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ledger::{Lease, Ledger, Sent, When};
-use crate::history::How;
+use crate::history::{Answer, How};
 use crate::host::QUEUES;
 
 /// I8: with its last failure a message becomes one dead letter, and is in its queue no more.
@@ -86,4 +86,25 @@ fn has_ended(ledger: &Ledger<'_>, queue: &str, sent: &Sent<'_>, when: When) -> b
     });
     let is_dead_by_crash = ledger.dead().iter().any(|dead| dead.id == sent.id && dead.reason == "crash");
     may_be_unknown || has_expired || is_settled || is_dead_by_crash
+}
+
+/// I18: a message is settled by what its receiver answered for it, and not by an answer for another one.
+pub fn answers_decide(ledger: &Ledger<'_>) -> Vec<String> {
+    let decided = |lease: &&Lease<'_>| {
+        let (Some((_, answer, _)), Some((_, how))) = (lease.answered, lease.settling) else { return true };
+        match (answer, how) {
+            // It is given back by the end of its process.
+            (_, How::Drop) => true,
+            (Answer::Ok, how) => matches!(how, How::Ack { .. }),
+            (Answer::Reject, how) => *how == How::Reject,
+            (Answer::GiveBack, how) => matches!(how, How::Nack { counted: false, .. }),
+            (Answer::Retry | Answer::RetryAfter(_) | Answer::Trap, how) => {
+                matches!(how, How::Nack { counted: true, .. } | How::Reject)
+            }
+        }
+    };
+    let other = ledger.leases.iter().filter(|lease| !decided(lease));
+    other
+        .map(|lease| format!("{} was settled by {:?} after {:?}", lease.name(), lease.settling, lease.answered))
+        .collect()
 }

@@ -25,7 +25,7 @@ pub struct Violation {
 type Rule = fn(&Ledger<'_>) -> Vec<String>;
 
 /// The invariants that a history shows.
-pub const RULES: [(&str, &str, Rule); 14] = [
+pub const RULES: [(&str, &str, Rule); 15] = [
     ("I1", "each confirmed message ends, and no other is counted", account::all_is_accounted_for),
     ("I2", "only published messages are delivered", account::nothing_is_made_up),
     ("I3", "a durably acked message is not delivered again", leases::acked_is_acked),
@@ -40,6 +40,7 @@ pub const RULES: [(&str, &str, Rule); 14] = [
     ("I12", "after a shutdown nothing is left", flow::drained_is_empty),
     ("I16", "when faults stop, everything is delivered in time", flow::all_ends_in_time),
     ("I17", "an unclosed message is not published", account::unclosed_is_unpublished),
+    ("I18", "a message is settled by the answer of its receiver to it", fates::answers_decide),
 ];
 
 impl fmt::Display for Violation {

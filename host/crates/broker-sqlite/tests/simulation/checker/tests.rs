@@ -159,6 +159,16 @@ fn broken() -> Vec<(&'static str, Story, Vec<Dead>)> {
             vec![],
         ),
         ("I16", acked().then(30, What::Stuck { left: "one".into() }), vec![]),
+        (
+            "I18",
+            Story::new().lease(10, 1, 1).answer(20, 1, Answer::Retry, 0).settle(20, 1, How::Ack { published: 0 }),
+            vec![],
+        ),
+        (
+            "I18",
+            Story::new().lease(10, 1, 1).answer(20, 1, Answer::Ok, 0).settle(20, 1, nack(100)).lease(200, 2, 2),
+            vec![],
+        ),
         ("I17", acked().then(30, out(2, UNCLOSED)).ack(40, 2), vec![]),
     ]
 }

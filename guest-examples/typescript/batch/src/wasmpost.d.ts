@@ -1,0 +1,1 @@
+../../src/wasmpost.d.ts

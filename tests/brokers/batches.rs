@@ -23,7 +23,8 @@ pub(crate) async fn a_poison_message_in_a_batch_is_found_and_all_others_arrive_o
     let log = scene.place.run(&["run", "--until-empty"]).exits(0).stderr();
     assert!(log.contains("batch failed; handed over again by halves"), "several came in one call: {log}");
     let letters = scene.place.run(&["dead-letters", "list", "--json"]).exits(0).json();
-    let reasons: Vec<_> = letters.as_array().unwrap().iter().map(|letter| letter["reason"].clone()).collect();
+    let reasons: Vec<_> =
+        letters.as_array().unwrap().iter().map(|letter| letter["evidence"]["reason"].clone()).collect();
     assert_eq!(reasons, ["trap"], "{log}");
     let mut arrived = scene.effects();
     arrived.sort_by_key(|body| body.parse::<usize>().ok());

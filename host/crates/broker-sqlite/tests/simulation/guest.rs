@@ -50,7 +50,8 @@ impl Receiver for Guest {
         for message in batch.messages {
             let lease = lease_of(&message);
             world.note(What::Began { lease, running: running.clone() });
-            let (id, attempt) = (message.context.id().to_owned(), message.context.attempt());
+            let id = message.context.id().to_owned();
+            let attempt = message.context.attempt();
             let published = if *queue == "work" { self.publish(&message.context, &id, attempt).await } else { 0 };
             let (takes, answer) = world.plan.answer(queue, &id, attempt, world.is_calm());
             answers.push((lease, attempt, takes, answer, published));

@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A fault fails the test.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
-use wasmpost_tests::{Place, guest, root};
+use wasmpost_tests::{Place, guest, real_webhooks, root};
 
 /// A configuration for the example.
 fn place() -> Place {
@@ -65,14 +65,6 @@ fn every_real_webhook_goes_to_the_topic_of_its_event(file: &Path) {
         }
     }
     assert_eq!(seen, expected);
-}
-
-/// A file of 255 webhooks: named by the environment, or in `shared/data` beside the checkout.
-fn real_webhooks() -> Option<PathBuf> {
-    let given = std::env::var_os("WASMPOST_WEBHOOKS").map(PathBuf::from);
-    let root = root();
-    let beside = root.ancestors().map(|directory| directory.join("shared/data/github-webhooks.ndjson"));
-    given.into_iter().chain(beside).find(|file| file.exists())
 }
 
 fn main() {

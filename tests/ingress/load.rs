@@ -43,7 +43,7 @@ async fn send_slowly(address: SocketAddr, number: usize, mut over: watch::Receiv
             () = tokio::time::sleep(PAUSE) => {}
         }
         // The first of the four says nothing at all.
-        if number % 4 != 0 && stream.write_all(b"x").await.is_err() {
+        if !number.is_multiple_of(4) && stream.write_all(b"x").await.is_err() {
             return;
         }
     }

@@ -7,14 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hmac::{Hmac, Mac};
 use serde_json::Value;
 use sha2::Sha256;
-use wasmpost_tests::{Place, root, wait_until_acked};
+use wasmpost_tests::{Place, real_webhooks, wait_until_acked};
 
 use crate::client::{post, receive, request};
 use crate::{configure, start, stop};
 
 const SECRET: &str = "It's a Secret to Everybody";
-/// Bodies of real webhooks, a line each, beside the repository.
-const REAL: &str = "../shared/data/github-webhooks.ndjson";
 
 /// The signature of a text in hexadecimal.
 fn signed(secret: &str, text: &str) -> String {
@@ -27,17 +25,16 @@ fn signed(secret: &str, text: &str) -> String {
 
 /// Each event with its delivery and its body, real ones where they are.
 fn events() -> Vec<(String, String, String)> {
-    let Ok(file) = std::fs::File::open(root().join(REAL)) else {
-        return (0..20)
-            .map(|number| ("push".into(), format!("made-{number}"), format!("{{\"ref\":{number}}}")))
-            .collect();
+    let Some(file) = real_webhooks() else {
+        let made = |number| ("push".to_owned(), format!("made-{number}"), format!("{{\"ref\":{number}}}"));
+        return (0..20).map(made).collect();
     };
     let event = |line: String| {
         let message: Value = serde_json::from_str(&line).unwrap();
         let one = |name: &str| message["attributes"][name][0].as_str().unwrap().to_owned();
-        (one("X-GitHub-Event"), one("X-GitHub-Delivery"), message["body"].as_str().unwrap().to_owned())
+        (one("X-Github-Event"), one("X-Github-Delivery"), message["body"].as_str().unwrap().to_owned())
     };
-    BufReader::new(file).lines().map(|line| event(line.unwrap())).collect()
+    BufReader::new(std::fs::File::open(file).unwrap()).lines().map(|line| event(line.unwrap())).collect()
 }
 
 #[test]
@@ -71,6 +68,9 @@ fn webhooks_of_github_are_taken_once_each_and_forged_ones_are_not() {
     stop(host);
 }
 
+/// Signs a body at a time: the headers that are sent with it.
+type Sign = dyn Fn(u64, &str) -> Vec<(&'static str, String)>;
+
 #[test]
 fn an_old_request_of_stripe_or_slack_is_refused_and_a_new_one_taken() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -81,8 +81,7 @@ fn an_old_request_of_stripe_or_slack_is_refused_and_a_new_one_taken() {
         let signature = format!("v0={}", signed(SECRET, &format!("v0:{time}:{body}")));
         vec![("X-Slack-Request-Timestamp", time.to_string()), ("X-Slack-Signature", signature)]
     };
-    let methods: [(&str, &dyn Fn(u64, &str) -> Vec<(&'static str, String)>); 2] =
-        [("stripe", &stripe), ("slack", &slack)];
+    let methods: [(&str, &Sign); 2] = [("stripe", &stripe), ("slack", &slack)];
     for (method, sign) in methods {
         let place = Place::default();
         place.write("secret", format!("a new secret\n{SECRET}\n"));

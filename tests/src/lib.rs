@@ -30,6 +30,14 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
+/// A file of 255 webhooks: named by the environment, or in `shared/data` beside the checkout.
+pub fn real_webhooks() -> Option<PathBuf> {
+    let given = std::env::var_os("WASMPOST_WEBHOOKS").map(PathBuf::from);
+    let root = root();
+    let beside = root.ancestors().map(|directory| directory.join("shared/data/github-webhooks.ndjson"));
+    given.into_iter().chain(beside).find(|file| file.exists())
+}
+
 /// Where this build puts its output: tests lie in `debug/deps` of it.
 pub fn target() -> PathBuf {
     std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned()

@@ -34,6 +34,6 @@ pub use endpoint::Endpoint;
 pub use http::HeaderName;
 pub use listener::{Bound, allow_files};
 pub use options::{CloudEvents, EndpointOptions, ListenerOptions, TakenHeader};
-pub use server::Ingress;
+pub use server::{Ingress, Watched};
 pub use signature::{Method, Signature, SignatureError};
 pub use tls::TlsFiles;

@@ -43,15 +43,22 @@ const BUFFERS_BYTES_MAX: usize = 256 << 20;
 /// The pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The answer to a connection that there is no place for.
-const BUSY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/problem+json\r\n\
+    Content-Length: 112\r\nConnection: close\r\n\r\n\
+    {\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"all connections are in use; send the request again later\"}";
 
 /// A listener that is served, until it is stopped or dropped.
 pub struct Ingress {
-    address: SocketAddr,
+    watched: Watched,
     stop: CancellationToken,
     accepting: JoinHandle<()>,
     tasks: TaskTracker,
+}
+
+/// A view of a listener: its address, its connections, and how its paths answered.
+#[derive(Clone)]
+pub struct Watched {
+    address: SocketAddr,
     connections: Arc<Connections>,
     shared: Arc<Shared>,
 }
@@ -90,9 +97,33 @@ impl Ingress {
             Shared { endpoints, buffers: Buffers::new(BUFFERS_BYTES_MAX), stop: stop.clone(), http, tls: bound.tls };
         let shared = Arc::new(shared);
         let accepting = accept(listener, Arc::clone(&shared), Arc::clone(&connections), tasks.clone());
-        Ok(Self { address, stop, accepting: tokio::spawn(accepting), tasks, connections, shared })
+        let watched = Watched { address, connections, shared };
+        Ok(Self { watched, stop, accepting: tokio::spawn(accepting), tasks })
     }
 
+    /// The address that is listened on.
+    pub fn address(&self) -> SocketAddr {
+        self.watched.address
+    }
+
+    /// A view of it, which others can keep.
+    pub fn watched(&self) -> Watched {
+        self.watched.clone()
+    }
+
+    /// Takes no more requests, answers those whose messages are being stored, and refuses the others. Gives up after
+    /// `patience`.
+    pub async fn stop(self, patience: Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        if timeout(patience, self.tasks.wait()).await.is_err() {
+            let connections = self.watched.connections();
+            tracing::warn!(address = %self.watched.address, connections, "connections did not end in time, and are closed");
+        }
+    }
+}
+
+impl Watched {
     /// The address that is listened on.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -106,17 +137,6 @@ impl Ingress {
     /// How many connections are open.
     pub fn connections(&self) -> usize {
         self.connections.open()
-    }
-
-    /// Takes no more requests, answers those whose messages are being stored, and refuses the others. Gives up after
-    /// `patience`.
-    pub async fn stop(self, patience: Duration) {
-        self.stop.cancel();
-        self.tasks.close();
-        if timeout(patience, self.tasks.wait()).await.is_err() {
-            let connections = self.connections.open();
-            tracing::warn!(address = %self.address, connections, "connections did not end in time, and are closed");
-        }
     }
 }
 

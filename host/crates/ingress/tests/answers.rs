@@ -85,10 +85,13 @@ async fn each_fault_of_a_request_has_a_status_and_says_what_to_do() {
     assert_eq!(answer(&broker, options, &post(&good, "12345678")).await.status, 202);
 }
 
+/// A fault, the status and words that it is told with, and the time to wait.
+type Fault = (fn() -> BrokerError, u16, &'static str, Option<&'static str>);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_of_the_broker_has_a_status_and_a_time_to_wait() {
     let broker = Fake::open();
-    let faults: [(fn() -> BrokerError, u16, &str, Option<&str>); 6] = [
+    let faults: [Fault; 6] = [
         (|| BrokerError::new(BrokerErrorKind::Unavailable, "secret place"), 503, "under the same id", Some("5")),
         (|| BrokerError::new(BrokerErrorKind::Closed, "secret place"), 503, "under the same id", Some("5")),
         (|| BrokerError::new(BrokerErrorKind::Full, "secret place"), 503, "no room", Some("30")),

@@ -71,7 +71,7 @@ async fn a_sender_of_a_large_body_reads_why_it_was_refused() {
         .await;
         assert!(is_sent && answer.as_ref().is_some_and(|answer| [413, 415].contains(&answer.status)), "{answer:?}");
     }
-    assert_eq!(ingress.endpoints()[0].answers(), [(413, 1), (415, 1)].into());
+    assert_eq!(ingress.watched().endpoints()[0].answers(), [(413, 1), (415, 1)].into());
     // A sender that asks first is told before it sends anything.
     let asking =
         format!("POST /hooks HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n", 8 << 20);
@@ -142,7 +142,7 @@ async fn silent_connections_make_room_for_those_that_send() {
     for _ in 0..8 {
         assert_eq!(ask(address, post(&[], "{}")).await.status, 202);
     }
-    assert!(ingress.connections() <= 5, "{}", ingress.connections());
+    assert!(ingress.watched().connections() <= 5, "{}", ingress.watched().connections());
     drop(silent);
 }
 
@@ -154,6 +154,8 @@ async fn a_connection_too_many_is_told_to_come_again_where_all_others_are_being_
     broker.began().await;
     let refused = ask(ingress.address(), String::new()).await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    let problem: serde_json::Value = serde_json::from_str(&refused.body).unwrap();
+    assert_eq!(problem["status"], 503);
     broker.gate.add_permits(1);
     assert_eq!(first.await.unwrap().status, 202);
 }
@@ -180,7 +182,7 @@ async fn a_sender_that_goes_away_leaves_its_batch_stored_as_a_whole() {
     broker.began().await;
     drop(client);
     let ended = async {
-        while ingress.connections() > 0 {
+        while ingress.watched().connections() > 0 {
             tokio::task::yield_now().await;
         }
     };
@@ -207,7 +209,7 @@ async fn a_host_that_ends_answers_what_it_stores_and_refuses_the_rest() {
     let mut silent = connected(address).await;
     // All of them have been accepted, and the head of the second has been read.
     let accepted = async {
-        while ingress.connections() < 3 {
+        while ingress.watched().connections() < 3 {
             tokio::task::yield_now().await;
         }
     };

@@ -60,7 +60,8 @@ pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     if text.len() != 2 * CODE_BYTES || !text.is_ascii() {
         return None;
     }
-    let pairs = text.as_bytes().chunks_exact(2).map(|pair| std::str::from_utf8(pair).unwrap_or_default());
+    let (pairs, _) = text.as_bytes().as_chunks::<2>();
+    let pairs = pairs.iter().map(|pair| std::str::from_utf8(pair).unwrap_or_default());
     // A sign would be taken for part of a number.
     let byte = |pair: &str| if pair.contains('+') { None } else { u8::from_str_radix(pair, 16).ok() };
     pairs.map(byte).collect()

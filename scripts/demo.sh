@@ -5,11 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
 target=${CARGO_TARGET_DIR:-$PWD/target}
-# Cargo shows how many of the crates are built, and names those that it is at.
-[ -x "$target/debug/wasmpost" ] ||
-  echo "demo: building wasmpost, about 12 minutes of processor time on $(nproc) processors, most of it for wasmtime"
+echo "building; the first time takes some minutes, most of them for wasmtime and its compiler"
 cargo build --locked -p wasmpost
-echo "demo: building the component"
 scripts/guest-cargo.sh guest-examples/rust
 wasmpost=$target/debug/wasmpost
 samples=$PWD/guest-examples/rust/samples.ndjson

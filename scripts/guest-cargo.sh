@@ -12,7 +12,7 @@ export CARGO_TARGET_DIR=$target
 mkdir -p "$out"
 
 # Libraries and examples in one build: what both need is compiled once.
-build=(build --release --locked --target wasm32-unknown-unknown --lib --examples
+build=(build --quiet --release --locked --target wasm32-unknown-unknown --lib --examples
   --manifest-path "$directory/Cargo.toml")
 cargo "${build[@]}"
 

@@ -31,13 +31,9 @@ if ! command -v rustup >/dev/null; then
 fi
 cd "$(dirname "$0")/.."
 rust=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
-# Any call installs the toolchain where this one does not know how.
-if rustup toolchain list | grep -q "^$rust-"; then
-  rustup toolchain install >/dev/null 2>&1 || cargo --version >/dev/null
-else
-  say "installing Rust $rust, which rust-toolchain.toml names"
-  rustup toolchain install || cargo --version >/dev/null
-fi
+rustup toolchain list | grep -q "^$rust-" || say "installing Rust $rust, which rust-toolchain.toml names"
+# Any call does that where this one does not know how.
+rustup toolchain install >/dev/null 2>&1 || cargo --version >/dev/null
 # Projects of `wasmpost new` lie elsewhere: they are built with the same one where there is no other.
 rustup default >/dev/null 2>&1 || rustup default "$rust" >/dev/null 2>&1
 say "Rust $(rustc --version | cut -d' ' -f2), with $(rustup target list --installed | tr '\n' ' ')"

@@ -19,5 +19,5 @@ mkdir -p build "$(dirname "$output")"
 # wasmpost dev sets WASMPOST_DEV: optimising takes as long as all the rest.
 optimise=-O
 [ -z "${WASMPOST_DEV:-}" ] || optimise=--optimizeLevel=0
-node compile.mjs assembly/receiver.ts $optimise --use abort=assembly/wasmpost/crash --transform ./names.mjs -o build/module.wasm
+node_modules/.bin/asc assembly/receiver.ts $optimise --use abort=assembly/wasmpost/crash --transform ./names.mjs -o build/module.wasm
 wasm-tools component embed wit --world "$world" build/module.wasm --output "$output"

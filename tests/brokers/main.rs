@@ -6,6 +6,7 @@
 mod batches;
 mod hosts;
 mod network;
+mod posting;
 mod restarts;
 mod scene;
 
@@ -31,6 +32,7 @@ cases! {
     hosts::a_confined_host_for_hostile_guests_works_and_finds_its_broker_again,
     restarts::no_message_is_lost_when_the_broker_is_killed_and_comes_back_in_mid_work,
     restarts::messages_confirmed_while_the_broker_is_killed_are_processed,
+    posting::a_request_is_refused_while_the_broker_is_away_and_taken_when_it_is_back,
     network::a_slow_network_loses_and_repeats_nothing,
     network::no_message_is_lost_when_connections_are_reset_in_mid_work,
     network::no_message_is_lost_when_the_network_swallows_everything_for_a_time,

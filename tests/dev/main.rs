@@ -284,23 +284,13 @@ fn a_project_is_built_when_its_source_is_saved(language: &str, source: &str, fau
     assert!(text.contains(old), "{text}");
     let saved = Instant::now();
     std::fs::write(&file, text.replace(old, new)).unwrap();
-    let shown = session.shows("error rejected: nothing to do");
-    assert!(!shown.iter().any(|line| line.contains("compiling without it")), "{shown:?}");
+    session.shows("error rejected: nothing to do");
     println!("{language}: {:.2?} from saving to seeing", saved.elapsed());
     std::fs::write(&file, text.clone() + "\nno code at all\n").unwrap();
     let shown = session.shows("-- build failed");
     assert!(shown.iter().any(|line| line.contains(fault)), "{fault} in {shown:?}");
     std::fs::write(&file, text).unwrap();
     session.shows("error rejected: the body is empty");
-    // A compiler that stays ready between builds ends with the command.
-    assert_eq!(session.end().0, Some(0));
-    wait_until("no process is left in the project", || !is_worked_in(&project));
-}
-
-/// Whether a process has a directory as its own.
-fn is_worked_in(directory: &Path) -> bool {
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    processes.filter_map(|process| process.path().join("cwd").read_link().ok()).any(|place| place == directory)
 }
 
 fn main() {

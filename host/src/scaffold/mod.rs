@@ -31,7 +31,7 @@ pub enum ScaffoldError {
     #[error("no template for {0:?}; there are templates for {known}", known = languages().collect::<Vec<_>>().join(", "))]
     UnknownLanguage(String),
     /// The project would have the name of something that it depends on.
-    #[error("{0:?} is the name of a package or tool that the project needs; choose another name")]
+    #[error("{0:?} is the name of a package that the project depends on; choose another name")]
     NameOfDependency(String),
     /// There is something at the place of the project.
     #[error("{} is not an empty directory; name another one with --directory", .0.display())]

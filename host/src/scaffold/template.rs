@@ -2,9 +2,6 @@
 
 use super::Example;
 
-/// Names that Go takes for itself, and refuses as those of modules.
-const GO_OWN: &[&str] = &["go", "toolchain"];
-
 /// An example as a template.
 #[derive(Debug)]
 pub(super) struct Template {
@@ -55,12 +52,11 @@ impl Template {
         std::str::from_utf8(file.content).ok()
     }
 
-    /// Whether a package of this name is among those that it depends on, or is taken by its tools.
+    /// Whether a package of this name is among those that it depends on.
     pub(super) fn depends_on(&self, name: &str) -> bool {
         let cargo = format!("name = \"{name}\"");
         let npm = format!("\"node_modules/{}\"", name.to_lowercase());
         self.text("Cargo.lock").is_some_and(|lock| lock.lines().any(|line| line == cargo))
             || self.text("package-lock.json").is_some_and(|lock| lock.contains(&npm))
-            || self.text("go.mod").is_some() && GO_OWN.contains(&name)
     }
 }

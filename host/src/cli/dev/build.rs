@@ -12,9 +12,6 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The environment variable that tells a build that it is for trying, so that it need not optimise much.
 const DEV: &str = "WASMPOST_DEV";
-/// The environment variable that names a directory which is there as long as the command runs: a build can leave a compiler
-/// that stays ready, with its socket in there.
-const DEV_DIR: &str = "WASMPOST_DEV_DIR";
 /// How often it is looked whether the build has ended.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long a build has to end after SIGTERM before it is killed.
@@ -32,8 +29,8 @@ pub(super) enum Built {
 struct Group(Child);
 
 /// Runs the build. It writes to standard error as it is, and takes so long at most.
-pub(super) async fn build(command: &str, directory: &Path, place: &Path, time_max: Duration) -> Built {
-    let mut group = match start(command, directory, place) {
+pub(super) async fn build(command: &str, directory: &Path, time_max: Duration) -> Built {
+    let mut group = match start(command, directory) {
         Ok(group) => group,
         Err(error) => return Built::Failed(format!("could not be started: {error}")),
     };
@@ -52,7 +49,7 @@ pub(super) async fn build(command: &str, directory: &Path, place: &Path, time_ma
     }
 }
 
-fn start(command: &str, directory: &Path, place: &Path) -> io::Result<Group> {
+fn start(command: &str, directory: &Path) -> io::Result<Group> {
     // Standard output is for results of this command.
     let output = io::stderr().as_fd().try_clone_to_owned()?;
     let mut shell = Command::new("sh");
@@ -60,7 +57,6 @@ fn start(command: &str, directory: &Path, place: &Path) -> io::Result<Group> {
         .args(["-c", command])
         .current_dir(directory)
         .env(DEV, "1")
-        .env(DEV_DIR, place)
         .stdin(Stdio::null())
         .stdout(output)
         .process_group(0);

@@ -105,7 +105,7 @@ impl<'a> Session<'a> {
     async fn build_and_serve(&mut self, sources: &mut Sources) -> Result<Changes, Failure> {
         let began = Instant::now();
         let time_max = self.dev.build_timeout.0;
-        let built = build(&self.project.build, &self.project.directory, self.place, time_max).await;
+        let built = build(&self.project.build, &self.project.directory, time_max).await;
         let meanwhile = self.meanwhile(sources.look()?);
         match built {
             Built::Done => {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONTENT_ENCODING, EXPECT};
+use http::header::{CONTENT_ENCODING, EXPECT, ORIGIN};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use hyper::body::{Body, Incoming};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -23,6 +23,7 @@ use crate::message::{form_of, publications};
 use crate::options::EndpointOptions;
 use crate::problem::{Answer, Problem, json};
 use crate::rate::Rate;
+use crate::signature::Method;
 
 /// How long the broker may take to confirm.
 pub(crate) const STORE_MAX: Duration = Duration::from_secs(10);
@@ -129,9 +130,14 @@ impl Endpoint {
         Ok(accepted(receipts, form == Form::Batched))
     }
 
-    fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-        if method != Method::POST {
+    fn check(&self, method: &http::Method, headers: &HeaderMap) -> Result<(), Problem> {
+        if method != http::Method::POST {
             return Err(Problem::not_allowed());
+        }
+        // Browsers send for any page that is open in them, to addresses of this machine too.
+        let is_of_page = headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site");
+        if is_of_page && self.options.signature.method() == Method::None {
+            return Err(Problem::of_page());
         }
         let encodings = headers.get_all(CONTENT_ENCODING).iter();
         let is_plain = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");

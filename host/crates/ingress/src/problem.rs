@@ -56,6 +56,13 @@ impl Problem {
         Self::unauthorized(detail).with(WWW_AUTHENTICATE, "Bearer")
     }
 
+    /// A request that a web page had a browser send.
+    pub(crate) fn of_page() -> Self {
+        let detail =
+            "requests of web pages are not taken without a signature; send it from a program, or have it signed";
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "nothing is taken at this path; send to the path that is configured")
     }

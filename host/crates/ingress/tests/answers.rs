@@ -109,6 +109,19 @@ async fn each_fault_of_the_broker_has_a_status_and_a_time_to_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_web_page_can_send_nothing_where_nothing_has_to_be_signed() {
+    let broker = Fake::open();
+    for header in [("Origin", "https://example.com"), ("Origin", "null"), ("Sec-Fetch-Site", "cross-site")] {
+        assert_problem(&answer(&broker, options(), &post(&[header], "{}")).await, 403, "web pages");
+        // With a token, it is a program of its own.
+        let signed = EndpointOptions { signature: bearer(), ..options() };
+        let headers = [header, ("Authorization", "Bearer s3cr3t")];
+        assert_eq!(answer(&broker, signed, &post(&headers, "{}")).await.status, 202);
+    }
+    assert_eq!(broker.stored.lock().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_than_the_rate_waits_and_what_is_not_signed_takes_nothing_from_it() {
     let broker = Fake::open();
     let ingress = serve(&broker, EndpointOptions { signature: bearer(), rate: Some(1), ..options() }, 16);

@@ -55,8 +55,10 @@ update: ## updates all dependencies, builds, tests, and shows what became faster
 	scripts/setup.sh
 	scripts/update.sh
 
-msrv: ## checks that the oldest Rust that Cargo.toml names compiles everything
+msrv: ## checks that the oldest Rust that the host, and receivers, are written for compiles them
 	cargo +$(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) check --workspace --all-features --all-targets --locked
+	cargo +$(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' guest-examples/rust/wasmpost-guest/Cargo.toml) check --locked \
+	  --manifest-path guest-examples/rust/Cargo.toml --lib
 
 reference: ## writes the parts of docs/ that are made from the code
 	WASMPOST_WRITE=1 cargo test --workspace --all-features --test book reference::

@@ -36,6 +36,10 @@ rustup toolchain list | grep -q "^$rust-" || say "installing Rust $rust, which r
 rustup toolchain install >/dev/null 2>&1 || cargo --version >/dev/null
 # Projects of `wasmpost new` lie elsewhere: they are built with the same one where there is no other.
 rustup default >/dev/null 2>&1 || rustup default "$rust" >/dev/null 2>&1
+oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' guest-examples/rust/wasmpost-guest/Cargo.toml)
+elsewhere=$(cd / && rustc --version 2>/dev/null | cut -d" " -f2 || true)
+[ "$(printf '%s\n' "$oldest" "$elsewhere" | sort -V | head -1)" = "$oldest" ] ||
+  say "in other directories Rust is ${elsewhere:-missing}, but receivers need $oldest or newer; change it with: rustup default $rust"
 say "Rust $(rustc --version | cut -d' ' -f2), with $(rustup target list --installed | tr '\n' ' ')"
 command -v cc >/dev/null || apt_install gcc libc6-dev
 

@@ -46,7 +46,10 @@ breaks() {
         outcome=missed
       else
         cp "$log" "$target/breaks-$name-$proof.log"
-        outcome="caught by $(grep -oE '^I[0-9]+:|^promise [0-9]+:' "$log" | tr -d : | sort -uV | tr '\n' ' ')"
+        found=$(grep -oE '^I[0-9]+:|^promise [0-9]+:' "$log" | tr -d : | sort -uV | tr '\n' ' ' || true)
+        outcome=${found:+caught by $found}
+        # One that failed for another reason, as a host that was too slow, has noticed nothing.
+        outcome=${outcome:-"failed: $(grep -A1 -m1 'panicked at' "$log" | tail -1 | cut -c1-100 || true)"}
       fi
       printf '%s\t%s\t%s\n' "$name" "$proof" "$outcome" >>"$table"
     done

@@ -8,7 +8,7 @@ help: ## what can be made
 setup: ## installs what is missing to build, test and run
 	scripts/setup.sh
 
-setup-brokers: ## installs the servers of NATS and RabbitMQ, which tests start where they are there
+setup-brokers: ## installs NATS, RabbitMQ, Prometheus and Chromium, which tests start where they are there
 	scripts/setup-brokers.sh
 
 demo: ## runs the main job on the embedded queue and shows what became of each message

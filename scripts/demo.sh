@@ -52,3 +52,13 @@ echo "== what became of them"
 show queues
 show dead-letters list
 show dead-letters show sample-6-poison
+
+echo
+echo "== the same in a browser: a page of a running host, open for a minute where a person looks; Ctrl-C ends it sooner"
+printf '\n$ wasmpost run --admin\n'
+"$wasmpost" run --admin 127.0.0.1:0 --log error >page &
+host=$!
+for _ in $(seq 200); do [ -s page ] && break; sleep 0.05; done
+cat page
+[ -s page ] || { echo "the host printed no address of its page"; exit 1; }
+[ ! -t 1 ] || { sleep 60 & wait $! || true; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the servers that the tests of the brokers start themselves: NATS and RabbitMQ. Can be run twice.
+# Installs what tests start themselves: NATS, RabbitMQ, Prometheus, and Chromium to look at a page. Can be run twice.
 # The NATS server is built into ${XDG_CACHE_HOME:-~/.cache}/wasmpost/brokers, where the tests look first; RabbitMQ comes
 # from Debian's package, and no service of the system is started with it. What cannot be installed is said, and the end
 # is 1.
@@ -64,6 +64,24 @@ install_rabbitmq() {
 
 rabbitmq_version() { dpkg-query --show --showformat '${Version}' rabbitmq-server 2>/dev/null || echo "found in PATH"; }
 
+# Not a broker, but a server that tests start as well: it scrapes the metrics of a host, and `promtool` checks them.
+install_prometheus() {
+  command -v prometheus >/dev/null && command -v promtool >/dev/null && return
+  say "installing prometheus with apt"
+  apt_install_stopped prometheus
+}
+
+prometheus_version() { version prometheus --version; }
+
+# Shows the page of a host in tests.
+install_chromium() {
+  command -v chromium >/dev/null && return
+  say "installing chromium with apt"
+  apt_install_stopped chromium
+}
+
+chromium_version() { version chromium --version; }
+
 # Says what is there, and goes on when it is not.
 attempt() {
   local name=$1 install=$2 version=$3
@@ -72,4 +90,6 @@ attempt() {
 
 attempt nats-server install_nats nats_version
 attempt rabbitmq-server install_rabbitmq rabbitmq_version
+attempt prometheus install_prometheus prometheus_version
+attempt chromium install_chromium chromium_version
 exit $failed

@@ -17,6 +17,8 @@ const VERBS: &[&[&str]] = &[
     &["queues"],
     &["tenants"],
     &["reload"],
+    &["logs"],
+    &["token"],
     &["dead-letters"],
     &["dead-letters", "list"],
     &["dead-letters", "show"],

@@ -11,25 +11,31 @@
 //! | `wasmpost-broker-sqlite` | the embedded durable queue |
 //! | `wasmpost-broker-rabbitmq` | RabbitMQ, with the feature `rabbitmq` |
 //! | `wasmpost-ingress` | messages by HTTP |
-//! | this one | configuration ([`config`]), brokers by URL ([`registry`]), the host ([`host`]), messages in files ([`fixture`]), new projects ([`scaffold`]), the command line ([`cli`]) |
+//! | this one | configuration ([`config`]), brokers by URL ([`registry`]), the host ([`host`]), its admin listener ([`admin`]), messages in files ([`fixture`]), new projects ([`scaffold`]), the command line ([`cli`]) |
 //!
 //! # Floors
 //!
 //! From the ground up: a module names those below its own floor, and beside it those in its parentheses.
 //!
-//! 1. `identity` · `moving` · `tenant` · `view`
-//! 2. `registry`
+//! 1. `gate` · `http` · `identity` · `kept` · `metrics` · `moving` · `tenant`
+//! 2. `registry` · `view`
 //! 3. `config` · `control`
-//! 4. `fixture` · `host`
-//! 5. `scaffold`
-//! 6. `cli`
+//! 4. `admin` · `fixture`
+//! 5. `host`
+//! 6. `scaffold`
+//! 7. `cli`
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod fixture;
+pub mod gate;
 pub mod host;
+pub mod http;
 pub mod identity;
+pub mod kept;
+pub mod metrics;
 mod moving;
 pub mod registry;
 pub mod scaffold;

@@ -2,8 +2,12 @@
 //! components.
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wasmpost_delivery::{BreakerState, ShareUsage};
+use wasmpost_sandbox::Instances;
+
+use crate::kept::KeptLine;
 
 /// The view that other commands have of a host.
 #[async_trait]
@@ -13,6 +17,13 @@ pub trait View: Send + Sync {
 
     /// How each receiver gets its messages.
     fn receivers(&self) -> Vec<ReceiverStatus>;
+
+    /// How many instances are live, and how many are waited for.
+    fn instances(&self) -> Instances;
+
+    /// At most `max` lines that the component of a receiver wrote behind a number, oldest first; none where there is no
+    /// such receiver.
+    fn logs(&self, receiver: &str, after: u64, max: usize) -> Option<Vec<KeptLine>>;
 
     /// Loads every component whose file has changed. Receivers go on with the old one where the new one is refused.
     async fn reload(&self) -> Vec<Reloaded>;
@@ -58,10 +69,35 @@ pub struct ReceiverStatus {
     pub given_back: usize,
     /// Whether it is slowed.
     pub breaker: BreakerState,
+    /// Its tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The world by which it receives, where the configuration names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub world: Option<String>,
+    /// The most deliveries in flight.
+    #[serde(default)]
+    pub concurrency: usize,
+    /// The limits of a delivery: CPU time, in microseconds.
+    #[serde(default)]
+    pub cpu_us_max: u64,
+    /// Time, in microseconds.
+    #[serde(default)]
+    pub wall_us_max: u64,
+    /// Memory, in bytes.
+    #[serde(default)]
+    pub memory_bytes_max: u64,
+}
+
+impl ReceiverStatus {
+    /// Whether it is slowed because it faults on every message.
+    pub fn is_slowed(&self) -> bool {
+        self.breaker != BreakerState::Closed
+    }
 }
 
 /// The outcome of loading a component again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
     /// The file.
     pub component: String,

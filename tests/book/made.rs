@@ -86,6 +86,8 @@ fn configuration() -> String {
         ("## `[host]`", "RawHost"),
         ("### `host.load`", "LoadLimits"),
         ("## `[engine]`", "RawEngine"),
+        ("## `[admin]`", "RawAdmin"),
+        ("## `[admin.tokens.NAME]`", "RawAdminToken"),
         ("## `[dev]`", "RawDev"),
     ] {
         let table = &schema["$defs"][definition];

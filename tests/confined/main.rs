@@ -199,8 +199,10 @@ fn a_hostile_host_serves_reloads_and_ends() {
         "[[ingress]]\nlisten = \"127.0.0.1:0\"\npath = \"/a\"\ntopic = \"@acme/orders\"\nsignature = \"none\"";
     let receiver = format!("http = [\"http://localhost:1\"]\n{ingress}");
     configure(&place, "hostile = true\ncache_dir = \"cache/new\"", &receiver);
-    let mut host = place.start(&["run"]);
-    // The address was bound before the right to bind any was given up.
+    let listen = free_address();
+    let mut host = place.start(&["run", "--admin", &listen]);
+    assert!(get(&listen, "/livez").starts_with("HTTP/1.1 200 "), "the admin listener is open");
+    // The addresses were bound before the right to bind any was given up.
     let listening = host.wait_for("listening for requests");
     let mut sender = TcpStream::connect(listening["address"].as_str().unwrap()).unwrap();
     sender.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -231,6 +233,20 @@ fn a_hostile_host_serves_reloads_and_ends() {
     assert_eq!(code, Some(0), "{log}");
     assert!(place.path().join("cache/new").read_dir().unwrap().count() > 1, "compiled components are kept");
     place.run(&["check", "--queue", "wasmpost.db"]).exits(0);
+}
+
+/// An address on loopback that was free a moment ago.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// The answer to a request.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// Runs the program where a means of confinement is missing.

@@ -11,6 +11,7 @@ mod feed;
 mod inspect;
 mod invoke;
 mod logging;
+mod logs;
 mod ndjson;
 mod new;
 mod output;
@@ -24,6 +25,7 @@ mod single;
 mod target;
 mod tenants;
 mod test;
+mod token;
 
 use std::process::ExitCode;
 
@@ -54,6 +56,8 @@ enum Verb {
     DeadLetters(dead_letters::DeadLetters),
     Tenants(tenants::Tenants),
     Reload(reload::Reload),
+    Logs(logs::Logs),
+    Token(token::Token),
     ConfigSchema(config_schema::ConfigSchema),
     Completions(completions::Completions),
     #[command(hide = true)]
@@ -140,6 +144,8 @@ impl Verb {
             Self::DeadLetters(verb) => verb.run().await,
             Self::Tenants(verb) => verb.run().await,
             Self::Reload(verb) => verb.run().await,
+            Self::Logs(verb) => verb.run().await,
+            Self::Token(verb) => verb.run(),
             Self::ConfigSchema(verb) => verb.run(),
             Self::Completions(verb) => verb.run(),
             Self::CompileComponent(verb) => verb.run(),

@@ -1,5 +1,6 @@
 //! `wasmpost run`: serves messages until it is told to stop.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use super::logging::{self, Logging};
 use super::signals::Signals;
 use super::target::DEFAULT_CONFIG;
 use super::{Failure, output};
-use crate::config::{self, Config, DEFAULT_FILE, ReceiverConfig};
+use crate::admin;
+use crate::config::{self, ADMIN_ADDRESS, AdminConfig, Config, DEFAULT_FILE, ReceiverConfig};
 use crate::host::{self, Additions, Host, HostError, Sockets};
 use crate::registry::Address;
 
@@ -53,6 +55,10 @@ pub(super) struct Run {
     /// End once nothing is ready, delayed or in flight in any queue.
     #[arg(long)]
     until_empty: bool,
+    /// Open the admin listener: health, metrics, the JSON API and the page. Without tokens in the configuration, one is
+    /// made for this run, and the address of the page is printed with it [default address: 127.0.0.1:7390].
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = false)]
+    admin: Option<Option<SocketAddr>>,
     #[command(flatten)]
     logging: Logging,
     #[arg(skip)]
@@ -65,6 +71,10 @@ struct Begun {
     config: Config,
     /// The addresses for messages by HTTP, which a confined process cannot bind.
     sockets: Arc<Sockets>,
+    /// The address of the admin listener, bound before the right to do so is given up.
+    admin: Option<TcpListener>,
+    /// The token of this run, where none is configured.
+    token: Option<String>,
     /// Keeps the process confined.
     _confined: Option<Confined>,
 }
@@ -72,10 +82,18 @@ struct Begun {
 impl Run {
     /// Reads the configuration, and confines the process where it says so, which only binds threads that start afterwards.
     pub(super) fn begin(mut self) -> Result<Self, Failure> {
-        let config = self.config()?;
+        let mut config = self.config()?;
+        let mut token = None;
+        if let Some(admin) = config.admin.take() {
+            let (admin, made) = admin.with_token_of_run()?;
+            (config.admin, token) = (Some(admin), made);
+        }
+        let refused = |address| move |source| HostError::Admin { address, source };
+        let bound = config.admin.as_ref().map(|config| admin::bind(config).map_err(refused(config.listen)));
+        let admin = bound.transpose()?;
         let sockets = Arc::new(Sockets::bind(&config)?);
         let confined = host::confine(&config)?;
-        self.begun = Some(Begun { config, sockets, _confined: confined });
+        self.begun = Some(Begun { config, sockets, admin, token, _confined: confined });
         Ok(self)
     }
 
@@ -83,13 +101,20 @@ impl Run {
         self.logging.start()?;
         let mut signals = Signals::new()?;
         let mut reload = signal(SignalKind::hangup())?;
-        let begun = self.begun.take();
+        let mut begun = self.begun.take();
         let mut config = match &begun {
             Some(begun) => begun.config.clone(),
             None => self.config()?,
         };
         let sockets = begun.as_ref().map(|begun| Arc::clone(&begun.sockets));
-        let additions = Additions { sockets, ..Additions::default() };
+        let admin = begun.as_mut().and_then(|begun| begun.admin.take()).map(Arc::new);
+        let token = begun.as_mut().and_then(|begun| begun.token.take());
+        if let (Some(address), Some(token)) = (admin.as_ref().and_then(|admin| admin.local_addr().ok()), token) {
+            // Only here, and not in the log: whoever has it may do everything.
+            let scheme = if config.admin.as_ref().is_some_and(|admin| admin.tls.is_some()) { "https" } else { "http" };
+            output::line(format_args!("page: {scheme}://{address}/#token={token}"));
+        }
+        let additions = Additions { sockets, admin, ..Additions::default() };
         if let Some(id) = &self.id {
             config.id.clone_from(id);
         }
@@ -139,6 +164,23 @@ impl Run {
     }
 
     fn config(&self) -> Result<Config, Failure> {
+        let mut config = self.config_without_admin()?;
+        if let Some(address) = self.admin {
+            let configured = config.admin.take();
+            let admin = match (address, configured) {
+                (Some(listen), Some(configured)) => AdminConfig { listen, ..configured },
+                (Some(listen), None) => AdminConfig::on(listen),
+                (None, configured) => configured.unwrap_or_else(|| AdminConfig::on(ADMIN_ADDRESS)),
+            };
+            if let Some(fault) = admin.fault() {
+                return Err(Failure::usage(anyhow::anyhow!("--admin: {fault}")));
+            }
+            config.admin = Some(admin);
+        }
+        Ok(config)
+    }
+
+    fn config_without_admin(&self) -> Result<Config, Failure> {
         if let (Some(queue), Some(component)) = (&self.queue, &self.component) {
             if let Some(fault) = wasmpost_delivery::topic_name_fault(queue) {
                 return Err(Failure::usage(anyhow::anyhow!("--queue: {fault}")));

@@ -1,8 +1,10 @@
 //! The configuration file: read strictly, checked once, with errors that tell line and column.
 
+mod admin;
 mod batch;
 mod error;
 mod raw;
+mod raw_admin;
 mod raw_broker;
 mod raw_dev;
 mod raw_host;
@@ -21,6 +23,7 @@ use wasmpost_sandbox::{Compiler, EngineOptions, Grants, Limits, Size, read_plain
 
 use crate::registry::Address;
 use crate::tenant::Tenant;
+pub use admin::{ADMIN_ADDRESS, AdminConfig, AdminToken, TokenHash, new_token};
 pub use batch::BatchConfig;
 pub(crate) use batch::concurrency_or_default;
 pub use error::ConfigError;
@@ -55,6 +58,8 @@ pub struct Config {
     pub obsolete: Vec<String>,
     /// How `wasmpost dev` builds and tries the component.
     pub dev: DevConfig,
+    /// The admin listener, if there is one.
+    pub admin: Option<AdminConfig>,
 }
 
 /// How `wasmpost dev` builds and tries the component of a project.
@@ -145,6 +150,7 @@ impl Config {
             grace: raw::GRACE,
             obsolete: Vec::new(),
             dev: DevConfig::default(),
+            admin: None,
         }
     }
 

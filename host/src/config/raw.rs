@@ -13,6 +13,7 @@ use wasmpost_msg::{qualified, tenant_of};
 use wasmpost_sandbox::{Grants, Limits, Size, Span};
 
 use super::batch::RawBatch;
+use super::raw_admin::RawAdmin;
 use super::raw_broker::RawBroker;
 use super::raw_dev::RawDev;
 use super::raw_host::{RawEngine, RawHost};
@@ -54,6 +55,8 @@ pub struct RawConfig {
     /// How `wasmpost dev` builds and tries the component; without effect elsewhere.
     #[serde(default)]
     dev: RawDev,
+    /// The admin listener: health, metrics, the JSON API and the page.
+    admin: Option<RawAdmin>,
 }
 
 /// One receiver.
@@ -254,7 +257,8 @@ impl RawConfig {
         let id = self.host.id();
         let obsolete = self.engine.obsolete();
         let dev = self.dev.checked(&source);
-        Ok(Config { id, brokers, receivers, ingress, tenants, engine, grace, obsolete, dev })
+        let admin = self.admin.map(|admin| admin.checked(&source, &tenants)).transpose()?;
+        Ok(Config { id, brokers, receivers, ingress, tenants, engine, grace, obsolete, dev, admin })
     }
 }
 

@@ -17,6 +17,7 @@ use wasmpost_delivery::{
 };
 use wasmpost_msg::Publication;
 
+use crate::kept::KeptLine;
 use crate::view::{ReceiverStatus, Reloaded, TenantStatus};
 
 use super::pipe::{self, PipeOrder};
@@ -117,6 +118,14 @@ impl RemoteBroker {
         match self.ask(Request::Receivers).await? {
             Response::Receivers(receivers) => Ok(receivers),
             _ => Err(broken("no receivers")),
+        }
+    }
+
+    /// At most `max` lines that the component of a receiver wrote behind a number; none where there is no such receiver.
+    pub async fn logs(&self, receiver: &str, after: u64, max: usize) -> Result<Option<Vec<KeptLine>>, BrokerError> {
+        match self.ask(Request::Logs { receiver: receiver.to_owned(), after, max }).await? {
+            Response::Logs(lines) => Ok(lines),
+            _ => Err(broken("no lines")),
         }
     }
 

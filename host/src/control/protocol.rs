@@ -13,6 +13,8 @@ use wasmpost_delivery::{BrokerError, BrokerErrorKind, DeadLetter, DeadLetterFilt
 use wasmpost_msg::{Attributes, Publication, chain};
 
 use super::pipe::PipeOrder;
+use crate::gate::Action;
+use crate::kept::KeptLine;
 use crate::view::{ReceiverStatus, Reloaded, TenantStatus};
 
 /// The largest frame, in bytes: room for the largest body and attributes in base64.
@@ -41,18 +43,46 @@ pub(super) enum Request {
     Tenants,
     Receivers,
     Reload,
+    /// Lines of a receiver's component behind a number.
+    Logs {
+        receiver: String,
+        after: u64,
+        max: usize,
+    },
     /// From here on the connection is that of a pipe.
     Pipe(PipeOrder),
 }
 
 impl Request {
+    /// The action that the gate is asked about.
+    pub(super) fn action(&self) -> Action {
+        match self {
+            Self::Publish(_) => Action::Publish,
+            Self::Stats => Action::SeeQueues,
+            Self::List { .. } => Action::SeeLetters,
+            Self::Show { .. } => Action::SeeBodies,
+            Self::Redrive(_) => Action::Redrive,
+            Self::Purge(_) => Action::Purge,
+            Self::Tenants => Action::SeeTenants,
+            Self::Receivers => Action::SeeReceivers,
+            Self::Reload => Action::Reload,
+            Self::Logs { .. } => Action::SeeLogs,
+            Self::Pipe(_) => Action::Pipe,
+        }
+    }
+
     /// The possible effects of a request that was not answered, and what to do then.
     pub(super) fn left_open(&self) -> String {
         let text = match self {
             Self::Publish(publications) => {
                 return ids(publications.iter().map(|publication| publication.id.as_deref()));
             }
-            Self::Stats | Self::List { .. } | Self::Show { .. } | Self::Tenants | Self::Receivers => "try again",
+            Self::Stats
+            | Self::List { .. }
+            | Self::Show { .. }
+            | Self::Tenants
+            | Self::Receivers
+            | Self::Logs { .. } => "try again",
             Self::Redrive(_) => "dead letters may have been redriven, list what is left of them",
             Self::Purge(_) => "dead letters may have been purged, list what is left of them",
             Self::Pipe(_) => "messages may have been moved, pipe again to move the others",
@@ -89,7 +119,12 @@ pub(super) enum Response {
     Tenants(Vec<TenantStatus>),
     Receivers(Vec<ReceiverStatus>),
     Reloaded(Vec<Reloaded>),
-    Error { kind: String, text: String },
+    /// None where there is no such receiver.
+    Logs(Option<Vec<KeptLine>>),
+    Error {
+        kind: String,
+        text: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use wasmpost_delivery::{Broker, BrokerError, BrokerErrorKind, DeadLetterFilter, DeadLetters};
 use wasmpost_msg::{Publication, chain};
 
+use crate::gate::{Answer, Caller, Thing, allowed};
 use crate::view::View;
 
 use super::pipe::{self, Pipes};
@@ -39,6 +40,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 const TURN_MAX: Duration = Duration::from_secs(10);
 /// The most dead letters in one answer; a client asks on.
 const LETTERS_MAX: usize = 50;
+/// The most lines of a log in one answer.
+const LINES_MAX: usize = 500;
 
 /// A socket that is listened on, until it is dropped.
 pub struct Listener {
@@ -159,6 +162,15 @@ async fn accept(listener: UnixListener, served: Arc<Served>) {
     }
 }
 
+/// A request that the gate lets through. Only the user of the host and root can connect.
+fn admitted(request: Request) -> Result<Request, BrokerError> {
+    let action = request.action();
+    match allowed(Some(&Caller::local()), action, Thing::Any) {
+        Answer::Yes => Ok(request),
+        _ => Err(BrokerError::new(BrokerErrorKind::Unsupported, format!("commands may not {}", action.as_str()))),
+    }
+}
+
 /// A place among those who are served; none where too many wait, or for too long.
 async fn place(served: &Served) -> Option<SemaphorePermit<'_>> {
     let _waiting = served.waiting.try_acquire().ok()?;
@@ -178,7 +190,7 @@ async fn converse(length: [u8; LENGTH_BYTES], stream: UnixStream, served: &Serve
     };
     let mut patience = REQUEST_MAX;
     while let Some(frame) = timeout(patience, frames.next()).await? {
-        let response = match decode(&frame?) {
+        let response = match decode(&frame?).and_then(admitted) {
             Ok(Request::Pipe(order)) => {
                 return pipe::serve(&mut frames, &*served.broker, &*served.view, &served.pipes, order).await;
             }
@@ -230,6 +242,7 @@ async fn answer(request: Request, broker: &dyn Broker, view: &dyn View) -> Resul
         // It has the connection for itself: see above.
         Request::Pipe(_) => return Err(BrokerError::new(BrokerErrorKind::Unsupported, "a pipe has no single answer")),
         Request::Reload => Response::Reloaded(view.reload().await),
+        Request::Logs { receiver, after, max } => Response::Logs(view.logs(&receiver, after, max.min(LINES_MAX))),
         Request::Purge(filter) => Response::Count(dead_letters(broker)?.purge(&filter.try_into()?).await?),
     })
 }

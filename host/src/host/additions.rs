@@ -21,6 +21,8 @@ pub struct Additions {
     pub log: Option<Arc<dyn LogSink>>,
     /// The addresses for messages by HTTP, where they were bound before; otherwise the host binds them.
     pub sockets: Option<Arc<Sockets>>,
+    /// The address that the admin listener was bound to, for a host that gives up the right to bind one.
+    pub admin: Option<Arc<std::net::TcpListener>>,
     /// Puts a receiver around that of each component. It stays when the component is replaced.
     pub around: Option<Around>,
 }

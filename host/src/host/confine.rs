@@ -61,6 +61,8 @@ fn files(config: &Config) -> Files {
     for (_, address) in config.brokers_in_use() {
         add_broker(&mut files, address);
     }
+    let tls = config.admin.iter().filter_map(|admin| admin.tls.as_ref());
+    files.read.extend(tls.flat_map(|(certificate, key)| [directory(certificate), directory(key)]));
     let resolves = config.brokers_in_use().any(|(_, address)| address.scheme().is_ok_and(|scheme| scheme.is_remote))
         || config.receivers.iter().any(|receiver| !receiver.grants.http.is_empty());
     if resolves {

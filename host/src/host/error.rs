@@ -74,6 +74,14 @@ pub enum HostError {
         /// Why.
         source: std::io::Error,
     },
+    /// The admin listener could not be opened.
+    #[error("admin listener on {address} could not be opened")]
+    Admin {
+        /// Its address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The threads for guests could not be started.
     #[error("threads for guests could not be started")]
     Threads(#[source] std::io::Error),
@@ -131,6 +139,7 @@ mod tests {
             HostError::Serve { receiver: receiver(), source: ServeError::Broker(Box::new(broker())) },
             HostError::Control { path: "wasmpost.sock".into(), source: disk() },
             HostError::Ingress { address: ([127, 0, 0, 1], 80).into(), source: disk() },
+            HostError::Admin { address: crate::config::ADMIN_ADDRESS, source: disk() },
             HostError::Threads(disk()),
             HostError::NotClosed { broker: "default".into(), source: broker() },
             HostError::Confine(disk()),

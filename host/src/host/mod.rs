@@ -1,6 +1,7 @@
 //! The host: brokers, components and servers, wired as the configuration says.
 
 mod additions;
+mod admin;
 mod components;
 mod confine;
 mod error;
@@ -23,11 +24,15 @@ use wasmpost_ingress::Ingress;
 use wasmpost_msg::{Receiver, Server, chain};
 use wasmpost_sandbox::{LoadError, LoadedComponent, MemoryBudget};
 
+use crate::admin::Admin;
 use crate::config::{Config, ReceiverConfig, concurrency_or_default};
 use crate::control::{self, Reached};
+use crate::kept::KeptLogs;
+use crate::metrics::Meters;
 use crate::registry::{Address, Purpose};
 pub use crate::view::{ReceiverStatus, Reloaded, TenantStatus, View};
 pub use additions::{Additions, Around};
+use admin::{load_of, open_admin};
 pub use components::Components;
 pub use confine::confine;
 pub use error::HostError;
@@ -50,8 +55,11 @@ pub struct Host {
     served: Arc<Served>,
     tasks: JoinSet<Result<(), HostError>>,
     brokers: BTreeMap<String, Arc<dyn Broker>>,
+    /// Each broker once, with its names, until the admin listener has them.
+    names: Vec<(Arc<dyn Broker>, Vec<String>)>,
     control: Vec<control::Listener>,
     ingress: Vec<Ingress>,
+    admin: Option<Admin>,
     grace: Duration,
     /// Guests run on threads of their own, so that none of them keeps leases from being renewed.
     _threads: Threads,
@@ -70,6 +78,9 @@ impl Host {
             Some(sockets) => Arc::clone(sockets),
             None => Arc::new(Sockets::bind(&config)?),
         };
+        let meters = config.admin.is_some().then(|| Arc::new(Meters::default()));
+        let logs = Arc::new(KeptLogs::default());
+        let admin = open_admin(&config, &additions, meters.as_ref(), &logs)?;
         let Prepared { sandbox, components } = prepare(&config).await?;
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         let preempt = {
@@ -80,6 +91,8 @@ impl Host {
         let served = Served {
             sandbox,
             additions,
+            meters,
+            logs,
             receivers: RwLock::default(),
             tenants: tenants(&config, &threads),
             brokers: RwLock::default(),
@@ -90,8 +103,10 @@ impl Host {
             served: Arc::new(served),
             tasks: JoinSet::new(),
             brokers: BTreeMap::new(),
+            names: Vec::new(),
             control: Vec::new(),
             ingress: Vec::new(),
+            admin,
             grace: config.grace,
             _threads: threads,
         };
@@ -130,6 +145,7 @@ impl Host {
             self.brokers.insert(name.clone(), broker);
         }
         *self.served.brokers.write() = opened.iter().map(|(_, broker, _)| Arc::clone(broker)).collect();
+        self.names = opened.iter().map(|(_, broker, names)| (Arc::clone(broker), names.clone())).collect();
         for (address, broker, brokers) in opened {
             let Some(file) = address.file() else { continue };
             let view = ViewOf { served: Arc::clone(&self.served), brokers };
@@ -144,6 +160,7 @@ impl Host {
         self.open_brokers(config).await?;
         let tenants: BTreeMap<_, _> =
             self.served.tenants.iter().map(|tenant| (tenant.name.as_deref(), tenant)).collect();
+        self.served.count_loads(components.values().map(load_of));
         let mut servings = Vec::new();
         for receiver in &config.receivers {
             let (Some(broker), Some(loaded), Some(tenant)) = (
@@ -163,6 +180,9 @@ impl Host {
         }
         // Commands that come once it is told that messages are received see all receivers.
         self.served.receivers.write().clone_from(&servings);
+        if let Some(admin) = &self.admin {
+            admin.scene().serving(self.view(), std::mem::take(&mut self.names));
+        }
         for serving in &servings {
             let receiver = &serving.config;
             let loaded = components.get(&receiver.component);
@@ -194,6 +214,11 @@ impl Host {
     /// The addresses at which it takes messages by HTTP.
     pub fn ingress_addresses(&self) -> Vec<std::net::SocketAddr> {
         self.ingress.iter().map(Ingress::address).collect()
+    }
+
+    /// Where its admin listener listens, if it has one.
+    pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
     }
 
     /// The view that other commands have of it.
@@ -247,6 +272,9 @@ impl Host {
     /// brokers.
     pub async fn stop(mut self) -> Result<(), HostError> {
         let grace = self.grace;
+        if let Some(admin) = &self.admin {
+            admin.scene().draining();
+        }
         let servings = self.served.receivers.read().clone();
         let ending = servings.iter().map(|serving| serving.server.shutdown(grace));
         // Requests whose messages are being stored are answered before the brokers are closed.
@@ -254,6 +282,10 @@ impl Host {
         let (ended, _) = tokio::join!(futures::future::join_all(ending), futures::future::join_all(ingress));
         let in_flight = ended.iter().filter_map(|ended| ended.as_ref().err()).map(|expired| expired.in_flight).sum();
         self.control.clear();
+        if let Some(admin) = self.admin.take() {
+            admin.end().await;
+        }
+        self.names.clear();
         self.served.brokers.write().clear();
         let mut brokers: Vec<(String, Arc<dyn Broker>)> = Vec::new();
         for (name, broker) in std::mem::take(&mut self.brokers) {
@@ -305,13 +337,14 @@ fn serving(
         hops_max: config.limits.hops,
         share: Some(Arc::clone(&tenant.share)),
         forward,
-        observer: served.additions.observer.clone(),
+        observer: served.observer(&config.name),
         ..QueueServerOptions::default()
     };
     let memory = tenant.memory.clone();
-    let receiver = wasm_receiver(&served.sandbox, loaded, config, memory.clone(), served.additions.log())?;
+    let receiver = wasm_receiver(&served.sandbox, loaded, config, memory.clone(), served.log(&config.name))?;
     Ok(Arc::new(Serving {
         config: config.clone(),
+        concurrency,
         server: Arc::new(QueueServer::new(Arc::clone(&queue), options)),
         queue,
         receiver: Arc::new(Replaceable::new(Arc::new(receiver))),

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
-use wasmpost_delivery::{Broker, QueueServer, Share, WaitingTopics};
+use wasmpost_delivery::{Broker, Observer, QueueServer, Share, WaitingTopics};
 use wasmpost_msg::chain;
-use wasmpost_sandbox::{LoadError, LoadedComponent, LogSink, MemoryBudget, Sandbox, WasmReceiver};
+use wasmpost_sandbox::{Instances, LoadError, LoadedComponent, LogSink, MemoryBudget, Sandbox, WasmReceiver};
 
 use super::additions::Additions;
 use super::loads::{LoadedFile, Loads};
 use super::replaceable::Replaceable;
 use crate::config::ReceiverConfig;
+use crate::kept::{KeptLine, KeptLogs};
+use crate::metrics::{Load, Meters};
 use crate::view::{ReceiverStatus, Reloaded, TenantStatus, View};
 
 /// How long reading a component may take when it is loaded again, beside the time for compiling it.
@@ -28,6 +30,10 @@ const RELOAD_MAX: Duration = Duration::from_secs(240);
 pub(super) struct Served {
     pub(super) sandbox: Arc<Sandbox>,
     pub(super) additions: Additions,
+    /// The counts of deliveries, where there is an admin listener.
+    pub(super) meters: Option<Arc<Meters>>,
+    /// The last lines of components.
+    pub(super) logs: Arc<KeptLogs>,
     pub(super) receivers: RwLock<Vec<Arc<Serving>>>,
     pub(super) tenants: Vec<ServedTenant>,
     /// Each once, whatever names it has.
@@ -48,6 +54,8 @@ pub(super) struct ServedTenant {
 /// A receiver at work.
 pub(super) struct Serving {
     pub(super) config: ReceiverConfig,
+    /// The most deliveries in flight.
+    pub(super) concurrency: usize,
     pub(super) server: Arc<QueueServer>,
     pub(super) queue: Arc<dyn wasmpost_delivery::Queue>,
     pub(super) receiver: Arc<Replaceable>,
@@ -56,6 +64,27 @@ pub(super) struct Serving {
 }
 
 impl Served {
+    /// Told how the deliveries of a receiver ended.
+    pub(super) fn observer(&self, receiver: &str) -> Option<Arc<dyn Observer>> {
+        let other = self.additions.observer.clone();
+        match &self.meters {
+            Some(meters) => Some(meters.of(receiver, other)),
+            None => other,
+        }
+    }
+
+    /// Counts components that were loaded.
+    pub(super) fn count_loads(&self, loads: impl Iterator<Item = Load>) {
+        if let Some(meters) = &self.meters {
+            loads.for_each(|load| meters.loaded(load));
+        }
+    }
+
+    /// The log of the component of a receiver.
+    pub(super) fn log(&self, receiver: &str) -> Arc<dyn LogSink> {
+        self.logs.keeping(receiver, self.additions.log())
+    }
+
     /// The topics of a tenant at the broker where it has most of them.
     fn waiting_topics(&self, tenant: &str) -> Option<WaitingTopics> {
         let brokers = self.brokers.read();
@@ -96,8 +125,22 @@ impl View for Served {
             in_flight: serving.server.in_flight(),
             given_back: serving.server.given_back(),
             breaker: serving.server.breaker(),
+            tenant: serving.config.tenant.clone(),
+            world: serving.config.world.clone(),
+            concurrency: serving.concurrency,
+            cpu_us_max: micros(serving.config.limits.cpu.0),
+            wall_us_max: micros(serving.config.limits.wall.0),
+            memory_bytes_max: serving.config.limits.memory.0,
         };
         self.receivers.read().iter().map(status).collect()
+    }
+
+    fn instances(&self) -> Instances {
+        self.sandbox.instances()
+    }
+
+    fn logs(&self, receiver: &str, after: u64, max: usize) -> Option<Vec<KeptLine>> {
+        self.logs.find(receiver).map(|log| log.after(after, max))
     }
 
     async fn reload(&self) -> Vec<Reloaded> {
@@ -120,7 +163,14 @@ impl Served {
         let owner = tenant.map_or_else(|| file.display().to_string(), |tenant| format!("@{tenant}"));
         let time = self.load_time.min(LOAD_TIME_MAX) + READ_TIME_MAX;
         let loading = self.loads.load(&owner, file, RELOAD_MAX, time, move || sandbox.load_file(&path));
-        match loading.await {
+        let loading = loading.await;
+        let load = match &loading {
+            Ok(LoadedFile { loaded: Ok(loaded), .. }) if loaded.is_from_cache() => Load::Cached,
+            Ok(LoadedFile { loaded: Ok(_), .. }) => Load::Compiled,
+            _ => Load::Refused,
+        };
+        self.count_loads([load].into_iter());
+        match loading {
             Ok(LoadedFile { loaded: Ok(ref loaded), .. }) => self.replace(file.display().to_string(), servings, loaded),
             Ok(LoadedFile { loaded: Err(ref error), .. }) => refused(&file.display(), servings, error),
             Err(ref error) => refused(&file.display(), servings, error),
@@ -134,7 +184,7 @@ impl Served {
         }
         let made = servings.iter().map(|serving| {
             let memory = serving.memory.clone();
-            let log = self.additions.log();
+            let log = self.log(&serving.config.name);
             wasm_receiver(&self.sandbox, loaded, &serving.config, memory, log)
         });
         let made: Vec<_> = match made.collect::<Result<_, _>>() {
@@ -170,9 +220,22 @@ impl View for ViewOf {
         receivers
     }
 
+    fn instances(&self) -> Instances {
+        self.served.instances()
+    }
+
+    fn logs(&self, receiver: &str, after: u64, max: usize) -> Option<Vec<KeptLine>> {
+        let is_seen = self.receivers().iter().any(|status| status.receiver == receiver);
+        is_seen.then(|| self.served.logs(receiver, after, max)).flatten()
+    }
+
     async fn reload(&self) -> Vec<Reloaded> {
         self.served.reload().await
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn report(file: &dyn std::fmt::Display, servings: &[Arc<Serving>], outcome: &str) -> Reloaded {

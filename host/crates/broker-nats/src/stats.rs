@@ -61,6 +61,13 @@ async fn complete(link: &Link, mut stats: QueueStats) -> Result<QueueStats, Brok
         redelivered += info.num_redelivered as u64;
         // Each host has one request at each consumer.
         waiting = waiting.max(info.num_waiting as u64);
+        if info.num_pending > 0 {
+            // Messages that were delivered before are not looked for: the server tells their number alone.
+            let from = info.delivered.stream_sequence + 1;
+            let next = bindings::next(link, &info.config.filter_subject, from).await?;
+            let stored = next.map(|next| crate::intake::timestamp(next.time.unix_timestamp_nanos()));
+            stats.oldest_due = stats.oldest_due.into_iter().chain(stored).min();
+        }
     }
     stats.leased = leased.min(stats.ready);
     stats.ready -= stats.leased;

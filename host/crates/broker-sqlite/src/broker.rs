@@ -283,6 +283,14 @@ impl Broker for SqliteBroker {
         self.reader.read(move |connection| read::stats(connection, now, &in_flight)).await
     }
 
+    fn transactions(&self) -> Option<u64> {
+        Some(self.commits())
+    }
+
+    fn stands_still_for(&self) -> Duration {
+        self.channel.at_work_for()
+    }
+
     fn dead_letters(&self) -> Option<&dyn DeadLetters> {
         Some(self)
     }
@@ -300,6 +308,12 @@ impl DeadLetters for SqliteBroker {
 
     async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError> {
         self.page(filter, skip, max, letters::show).await
+    }
+
+    async fn count(&self, filter: &DeadLetterFilter, max: u64) -> Result<u64, BrokerError> {
+        self.written().await?;
+        let filter = filter.clone();
+        self.reader.read(move |connection| letters::count(connection, &filter, max)).await
     }
 
     async fn redrive(&self, filter: &DeadLetterFilter) -> Result<u64, BrokerError> {

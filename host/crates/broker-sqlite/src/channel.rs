@@ -5,7 +5,9 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
 use wasmpost_delivery::prove::{Point, pass};
 use wasmpost_delivery::{Admission, BrokerError, BrokerErrorKind, Clock, Delivery, Quotas, Timestamp};
 use wasmpost_msg::chain;
@@ -108,6 +110,8 @@ pub(crate) struct Channel {
     flight: OnceLock<Flight>,
     acks: Acks,
     commits: AtomicU64,
+    /// Since when the writer is at a group.
+    at_work: Mutex<Option<Instant>>,
     end: OnceLock<End>,
     /// Notifies a writer without a thread that a command was sent.
     #[cfg(feature = "prove")]
@@ -170,6 +174,7 @@ impl Channel {
             flight: OnceLock::new(),
             acks: Acks::new(ack_flush),
             commits: AtomicU64::new(0),
+            at_work: Mutex::default(),
             end: OnceLock::new(),
             #[cfg(feature = "prove")]
             sent: tokio::sync::Notify::new(),
@@ -256,6 +261,16 @@ impl Channel {
         drop(self.end.set(end));
         self.room.close();
         self.acks.end();
+    }
+
+    /// Notes that the writer begins with a group, or is done with it.
+    pub(crate) fn is_at_work(&self, is: bool) {
+        *self.at_work.lock() = is.then(Instant::now);
+    }
+
+    /// How long the writer has been at a group.
+    pub(crate) fn at_work_for(&self) -> Duration {
+        self.at_work.lock().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// An error if the writer ended because the file is gone.

@@ -88,7 +88,10 @@ impl Writer {
     fn run(mut self) {
         loop {
             let first = self.wait();
-            if let Some(ending) = self.turn(first) {
+            self.channel.is_at_work(true);
+            let ending = self.turn(first);
+            self.channel.is_at_work(false);
+            if let Some(ending) = ending {
                 return self.end(ending);
             }
         }

@@ -89,6 +89,16 @@ pub trait Broker: Send + Sync {
     /// `Unavailable` where the broker cannot be reached now, `Closed` after `close`.
     async fn stats(&self) -> Result<Vec<QueueStats>, BrokerError>;
 
+    /// How many transactions it committed so far, where it commits by itself.
+    fn transactions(&self) -> Option<u64> {
+        None
+    }
+
+    /// How long a loop that owns what is stored has been at one thing; no time while it waits for something to do.
+    fn stands_still_for(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// The dead letters, where the broker lets one look at them.
     fn dead_letters(&self) -> Option<&dyn DeadLetters>;
 
@@ -280,6 +290,9 @@ pub struct QueueStats {
     pub dead: u64,
     /// The time at which the oldest message that is not dead was published.
     pub oldest: Option<Timestamp>,
+    /// The time at which the oldest message became due that is due and in nobody's hands, where the broker tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_due: Option<Timestamp>,
     /// Messages acknowledged so far.
     pub acked: u64,
     /// Messages whose time to live ended before they were delivered.

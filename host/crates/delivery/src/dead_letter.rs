@@ -216,6 +216,25 @@ pub trait DeadLetters: Send + Sync {
     /// after the broker was closed.
     async fn show(&self, filter: &DeadLetterFilter, skip: usize, max: usize) -> Result<Vec<DeadLetter>, BrokerError>;
 
+    /// How many dead letters there are, counted up to `max`.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` where the broker cannot be reached now, `Corrupt` where what is stored cannot be read, `Closed`
+    /// after the broker was closed.
+    async fn count(&self, filter: &DeadLetterFilter, max: u64) -> Result<u64, BrokerError> {
+        const PAGE: u64 = 500;
+        let mut count = 0;
+        while count < max {
+            let page = self.list(filter, count as usize, PAGE.min(max - count) as usize).await?;
+            if page.is_empty() {
+                break;
+            }
+            count += page.len() as u64;
+        }
+        Ok(count)
+    }
+
     /// Puts dead letters back into the queues that they died in, with no failures counted; says how many.
     ///
     /// # Errors

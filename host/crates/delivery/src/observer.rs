@@ -36,6 +36,11 @@ pub trait Observer: fmt::Debug + Send + Sync {
     /// Takes the outcome of a delivery once its broker has confirmed it. It is called where messages are settled and must
     /// not wait.
     fn settled(&self, settled: &Settled<'_>);
+
+    /// Whether it looks at the messages that were published; keeping them for it costs a copy of each.
+    fn wants_published(&self) -> bool {
+        true
+    }
 }
 
 /// The outcome of a delivery.
@@ -54,8 +59,11 @@ pub struct Settled<'a> {
     pub verdict: Verdict,
     /// The error of the receiver, if the message was not processed.
     pub error: Option<&'a ReceiveError>,
-    /// The messages that were published with the acknowledgement. Those that went to another broker are not among them.
+    /// The messages that were published with the acknowledgement. Those that went to another broker are not among them, and
+    /// none are where the observer does not want them.
     pub published: &'a [Publication],
+    /// How many messages were published, those that went to another broker included.
+    pub published_messages: usize,
     /// The time from the start of the attempt until it was settled.
     pub took: Duration,
     /// The resources that the delivery used.

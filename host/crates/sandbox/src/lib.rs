@@ -44,5 +44,5 @@ pub use guest::{
     TopicPattern, TracingSink,
 };
 pub use limits::{LimitCaps, LimitRow, Limits, LoadLimits, MemoryBudget, Size, Span};
-pub use load::{LoadedComponent, Sandbox, compile_for_parent, component_of};
+pub use load::{Instances, LoadedComponent, Sandbox, compile_for_parent, component_of};
 pub use receiver::{ReceiverOptions, WasmReceiver};

@@ -38,23 +38,8 @@ pub(crate) fn page<T: Paged>(
     read: fn(&Connection, &Letter) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<(Vec<T>, Option<i64>)> {
     let Asked { filter, skip, after, max } = asked;
-    let mut conditions = vec!["number > ?"];
-    let mut values: Vec<Value> = vec![after.unwrap_or(i64::MIN).into()];
-    if !filter.ids.is_empty() {
-        // One parameter for any number of ids.
-        conditions.push("id IN (SELECT value FROM json_each(?))");
-        values.push(serde_json::to_string(&filter.ids).unwrap_or_default().into());
-    }
-    if let Some(queue) = &filter.queue {
-        conditions.push("queue = ?");
-        values.push(queue.clone().into());
-    }
-    if let Some(reason) = filter.reason {
-        conditions.push("reason = ?");
-        values.push(reason.as_str().to_owned().into());
-    }
+    let (conditions, mut values) = conditions(filter, *after);
     values.extend([*max, *skip].map(|number| Value::from(i64::try_from(number).unwrap_or(i64::MAX))));
-    let conditions = conditions.join(" AND ");
     let sql = format!(
         "SELECT number, queue, message, deliveries, id, reason, dead_at, evidence, attempts FROM dead \
          WHERE {conditions} ORDER BY number LIMIT ? OFFSET ?"
@@ -72,6 +57,35 @@ pub(crate) fn page<T: Paged>(
     let letters = page.into_letters();
     let last = letters.len().checked_sub(1).and_then(|last| numbers.get(last).copied());
     Ok((letters, last))
+}
+
+/// The conditions on a row of the table `dead`, with their values.
+fn conditions(filter: &DeadLetterFilter, after: Option<i64>) -> (String, Vec<Value>) {
+    let mut conditions = vec!["number > ?"];
+    let mut values: Vec<Value> = vec![after.unwrap_or(i64::MIN).into()];
+    if !filter.ids.is_empty() {
+        // One parameter for any number of ids.
+        conditions.push("id IN (SELECT value FROM json_each(?))");
+        values.push(serde_json::to_string(&filter.ids).unwrap_or_default().into());
+    }
+    if let Some(queue) = &filter.queue {
+        conditions.push("queue = ?");
+        values.push(queue.clone().into());
+    }
+    if let Some(reason) = filter.reason {
+        conditions.push("reason = ?");
+        values.push(reason.as_str().to_owned().into());
+    }
+    (conditions.join(" AND "), values)
+}
+
+/// How many letters are meant, counted up to `max`.
+pub(crate) fn count(connection: &Connection, filter: &DeadLetterFilter, max: u64) -> rusqlite::Result<u64> {
+    let (conditions, mut values) = conditions(filter, None);
+    values.push(i64::try_from(max).unwrap_or(i64::MAX).into());
+    let sql = format!("SELECT count(*) FROM (SELECT 1 FROM dead WHERE {conditions} LIMIT ?)");
+    let count: i64 = connection.query_row(&sql, params_from_iter(values), |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// A letter with its body.

@@ -49,12 +49,17 @@ pub(crate) fn stats(
     );
     let mut find = connection.prepare(&sql)?;
     let rows = find.query_map([now.0 as i64], |row| {
-        let in_flight = in_flight.get(&row.get(8)?).map_or(0, |count| *count as u64);
+        let queue: i64 = row.get(8)?;
+        let in_flight = in_flight.get(&queue).map_or(0, |count| *count as u64);
+        let ready = (row.get::<_, i64>(3)? as u64).saturating_sub(in_flight);
+        // Messages are leased in the order in which they are due: those in flight are the first.
+        let oldest_due = if ready > 0 { due(connection, queue, now, in_flight)? } else { None };
         Ok(QueueStats {
+            oldest_due,
             queue: row.get(0)?,
             acked: row.get::<_, i64>(1)? as u64,
             expired: row.get::<_, i64>(2)? as u64,
-            ready: (row.get::<_, i64>(3)? as u64).saturating_sub(in_flight),
+            ready,
             delayed: row.get::<_, i64>(4)? as u64,
             leased: row.get::<_, i64>(5)? as u64 + in_flight,
             dead: row.get::<_, i64>(6)? as u64,
@@ -63,6 +68,19 @@ pub(crate) fn stats(
         })
     })?;
     rows.collect()
+}
+
+/// When the oldest message of a queue became due, so many before it left out. One behind another with its key is not due.
+fn due(connection: &Connection, queue: i64, now: Timestamp, skip: u64) -> rusqlite::Result<Option<Timestamp>> {
+    let mut dues = Vec::new();
+    for (status, skip) in [(READY, skip), (ALONE, 0)] {
+        let sql = format!(
+            "SELECT due FROM state WHERE queue = ?1 AND status = {status} AND due <= ?2 ORDER BY due LIMIT 1 OFFSET ?3"
+        );
+        let mut find = connection.prepare_cached(&sql)?;
+        dues.extend(find.query_row((queue, now.0 as i64, skip as i64), |row| row.get::<_, i64>(0)).optional()?);
+    }
+    Ok(dues.into_iter().min().map(|due| Timestamp(due as u64)))
 }
 
 /// Whether a message can be read and matches its checksum.

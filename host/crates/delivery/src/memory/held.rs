@@ -140,6 +140,7 @@ impl Held {
         let mut stats =
             QueueStats { queue: name.to_owned(), acked: self.acked, expired: self.expired, ..Default::default() };
         stats.dead = self.dead.len() as u64;
+        stats.oldest_due = self.due.first().map(|(due, _)| *due).filter(|due| *due <= now);
         for entry in self.entries.values() {
             match entry.lease {
                 Some(_) => stats.leased += 1,

@@ -52,7 +52,9 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
         share.record(ending(verdict), &outcome.usage, outcome.published);
     }
     // Shown once it is settled, when the broker has taken it.
-    let published = worker.options.observer.as_ref().map(|_| outcome.outbox.clone()).unwrap_or_default();
+    let wanting = worker.options.observer.as_ref().filter(|observer| observer.wants_published());
+    let published = wanting.map(|_| outcome.outbox.clone()).unwrap_or_default();
+    let published_messages = outcome.published;
     let settled = match (verdict, &outcome.result) {
         (Verdict::Nack { delay, counted }, Err(error)) => {
             if counted {
@@ -102,6 +104,7 @@ pub(super) async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome
             verdict,
             error: outcome.result.as_ref().err(),
             published: &published,
+            published_messages,
             took: outcome.started.elapsed(),
             usage: &outcome.usage,
         });

@@ -32,7 +32,7 @@ pub use child::compile_for_parent;
 use compile::Compiled;
 use machine::Machine;
 use resident::Code;
-pub use sandbox::Sandbox;
+pub use sandbox::{Instances, Sandbox};
 use scan::Scanned;
 
 /// The grants without which imports are useless, by the start of their names.

@@ -61,6 +61,17 @@ pub struct Sandbox {
     pub(crate) ticker: Ticker,
 }
 
+/// The instances of a sandbox at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instances {
+    /// How many can be live.
+    pub max: usize,
+    /// How many are live, those that wait for another message included.
+    pub in_use: usize,
+    /// How many deliveries wait for one.
+    pub waited_for: usize,
+}
+
 impl Sandbox {
     /// An engine with its pool, and the functions of the host for guests. The one for asynchronous components is made when
     /// the first of them comes.
@@ -109,6 +120,13 @@ impl Sandbox {
     /// The reason why the compiler of components is not confined, if it is a process of its own.
     pub fn confinement_fault(&self) -> Option<&str> {
         self.confinement_fault.as_deref()
+    }
+
+    /// How many instances are live, and how many are waited for.
+    pub fn instances(&self) -> Instances {
+        let max = self.options.pool_instances as usize;
+        let (free, waited_for) = self.places.load();
+        Instances { max, in_use: max.saturating_sub(free), waited_for }
     }
 
     /// Has every guest that is running let others run.

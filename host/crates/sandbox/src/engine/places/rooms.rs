@@ -55,6 +55,11 @@ impl<L> Places<L> {
         Some(Place { live: None, _permit: permit })
     }
 
+    /// How many places are free, and how many deliveries wait for one.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        (self.permits.available_permits(), self.waiting.load(Ordering::SeqCst))
+    }
+
     /// Keeps an instance for the next message of its receiver, unless somebody waits for its place.
     pub(crate) fn keep(&self, receiver: u64, place: Place<L>) {
         let mut idle = self.idle.lock();

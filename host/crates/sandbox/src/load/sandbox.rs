@@ -62,6 +62,16 @@ pub struct Sandbox {
 }
 
 /// The instances of a sandbox at a time.
+///
+/// # Examples
+///
+/// ```
+/// use wasmpost_sandbox::{EngineOptions, Instances, Sandbox};
+///
+/// let sandbox = Sandbox::new(EngineOptions { pool_instances: 4, ..EngineOptions::default() })?;
+/// assert_eq!(sandbox.instances(), Instances { max: 4, in_use: 0, waited_for: 0 });
+/// # Ok::<(), wasmpost_sandbox::SandboxError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instances {
     /// How many can be live.

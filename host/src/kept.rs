@@ -149,8 +149,14 @@ mod tests {
     }
 
     fn write(sink: &Keeping, text: &str) {
-        let (level, source) = (Level::Info, LogSource::Stdout);
-        sink.record(&LogRecord { receiver: "r", message_id: "m", level, source, context: "", text });
+        sink.record(&LogRecord {
+            receiver: "r",
+            message_id: "m",
+            level: Level::Info,
+            source: LogSource::Stdout,
+            context: "",
+            text,
+        });
     }
 
     #[test]

@@ -49,8 +49,7 @@ impl Admin {
         else {
             panic!("no page in {first:?}; log: {:?}", lines.iter().collect::<Vec<_>>());
         };
-        let (address, token) = (address.to_owned(), token.to_owned());
-        Self { child, address, token, log: lines }
+        Self { child, address: address.to_owned(), token: token.to_owned(), log: lines }
     }
 
     /// Waits until it is ready, degraded or not.

@@ -108,7 +108,8 @@ fn other_machines_are_let_in_by_token_and_tls_alone() {
     let port = free_port();
     let table = |rest: &str| format!("[admin]\nlisten = \"0.0.0.0:{port}\"\n{rest}");
     let made = place.run(&["token", "--json"]).exits(0).json();
-    let (token, hash) = (made["token"].as_str().unwrap(), made["hash"].as_str().unwrap());
+    let token = made["token"].as_str().unwrap();
+    let hash = made["hash"].as_str().unwrap();
     let known = format!("[admin.tokens.me]\nrole = \"read\"\nhash = \"{hash}\"\n");
     for (rest, word) in [("", "token"), (&*known, "TLS")] {
         configure(&place, "noop", &table(rest));

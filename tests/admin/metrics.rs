@@ -9,7 +9,8 @@ use super::{configure, publish};
 
 /// The samples of a text: the name, the labels and the value of each. Every sample has to follow the type of its metric.
 fn parse(text: &str) -> Vec<(String, BTreeMap<String, String>, f64)> {
-    let (mut samples, mut kinds) = (Vec::new(), BTreeMap::new());
+    let mut samples = Vec::new();
+    let mut kinds = BTreeMap::new();
     for line in text.lines() {
         if let Some(kind) = line.strip_prefix("# TYPE ") {
             let (name, kind) = kind.split_once(' ').unwrap();

@@ -31,8 +31,8 @@ fn table() -> String {
     );
     for row in rows() {
         let cells = callers.iter().map(|caller| cell(caller.as_ref(), row.action)).collect::<Vec<_>>().join(" | ");
-        let (method, path, action) = (row.method.to_uppercase(), row.path, row.action.as_str());
-        table.push_str(&format!("| `{method} {path}` | {action} | {cells} |\n"));
+        let method = row.method.to_uppercase();
+        table.push_str(&format!("| `{method} {}` | {} | {cells} |\n", row.path, row.action.as_str()));
     }
     table
 }

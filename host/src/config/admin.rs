@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_token_is_known_by_its_hash_alone() {
-        let (one, other) = (new_token().unwrap(), new_token().unwrap());
+        let one = new_token().unwrap();
+        let other = new_token().unwrap();
         let hash: TokenHash = TokenHash::of(&one).to_string().parse().unwrap();
         assert!(hash.is(&TokenHash::of(&one)) && !hash.is(&TokenHash::of(&other)));
         assert!(one.len() > 40 && one.starts_with("wasmpost_") && !format!("{hash:?}").contains(&hash.to_string()));

@@ -1,4 +1,4 @@
-//! What is answered to whom.
+//! Answers to callers of every role.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -102,7 +102,8 @@ async fn pages_of_dead_letters_leave_out_none_and_repeat_none() {
         stage.bury_in(["@acme/orders", "@acme/mails", "orders"][number % 3], &number.to_string()).await;
     }
     for (token, expected) in [("read", 7), ("acme", 5)] {
-        let (mut ids, mut cursor) = (Vec::new(), String::new());
+        let mut ids = Vec::new();
+        let mut cursor = String::new();
         loop {
             let (status, page) = stage.get(&format!("/v1/dead-letters?max=2{cursor}"), token).await;
             assert_eq!(status, 200, "{page}");

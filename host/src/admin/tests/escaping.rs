@@ -26,7 +26,8 @@ const ELEMENTS: &[&str] = &[
 
 /// The tags in a text of HTML whose attributes are all quoted.
 fn tags(html: &str) -> Vec<String> {
-    let (mut tags, mut rest) = (Vec::new(), html);
+    let mut tags = Vec::new();
+    let mut rest = html;
     while let Some(start) = rest.find('<') {
         rest = rest.split_at(start + 1).1;
         let mut is_quoted = false;
@@ -92,8 +93,14 @@ async fn texts_of_guests_publishers_and_tenants_are_texts_on_every_screen() {
         let (message, evidence) = attack(text);
         stage.bury(message, evidence).await;
         let sink = stage.logs.keeping(text, Arc::new(TracingSink));
-        let (level, source) = (Level::Info, LogSource::Logging);
-        sink.record(&LogRecord { receiver: text, message_id: text, level, source, context: text, text });
+        sink.record(&LogRecord {
+            receiver: text,
+            message_id: text,
+            level: Level::Info,
+            source: LogSource::Logging,
+            context: text,
+            text,
+        });
     }
     let encoded =
         |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
@@ -107,7 +114,7 @@ async fn texts_of_guests_publishers_and_tenants_are_texts_on_every_screen() {
     for text in ATTACKS {
         paths.push(format!("/page/receivers/{}", encoded(text)));
         paths.push(format!("/page/dead-letters?queue={}", encoded(text)));
-        // Whoever acts is in the audit with the thing.
+        // The audit names the thing.
         stage.post("/v1/dead-letters/redrive", "operate", serde_json::json!({ "ids": [text], "queue": text })).await;
     }
     assert_eq!(paths.len(), 7 + 3 * ATTACKS.len());

@@ -95,7 +95,8 @@ impl Stage {
             token("acme", Role::Admin, Some("acme")),
         ];
         let broker = MemoryBroker::new(MemoryOptions::default());
-        let (logs, meters) = (Arc::new(KeptLogs::default()), Arc::new(Meters::default()));
+        let logs = Arc::new(KeptLogs::default());
+        let meters = Arc::new(Meters::default());
         receivers.iter().for_each(|receiver| drop(meters.of(&receiver.receiver, None)));
         let scene = Arc::new(Scene::new(tokens, meters, Arc::clone(&logs)));
         let opened: Arc<dyn Broker> = Arc::new(broker.clone());

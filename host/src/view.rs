@@ -25,8 +25,28 @@ pub trait View: Send + Sync {
     /// such receiver.
     fn logs(&self, receiver: &str, after: u64, max: usize) -> Option<Vec<KeptLine>>;
 
+    /// The paths at which messages are taken by HTTP.
+    fn ingress(&self) -> Vec<IngressStatus> {
+        Vec::new()
+    }
+
     /// Loads every component whose file has changed. Receivers go on with the old one where the new one is refused.
     async fn reload(&self) -> Vec<Reloaded>;
+}
+
+/// A path at which messages are taken by HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IngressStatus {
+    /// The address that is listened on.
+    pub address: std::net::SocketAddr,
+    /// The path.
+    pub path: String,
+    /// The topic that messages are written to.
+    pub topic: String,
+    /// How many connections the address has, for all its paths.
+    pub connections: usize,
+    /// How many requests were answered with each status.
+    pub answers: std::collections::BTreeMap<u16, u64>,
 }
 
 /// A tenant of a host.

@@ -1,6 +1,8 @@
 //! The metrics of a host at work, as Prometheus reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use wasmpost_tests::{Place, wait_until};
 
@@ -97,4 +99,28 @@ fn a_message_that_is_due_and_in_nobodys_hands_has_an_age_that_an_autoscaler_sees
     wait_until("the others wait", || scale()["oldest_due_age_seconds"].as_f64() > Some(0.0));
     let all = host.get("/v1/scale").json();
     assert_eq!((&all["backlog"], &all["queues"][0]["queue"]), (&3.into(), &"orders".into()), "{all}");
+}
+
+#[test]
+fn requests_by_http_are_counted_by_path_and_status() {
+    let place = Place::default();
+    let port = super::free_port();
+    let ingress = "path = \"/hooks\"\ntopic = \"orders\"\nsignature = \"none\"";
+    configure(&place, "noop", &format!("[[ingress]]\nlisten = \"127.0.0.1:{port}\"\n{ingress}"));
+    let host = Admin::start(&place, &[]).until_ready();
+    for method in ["POST", "POST", "GET"] {
+        let mut sender = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let request =
+            format!("{method} /hooks?made-up HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        sender.write_all(request.as_bytes()).unwrap();
+        sender.read_to_end(&mut Vec::new()).unwrap();
+    }
+    let text = host.get("/metrics").body;
+    let counted = parse(&text).into_iter().filter(|(name, _, _)| name == "wasmpost_ingress_answers_total");
+    let counted: Vec<_> =
+        counted.map(|(_, labels, value)| (labels["path"].clone(), labels["status"].clone(), value)).collect();
+    let path = || "/hooks".to_owned();
+    assert_eq!(counted, [(path(), "202".into(), 2.0), (path(), "405".into(), 1.0)]);
+    assert!(!text.contains("made-up") && text.contains("wasmpost_ingress_connections{"), "{text}");
+    assert_eq!(host.end().0, Some(0));
 }

@@ -96,6 +96,7 @@ impl Host {
             receivers: RwLock::default(),
             tenants: tenants(&config, &threads),
             brokers: RwLock::default(),
+            ingress: RwLock::default(),
             loads: loads::Loads::default(),
             load_time: config.engine.load.compile_wall.0,
         };
@@ -113,7 +114,10 @@ impl Host {
         let started = host.wire(&config, &components).await;
         let started = started.and_then(|()| sockets.serve(&host.brokers));
         match started {
-            Ok(ingress) => host.ingress = ingress,
+            Ok(ingress) => {
+                *host.served.ingress.write() = ingress.iter().map(Ingress::watched).collect();
+                host.ingress = ingress;
+            }
             Err(error) => {
                 // Everything that was started is ended in order, so that no lease has to lapse.
                 drop(host.stop().await);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
 use wasmpost_delivery::{Broker, Observer, QueueServer, Share, WaitingTopics};
+use wasmpost_ingress::{Endpoint, Watched};
 use wasmpost_msg::chain;
 use wasmpost_sandbox::{Instances, LoadError, LoadedComponent, LogSink, MemoryBudget, Sandbox, WasmReceiver};
 
@@ -17,7 +18,7 @@ use super::replaceable::Replaceable;
 use crate::config::ReceiverConfig;
 use crate::kept::{KeptLine, KeptLogs};
 use crate::metrics::{Load, Meters};
-use crate::view::{ReceiverStatus, Reloaded, TenantStatus, View};
+use crate::view::{IngressStatus, ReceiverStatus, Reloaded, TenantStatus, View};
 
 /// How long reading a component may take when it is loaded again, beside the time for compiling it.
 const READ_TIME_MAX: Duration = Duration::from_secs(10);
@@ -38,6 +39,8 @@ pub(super) struct Served {
     pub(super) tenants: Vec<ServedTenant>,
     /// Each once, whatever names it has.
     pub(super) brokers: RwLock<Vec<Arc<dyn Broker>>>,
+    /// The addresses at which messages are taken by HTTP.
+    pub(super) ingress: RwLock<Vec<Watched>>,
     /// How components are loaded again.
     pub(super) loads: Loads,
     /// How long compiling one may take.
@@ -137,6 +140,21 @@ impl View for Served {
 
     fn instances(&self) -> Instances {
         self.sandbox.instances()
+    }
+
+    fn ingress(&self) -> Vec<IngressStatus> {
+        let ingress = self.ingress.read();
+        let of_address = |one: &Watched| {
+            let status = |endpoint: &Endpoint| IngressStatus {
+                address: one.address(),
+                path: endpoint.path().to_owned(),
+                topic: endpoint.topic().to_owned(),
+                connections: one.connections(),
+                answers: endpoint.answers(),
+            };
+            one.endpoints().iter().map(status).collect::<Vec<_>>()
+        };
+        ingress.iter().flat_map(of_address).collect()
     }
 
     fn logs(&self, receiver: &str, after: u64, max: usize) -> Option<Vec<KeptLine>> {

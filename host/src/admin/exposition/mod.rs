@@ -2,6 +2,7 @@
 
 mod text;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -13,7 +14,7 @@ use super::api::queues::Queue;
 use super::pass::Pass;
 use super::scene::{Counted, Phase, Scene};
 use crate::metrics::{Counts, Meter};
-use crate::view::{ReceiverStatus, TenantStatus};
+use crate::view::{IngressStatus, ReceiverStatus, TenantStatus};
 use text::{Format, Kind, Text};
 
 /// Microseconds in seconds.
@@ -49,6 +50,7 @@ pub(super) async fn metrics(State(scene): State<Arc<Scene>>, pass: Pass, headers
     if let Ok(view) = scene.view() {
         instances(&mut text, view.instances());
         tenants(&mut text, &view.tenants());
+        ingress(&mut text, &view.ingress());
     }
     ([(header::CONTENT_TYPE, format.media_type())], text.end()).into_response()
 }
@@ -228,6 +230,23 @@ fn instances(text: &mut Text, instances: wasmpost_sandbox::Instances) {
     ] {
         text.begin(name, Kind::Gauge, help);
         text.value(&[], count as f64);
+    }
+}
+
+/// Addresses and paths are from the configuration, and statuses are those that are answered.
+fn ingress(text: &mut Text, all: &[IngressStatus]) {
+    text.begin("wasmpost_ingress_answers", Kind::Counter, "Requests by HTTP that were answered, by path and status.");
+    for one in all {
+        for (status, count) in &one.answers {
+            let address = one.address.to_string();
+            let status = status.to_string();
+            text.value(&[("address", &address), ("path", &one.path), ("status", &status)], *count as f64);
+        }
+    }
+    text.begin("wasmpost_ingress_connections", Kind::Gauge, "Connections of senders that are open.");
+    let mut told = BTreeSet::new();
+    for one in all.iter().filter(|one| told.insert(one.address)) {
+        text.value(&[("address", &one.address.to_string())], one.connections as f64);
     }
 }
 

@@ -67,6 +67,10 @@ impl Text {
 
     /// A histogram of the metric that was begun last, whose values count as so much each.
     pub(super) fn histogram(&mut self, labels: Labels<'_>, counts: &Counts, unit: f64) {
+        // A host may have thousands of receivers, most of which had no message yet.
+        if counts.total() == 0 {
+            return;
+        }
         let [bucket, sum, total] = ["bucket", "sum", "count"].map(|part| format!("{}_{part}", self.name));
         let mut seen = 0;
         for (at, count) in counts.counts.iter().enumerate() {

@@ -74,6 +74,11 @@ impl Acks {
         !self.flush.is_zero()
     }
 
+    /// How long an answered settlement may wait for the disk.
+    pub(crate) fn flush(&self) -> Duration {
+        self.flush
+    }
+
     /// Waits for a place for one more.
     pub(crate) async fn room(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
         Arc::clone(&self.room).acquire_owned().await

@@ -56,9 +56,19 @@ pub(crate) enum Leases {
     Left,
 }
 
+/// The time at which work is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// Before it is answered.
+    Now,
+    /// A moment after.
+    Soon,
+}
+
 /// Work for one group.
 pub(crate) struct Request {
     pub(crate) bytes: usize,
+    pub(crate) flush: Flush,
     pub(crate) work: Box<dyn Work>,
     _room: Option<Room>,
 }
@@ -308,18 +318,18 @@ impl Channel {
         F: FnMut(&mut Store) -> Outcome<T> + Send + 'static,
     {
         let room = self.room().await?;
-        self.call_in(room, bytes, work).await
+        self.call_in(room, Flush::Now, bytes, work).await
     }
 
     /// The same with a place that was reserved before: the work has been sent by the time this first waits.
-    pub(crate) async fn call_in<T, F>(&self, room: Room, bytes: usize, work: F) -> Result<T, BrokerError>
+    pub(crate) async fn call_in<T, F>(&self, room: Room, flush: Flush, bytes: usize, work: F) -> Result<T, BrokerError>
     where
         T: Send + 'static,
         F: FnMut(&mut Store) -> Outcome<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let work = Box::new(Call { work, output: None, answer: Answer::To(reply) });
-        self.send(Command::Work(Request { bytes, work, _room: Some(room) }))?;
+        self.send(Command::Work(Request { bytes, flush, work, _room: Some(room) }))?;
         answer.await.unwrap_or_else(|_| Err(self.closed()))
     }
 
@@ -330,7 +340,7 @@ impl Channel {
     {
         let answer = Answer::About { queue: Arc::clone(&hold.queue), id: Arc::clone(&hold.id) };
         let work = Box::new(Call { work, output: None, answer });
-        self.send(Command::Work(Request { bytes: 0, work, _room: room }))
+        self.send(Command::Work(Request { bytes: 0, flush: Flush::Now, work, _room: room }))
     }
 
     /// Sends a command to the writer, and waits for its answer.

@@ -10,7 +10,7 @@ use wasmpost_delivery::{BrokerError, BrokerErrorKind, Evidence, Lease, Nack, Ren
 use wasmpost_msg::{Publication, chain};
 
 use crate::acks::Ack;
-use crate::channel::Channel;
+use crate::channel::{Channel, Flush};
 use crate::flight::{Flight, Note};
 use crate::store::Store;
 
@@ -167,7 +167,7 @@ impl SqliteLease {
         Self { hold, channel, left: false }
     }
 
-    async fn settle<F>(&mut self, is_ack: bool, bytes: usize, mut work: F) -> Result<(), BrokerError>
+    async fn settle<F>(&mut self, is_ack: bool, flush: Flush, bytes: usize, mut work: F) -> Result<(), BrokerError>
     where
         F: FnMut(&mut Store, u64) -> crate::error::Outcome<()> + Send + 'static,
     {
@@ -181,7 +181,7 @@ impl SqliteLease {
         if is_ack {
             pass(Point::Acked);
         }
-        self.channel.call_in(room, bytes, move |store| work(store, token)).await
+        self.channel.call_in(room, flush, bytes, move |store| work(store, token)).await
     }
 }
 
@@ -220,15 +220,17 @@ impl Lease for SqliteLease {
             return Err(error);
         }
         let bytes = outbox.iter().map(Publication::bytes).sum();
-        self.settle(IS_ACK, bytes, move |store, token| store.ack(token, &outbox)).await
+        // Ack and outbox are one transaction, so what a power cut takes, it takes together.
+        let flush = if self.channel.acks().gathers() { Flush::Soon } else { Flush::Now };
+        self.settle(IS_ACK, flush, bytes, move |store, token| store.ack(token, &outbox)).await
     }
 
     async fn nack(mut self: Box<Self>, nack: Nack) -> Result<(), BrokerError> {
-        self.settle(IS_NO_ACK, 0, move |store, token| store.nack(token, &nack)).await
+        self.settle(IS_NO_ACK, Flush::Now, 0, move |store, token| store.nack(token, &nack)).await
     }
 
     async fn reject(mut self: Box<Self>, evidence: Evidence) -> Result<(), BrokerError> {
-        self.settle(IS_NO_ACK, 0, move |store, token| store.reject(token, &evidence)).await
+        self.settle(IS_NO_ACK, Flush::Now, 0, move |store, token| store.reject(token, &evidence)).await
     }
 }
 

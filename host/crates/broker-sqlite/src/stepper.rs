@@ -80,9 +80,9 @@ impl Stepper {
         self.channel.sent.notified().await;
     }
 
-    /// Whether acknowledgements were answered that are not committed yet.
+    /// Whether acknowledgements were answered that are not committed, or not on disk.
     pub fn gathers(&self) -> bool {
-        self.channel.acks().wait().is_some()
+        self.channel.acks().wait().is_some() || self.writer.as_ref().is_some_and(Writer::is_behind)
     }
 
     /// Copies the log into the file, as its thread does now and then.
@@ -90,6 +90,11 @@ impl Stepper {
         if let Some(writer) = &self.writer {
             writer.copy_log();
         }
+    }
+
+    /// Whether log and file are on disk when the log has been copied.
+    pub fn copies_to_disk(&self) -> bool {
+        self.writer.as_ref().is_some_and(Writer::copies_to_disk)
     }
 
     /// Whether changes are on disk when their commit returns.

@@ -1,6 +1,7 @@
 //! The writer: the thread that owns the connection. It gathers the operations that wait, runs them in one transaction,
 //! commits, and answers.
 
+mod flush;
 mod group;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -10,8 +11,9 @@ use std::time::Duration;
 
 use wasmpost_delivery::{BrokerError, BrokerErrorKind, Timestamp};
 
+use self::flush::Flushes;
 use self::group::Round;
-use crate::channel::{Channel, Command, Leases, Pull, Reply, Request};
+use crate::channel::{Channel, Command, Flush, Leases, Pull, Reply, Request};
 use crate::checkpoint::Checkpointer;
 use crate::error::Failure;
 use crate::job::Job;
@@ -34,6 +36,7 @@ pub(crate) struct Writer {
     /// Work in steps. One step of one of them is done in each group.
     jobs: VecDeque<Job>,
     checkpointer: Checkpointer,
+    flushes: Flushes,
     time_kept: Timestamp,
     /// Whether there is something to tidy in the file.
     dirty: bool,
@@ -61,6 +64,7 @@ impl Writer {
         receiver: Receiver<Command>,
         checkpointer: Checkpointer,
     ) -> Self {
+        let flushes = Flushes::new(store.connection(), channel.acks().flush());
         Self {
             store,
             channel,
@@ -69,6 +73,7 @@ impl Writer {
             drains: Vec::new(),
             jobs: VecDeque::new(),
             checkpointer,
+            flushes,
             time_kept: Timestamp::default(),
             dirty: false,
         }
@@ -177,7 +182,8 @@ impl Writer {
         let until_ids = ids_next.map(|next| next.since(now).max(Duration::from_millis(1)));
         let until_copied = (!self.jobs.is_empty()).then_some(HELD_UP);
         let until_acks = self.channel.acks().wait();
-        [until_next, until_idle, until_ids, until_copied, until_acks].into_iter().flatten().min()
+        let until_flush = self.flushes.wait();
+        [until_next, until_idle, until_ids, until_copied, until_acks, until_flush].into_iter().flatten().min()
     }
 
     /// Notes that no command came for a time.
@@ -203,9 +209,24 @@ impl Writer {
     }
 
     #[cfg(feature = "prove")]
+    pub(crate) fn copies_to_disk(&self) -> bool {
+        self.level() >= 1
+    }
+
+    #[cfg(feature = "prove")]
+    fn level(&self) -> i64 {
+        self.store.connection().pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap_or(0)
+    }
+
+    #[cfg(feature = "prove")]
     pub(crate) fn is_synchronous(&self) -> bool {
-        let level = self.store.connection().pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0));
-        level.is_ok_and(|level| level >= 2)
+        self.level() >= 2 && !self.flushes.is_behind()
+    }
+
+    /// Whether something was committed and answered that the disk may not have.
+    #[cfg(feature = "prove")]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.flushes.is_behind()
     }
 
     /// Takes no more calls, and answers those that wait by dropping them.
@@ -248,7 +269,8 @@ impl Writer {
     /// Closes the file in order. An error if confirmed messages are gone with the file; it is logged if no caller waits
     /// for `reply`.
     fn close(&mut self, reply: &Reply<()>) -> Result<(), Failure> {
-        let Err(error) = self.store.close(self.channel.now()) else { return Ok(()) };
+        let flushed = self.flushes.begin(self.store.connection(), Flush::Now).map(drop);
+        let Err(error) = flushed.and_then(|()| self.store.close(self.channel.now())) else { return Ok(()) };
         let failure = self.store.failure(&error);
         let is_gone = failure.kind == BrokerErrorKind::Closed;
         if !is_gone || reply.is_closed() {

@@ -63,3 +63,48 @@ async fn an_ack_behind_the_last_group_is_refused() {
     let (_broker, orders) = open(directory.path()).await;
     assert_eq!(next(&orders).await.deliveries, 2);
 }
+
+/// Has the writer work until something is done.
+#[cfg(feature = "prove")]
+async fn during<T>(stepper: &mut crate::stepper::Stepper, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::task::yield_now() => drop(stepper.step()),
+        }
+    }
+}
+
+#[cfg(feature = "prove")]
+#[tokio::test(start_paused = true)]
+async fn an_ack_with_its_outbox_is_answered_before_the_disk_has_it_and_flushed_soon_after() {
+    use crate::stepper::Step;
+
+    let directory = tempfile::tempdir().unwrap();
+    for (ack_flush, waits) in [(ACK_FLUSH, false), (Duration::ZERO, true)] {
+        let options = SqliteOptions { ack_flush, ..SqliteOptions::default() };
+        let path = directory.path().join(format!("{waits}.db"));
+        let (broker, mut stepper) = SqliteBroker::open_stepped(&path, options).unwrap();
+        let publication = |topic: &str| Publication::new(topic, Attributes::new(), "a");
+        let orders = during(&mut stepper, broker.queue(QueueSpec::new("orders"))).await.unwrap();
+        let bills = during(&mut stepper, broker.queue(QueueSpec::new("bills"))).await.unwrap();
+        during(&mut stepper, broker.publish(vec![publication("orders")])).await.unwrap();
+        assert!(stepper.is_synchronous(), "a publisher is answered when the disk has its message");
+        let delivery = during(&mut stepper, next(&orders)).await;
+        during(&mut stepper, delivery.lease.ack(vec![publication("bills")])).await.unwrap();
+        assert_eq!(stepper.is_synchronous(), waits);
+        let passed_on = during(&mut stepper, next(&bills)).await;
+        assert_eq!(stepper.is_synchronous(), waits, "it is there before it is on the disk");
+        assert_eq!(during(&mut stepper, broker.stats()).await.unwrap()[0].ready, 0);
+        while !stepper.is_synchronous() {
+            if let Step::Waits(patience) = stepper.step() {
+                let patience = patience.unwrap_or(Duration::MAX);
+                assert!(patience <= ACK_FLUSH, "{patience:?}");
+                tokio::time::advance(patience).await;
+            }
+        }
+        drop(passed_on);
+    }
+}

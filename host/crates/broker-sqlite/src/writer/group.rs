@@ -7,7 +7,7 @@ use wasmpost_delivery::{BrokerError, Timestamp};
 
 use super::Writer;
 use crate::acks::Ack;
-use crate::channel::Request;
+use crate::channel::{Flush, Request};
 use crate::error::{During, Failure, Fault, Outcome, is_fatal, is_passing};
 use crate::job::Job;
 
@@ -44,8 +44,8 @@ impl Writer {
     pub(super) fn group(&mut self, requests: Vec<Request>, round: Round) -> Result<(), Failure> {
         let mut job = self.next_job();
         let now = self.channel.now();
-        let has_to_write =
-            !requests.is_empty() || job.is_some() || round == Round::Last || self.store.has_to_write(now);
+        let has_to_flush = self.flushes.wait().is_some_and(|wait| wait.is_zero()) || round == Round::Last;
+        let has_to_write = !requests.is_empty() || job.is_some() || has_to_flush || self.store.has_to_write(now);
         let acks_are_due = self.channel.acks().wait().is_some_and(|wait| wait.is_zero());
         let acks = match round {
             Round::Last => self.channel.acks().take_last(),
@@ -187,6 +187,7 @@ impl Writer {
 
     fn recover(&mut self, failure: &GroupFailure) -> Result<(), Failure> {
         self.store.roll_back();
+        self.flushes.failed();
         if is_fatal(&failure.error, failure.during) {
             return Err(self.store.failure(&failure.error).last());
         }
@@ -204,6 +205,9 @@ impl Writer {
         let running = |error| GroupFailure { error, during: During::Work };
         let now = self.channel.now();
         let before = self.store.rows_changed();
+        let can_wait = !requests.is_empty() && requests.iter().all(|request| request.flush == Flush::Soon);
+        let wanted = if can_wait && job.is_none() { Flush::Soon } else { Flush::Now };
+        let flush = self.flushes.begin(self.store.connection(), wanted).map_err(running)?;
         self.store.begin_at(now).map_err(running)?;
         for (place, refused) in self.store.ack_all(acks.iter().map(|ack| ack.hold.token)).map_err(running)? {
             acks.iter().skip(place).take(1).for_each(|ack| ack.refused(&refused));
@@ -216,6 +220,10 @@ impl Writer {
         if is_timely {
             self.end_what_is_over().map_err(running)?;
         }
+        if flush == Flush::Now && self.flushes.is_behind() {
+            // The disk gets earlier commits with the next page that is written.
+            self.store.keep_time(now).map_err(running)?;
+        }
         let has_changed = self.store.rows_changed() > before;
         let has_acks = self.store.has_acks();
         if is_broken(Break::AckBeforeCommit) {
@@ -225,6 +233,7 @@ impl Writer {
         self.commit(now, has_changed)?;
         pass_those([(has_changed, Point::Committed), (has_acks, Point::AckCommitted)]);
         if has_changed {
+            self.flushes.committed(flush);
             self.channel.count_commit();
             let bytes = requests.iter().map(|request| request.bytes).sum();
             self.checkpointer.committed(self.store.connection(), bytes);

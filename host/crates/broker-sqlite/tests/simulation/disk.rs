@@ -29,7 +29,7 @@ pub struct Drive {
     path: PathBuf,
     stepper: Stepper,
     synchronised: [Vec<u8>; 3],
-    was_synchronous: bool,
+    copies_to_disk: bool,
 }
 
 impl Disk {
@@ -49,7 +49,7 @@ impl Disk {
         // A wall clock that is set ahead between two processes ends windows: here it is never set ahead that far.
         let options = SqliteOptions { deduplication_window: Duration::from_secs(86_400), ..SqliteOptions::default() };
         let (broker, stepper) = SqliteBroker::open_stepped(&path, options)?;
-        let mut drive = Drive { path, stepper, synchronised: Default::default(), was_synchronous: false };
+        let mut drive = Drive { path, stepper, synchronised: Default::default(), copies_to_disk: false };
         drive.look();
         Ok((broker, drive))
     }
@@ -84,6 +84,9 @@ impl Drive {
                     let mut dice = world.plan.dice("disk", (world.now(), steps));
                     if dice.u32(0..10) == 0 {
                         self.stepper.checkpoint();
+                        if self.copies_to_disk {
+                            self.synchronised = files(&self.path);
+                        }
                     }
                     self.look();
                     // Gathered acknowledgements are neither committed nor on disk.
@@ -104,7 +107,7 @@ impl Drive {
                 }
                 Ok(Step::Ended) => {
                     // SQLite copies the log into the file and synchronises that as the connection is closed.
-                    if self.was_synchronous {
+                    if self.copies_to_disk {
                         self.synchronised = files(&self.path);
                     }
                     break;
@@ -124,8 +127,8 @@ impl Drive {
 
     /// Takes note of what is certainly on the disk, after a commit.
     fn look(&mut self) {
-        self.was_synchronous = self.stepper.is_synchronous();
-        if self.was_synchronous {
+        self.copies_to_disk = self.stepper.copies_to_disk();
+        if self.stepper.is_synchronous() {
             self.synchronised = files(&self.path);
         }
         // Nobody ever flushes the flight file.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ledger::{Lease, Ledger, origin};
+use super::ledger::{Lease, Ledger, When, origin};
 use crate::guest::NEXT;
 use crate::history::{Answer, How, Running, What};
 use crate::host::QUEUES;
@@ -18,14 +18,15 @@ pub fn limits_hold(ledger: &Ledger<'_>) -> Vec<String> {
     over.collect()
 }
 
-/// I11: what a receiver published is seen if, and only if, the message that it came from was acked.
+/// I11: what a receiver published is seen if, and only if, the message that it came from was acked. A power cut takes both
+/// together, if the disk had neither yet: then the message comes again, though what it published was seen.
 pub fn outbox_follows_the_ack(ledger: &Ledger<'_>) -> Vec<String> {
     let mut found = Vec::new();
-    let mut seen: BTreeMap<(&str, &str, usize), u32> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, &str, usize), (u32, When)> = BTreeMap::new();
     for lease in &ledger.leases {
         let Some((source, attempt, ordinal)) = origin(&lease.taken.message) else { continue };
-        let first = *seen.entry((lease.queue(), source, ordinal)).or_insert(attempt);
-        if first != attempt {
+        let (first, when) = *seen.entry((lease.queue(), source, ordinal)).or_insert((attempt, lease.when));
+        if first != attempt && !ledger.was_cut(when, lease.when) {
             found.push(format!("{} is there from attempt {first} as well", lease.name()));
         }
         // One that was cut off, and was not counted for it, has the same number.
@@ -56,7 +57,8 @@ fn fault_of_source(ledger: &Ledger<'_>, lease: &Lease<'_>, of: &Lease<'_>) -> Op
     if !is_acked || !of.may_be_settled() {
         return Some("was published, though its source was not acked");
     }
-    let again = ledger.of_message("work", of.id()).any(|later| later.when > lease.when);
+    let is_lost = |later: &Lease<'_>| of.durable.is_none() && ledger.was_cut(of.when, later.when);
+    let again = ledger.of_message("work", of.id()).any(|later| later.when > lease.when && !is_lost(later));
     again.then_some("was published, and its source was delivered again")
 }
 

@@ -188,6 +188,13 @@ fn a_history_without_a_fault_violates_nothing() {
     let cut = |story: Story| story.crash(30).then(30, What::PowerCut).lease(40, 2, 1).ack(50, 2).violates(vec![]);
     assert_eq!(cut(Story::new().begun(10, 1, 1)), BTreeSet::new());
     assert_eq!(cut(Story::new().begun(10, 1, 1).settle(20, 1, How::Ack { published: 0 })), BTreeSet::new());
+    let passed_on = Story::new()
+        .begun(10, 1, 1)
+        .answer(20, 1, Answer::Ok, 1)
+        .settle(20, 1, How::Ack { published: 1 })
+        .then(25, taken(3, "next", "out", 1, published_by("a", 1, "")))
+        .then(25, taken(4, "copy", "out", 1, published_by("a", 1, "")));
+    assert!(!cut(passed_on).contains("I11"), "ack and outbox are lost together");
     assert!(cut(Story::new().begun(10, 1, 1).settle(20, 1, nack(0))).contains("I4"), "a nack is on disk");
 }
 

@@ -135,14 +135,13 @@ macro_rules! batch {
             impl $crate::bindings::batch::exports::wasmpost::messaging::receiver_batch::Guest for Receiver {
                 fn receive_batch(
                     messages: ::std::vec::Vec<$crate::bindings::wasmpost::messaging::types::Message>,
-                ) -> ::std::vec::Vec<
-                    ::core::result::Result<(), $crate::bindings::wasmpost::messaging::types::Failure>,
-                > {
+                ) -> ::std::vec::Vec<::core::result::Result<(), $crate::bindings::wasmpost::messaging::types::Failure>>
+                {
                     $crate::bindings::receive_batch(&messages, $receive)
                 }
             }
 
-            $crate::bindings::batch::export_batch!(Receiver with_types_in $crate::bindings::batch);
+    $crate::bindings::batch::export_batch!(Receiver with_types_in $crate::bindings::batch);
         };
     };
 }

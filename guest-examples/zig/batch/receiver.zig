@@ -12,8 +12,8 @@ const Results = wit.exports_wasmpost_messaging_receiver_batch_list_result_void_f
 export fn exports_wasmpost_messaging_receiver_batch_receive_batch(messages: *Messages, results: *Results) void {
     // Gives all messages back at the end.
     defer wit.exports_wasmpost_messaging_receiver_batch_list_own_message_free(messages);
-    // One result for each message, in their order. The host has it freed by the function of C.
-    const told = std.heap.c_allocator.alloc(Result, messages.len) catch @panic("no memory");
+    // One result for each message, in their order. The host has it freed by `free` of C, which takes what `malloc` gave.
+    const told = std.heap.raw_c_allocator.alloc(Result, messages.len) catch @panic("no memory");
     for (told, messages.ptr[0..messages.len]) |*result, message| {
         result.* = std.mem.zeroes(Result);
         result.is_err = !handle(wit.wasmpost_messaging_types_borrow_message(message), &result.val.err);

@@ -91,9 +91,13 @@ fn parameters(route: &Route, schemas: &mut SchemaGenerator) -> Vec<Value> {
     let mut parameters: Vec<_> = named.collect();
     let Some(query) = route.query else { return parameters };
     let reference = query(schemas).to_value();
-    let defined = reference["$ref"].as_str().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
+    let defined = reference
+        .get("$ref")
+        .and_then(serde_json::Value::as_str)
+        .and_then(|path| path.rsplit('/').next())
+        .map(str::to_owned);
     let schema = defined.and_then(|name| schemas.definitions().get(&name).cloned()).unwrap_or(reference);
-    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+    for (name, property) in schema.get("properties").and_then(serde_json::Value::as_object).into_iter().flatten() {
         let description = property["description"].clone();
         parameters.push(json!({ "name": name, "in": "query", "description": description, "schema": property }));
     }

@@ -26,7 +26,7 @@ impl Pass {
     /// The pass for an action, if this caller may have one.
     pub(super) fn of(caller: Option<Caller>, action: Action) -> Result<Self, Problem> {
         let pass = Self { caller, action };
-        pass.answered(Thing::Any, || String::new()).map(|()| pass)
+        pass.answered(Thing::Any, String::new).map(|()| pass)
     }
 
     fn answered(&self, thing: Thing<'_>, missing: impl FnOnce() -> String) -> Result<(), Problem> {

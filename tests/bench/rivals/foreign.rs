@@ -97,7 +97,8 @@ impl Foreign {
         self.client.write(format!("{command}\n").as_bytes());
         let line = self.client.line();
         let numbers: Result<Vec<u64>, _> = line.split(' ').map(str::parse).collect();
-        numbers.unwrap_or_else(|_| panic!("{}: {command:?} was answered with {line:?}", self.kind))
+        assert!(numbers.is_ok(), "{}: {command:?} was answered with {line:?}", self.kind);
+        numbers.unwrap()
     }
 
     fn timed(&mut self, command: &str) -> Sample {

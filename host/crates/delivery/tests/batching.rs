@@ -59,8 +59,7 @@ async fn served(bench: &Bench, answer: impl Fn(&[String]) -> Results + Send + Sy
     let serving = bench.serve(Calls { seen: Arc::clone(&seen), answer }).await;
     bench.drained().await;
     serving.stop().await;
-    let seen = std::mem::take(&mut *seen.lock());
-    seen
+    std::mem::take(&mut *seen.lock())
 }
 
 fn trap() -> ReceiveError {

@@ -47,6 +47,8 @@ fn calls() -> Vec<Vec<String>> {
         &["dead-letters", "show", "dead", "--body"],
         &["dead-letters", "redrive", "--all"],
         &["dead-letters", "purge", "--all"],
+        &["token"],
+        &["token", "--json"],
         &["config-schema"],
         &["completions", "bash"],
     ];
@@ -82,7 +84,7 @@ fn verbs_of_a_running_host_tell_as_well_that_their_result_could_not_be_written()
 #[test]
 fn every_verb_with_a_result_is_among_those_that_are_tried() {
     let calls = calls();
-    let of_hosts = ["dev", "tenants", "reload", "run", "test"];
+    let of_hosts = ["dev", "logs", "tenants", "reload", "run", "test"];
     let command = wasmpost::cli::command();
     for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(|verb| verb.get_name()) {
         assert!(of_hosts.contains(&verb) || calls.iter().any(|call| call[0] == verb), "{verb} is not tried");

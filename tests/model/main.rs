@@ -241,7 +241,7 @@ impl Pair {
         let of = |queue: &str| stats.iter().find(|stats| stats.queue == queue).cloned().unwrap_or_default();
         let work = of("work");
         let out = of("out");
-        let told = QueueStats { oldest: None, ..work };
+        let told = QueueStats { oldest: None, oldest_due: None, ..work };
         assert_eq!(told, self.model.stats(), "after {step:?}: {:?}", self.model);
         assert_eq!(out.ready, self.model.forwarded(), "what was acked with an outbox, and nothing else, is out");
     }

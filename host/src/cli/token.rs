@@ -19,7 +19,7 @@ In the configuration:
   hash = \"sha256:…\"
   role = \"read\"")]
 pub(super) struct Token {
-    /// Print JSON: {\"token\":…,\"hash\":…}.
+    /// Print JSON: {"token":…,"hash":…}.
     #[arg(long)]
     json: bool,
 }

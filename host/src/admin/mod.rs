@@ -1,6 +1,6 @@
 //! The admin listener of a host: health, metrics, the JSON API and the page, all behind the gate.
 //!
-//! Every route is a row in [`routes`], which names its action; the router, the gate before each route and the OpenAPI
+//! Every route is a row in `routes`, which names its action; the router, the gate before each route and the OpenAPI
 //! document are made from these rows.
 
 mod api;

@@ -85,6 +85,11 @@ impl Semaphore {
         Self(Arc::new(tokio::sync::Semaphore::new(permits)))
     }
 
+    pub(crate) fn available_permits(&self) -> usize {
+        thread::yield_now();
+        self.0.available_permits()
+    }
+
     pub(crate) async fn acquire(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
         thread::yield_now();
         self.0.acquire().await
